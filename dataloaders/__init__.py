@@ -1,0 +1,1 @@
+"""Data sets as arrays, the sequence of tasks, and device-resident batches."""

@@ -1,0 +1,92 @@
+"""A data set as a sequence of tasks, each a run of consecutive places of the class order."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dataloaders.batches import Images, Pixels
+from dataloaders.datasets import DATASETS, Split
+
+VALIDATION_FOLDS = 5
+
+
+def class_order(dataset: str, classes: int, repeat: int) -> list[int]:
+    """The order in which a data set's classes are learned with ``--rand_split`` (METHODS.md, "Protocol").
+
+    Args:
+        repeat: index of the repeat, from 0; it seeds the shuffle. ImageNet's order is the same in all.
+    """
+    if dataset == "ImageNet":
+        return np.random.RandomState(1993).permutation(classes).tolist()
+    order = list(range(classes))
+    random.Random(repeat).shuffle(order)
+    return order
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. Classes are places of the order: ``old`` ones came before, ``seen`` counts those too.
+
+    Attributes:
+        index: from 0.
+        train: its training images (with ``--oracle_flag`` those of all tasks so far).
+        test: its own test images, of the classes old..seen - 1.
+    """
+
+    index: int
+    old: int
+    seen: int
+    train: Images
+    test: Images
+
+
+def split_classes(classes: int, first: int, other: int, max_task: int = -1) -> list[range]:
+    """The places of the order that each task learns."""
+    starts = [0, *range(first, classes, other)]
+    ranges = [range(a, b) for a, b in zip(starts, [*starts[1:], classes])]
+    return ranges if max_task < 0 else ranges[:max_task]
+
+
+def hold_out(data: Split, fold: int) -> tuple[Split, Split]:
+    """(training, validation): every fifth image of each class, beginning with the fold's, is held out."""
+    held = np.zeros(len(data.labels), bool)
+    for label in np.unique(data.labels):
+        held[np.flatnonzero(data.labels == label)[fold % VALIDATION_FOLDS :: VALIDATION_FOLDS]] = True
+    return Split(data.images[~held], data.labels[~held]), Split(data.images[held], data.labels[held])
+
+
+def task_sequence(
+    dataset: str,
+    train: Split,
+    test: Split,
+    ranges: list[range],
+    order: list[int],
+    *,
+    normalised: bool = True,
+    cumulative: bool = False,
+    device: torch.device | str = "cpu",
+) -> list[Task]:
+    """The tasks of one repeat, on the device.
+
+    Args:
+        order: order[place] is the data set's number of the class learned at that place.
+        normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
+        cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
+    """
+    known = DATASETS[dataset]
+    pixels = Pixels(known.mean, known.std, device) if normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+
+    def select(split: Split, classes: range) -> Images:
+        labels = place[split.labels]
+        chosen = (labels >= classes.start) & (labels < classes.stop)
+        images = torch.from_numpy(np.ascontiguousarray(split.images[chosen]))
+        return Images(images.to(device), torch.from_numpy(labels[chosen]).to(device), pixels)
+
+    return [
+        Task(index, classes.start, classes.stop, select(train, range(0 if cumulative else classes.start, classes.stop)), select(test, classes))
+        for index, classes in enumerate(ranges)
+    ]

@@ -1,0 +1,49 @@
+"""Always Be Dreaming (Smith et al. 2021), the paper's method ("Ours")."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dataloaders.tasks import Task
+from learners.base import Losses
+from learners.dreaming import DreamingLearner
+
+
+class AlwaysBeDreaming(DreamingLearner):
+    """L_local + L_ft + mu L_kd (the paper's equations 8 to 11). Tables 1 and 2, "Ours"; mu = 0.1.
+
+    Learn the new classes among themselves on real images, balance the classifier alone on real and dreamed
+    images, and keep the features that the old classifier reads.
+    """
+
+    step_cost = 3.0
+
+    def start_task(self, task: Task) -> None:
+        super().start_task(task)
+        # The published code runs the student a second time, in training mode, for L_ft. Its one effect is a second
+        # update of batch norm's running statistics by the same batch: one update with momentum 1 - 0.9^2.
+        for layer in self.model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.1 if task.old == 0 else 1 - 0.9**2
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        if not self.old:
+            return {"classification": self.classification(self.model(x), y)}
+        old, seen, batch = self.old, self.seen, len(x)
+        x_all = torch.cat([x, self.dream(batch)])
+        with torch.no_grad():
+            f_t = self.teacher.features(x_all)
+            y_dream = self.teacher.last(f_t[batch:])[:, :old].argmax(1)
+        y_all = torch.cat([y, y_dream])
+        r = old / seen
+        weight = torch.where(y_all < old, r, 1 - r)
+
+        f = self.model.features(x_all)
+        h = self.model.last(f[:batch])
+        h_ft = self.model.last(f.detach())  # only the classifier learns from L_ft
+        P = self.teacher.last.weight[:old]
+
+        local = (1 - r) * F.cross_entropy(h[:, old:seen], y - old)
+        finetune = (weight * F.cross_entropy(h_ft, y_all, reduction="none")).mean()
+        kd = F.linear(f - f_t, P).square().sum(1).mean() / old
+        return {"local": local, "finetune": finetune, "distillation": self.settings.mu * kd}

@@ -1,0 +1,170 @@
+"""What all learners share: the contract with the trainer, the teacher, the optimiser, the first task.
+
+A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It knows nothing of files, logs,
+devices or progress; the trainer (utils/trainer.py) knows nothing of losses.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dataloaders.batches import Images, Iterations, ShuffledBatches
+from dataloaders.tasks import Task
+from utils.streams import Streams
+
+if TYPE_CHECKING:
+    from utils.settings import Settings
+
+Losses = dict[str, Tensor]
+
+
+class Batches(Protocol):
+    """Where a stage's steps get their arguments: ShuffledBatches, or Iterations, which has none to give."""
+
+    def steps(self, epoch: int) -> int: ...
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, ...]]: ...
+
+
+@dataclass
+class Stage:
+    """Some data, a loss, and an optimiser over the parameters to learn: what the trainer runs.
+
+    Attributes:
+        name: as the log shows it.
+        batches: arguments of ``loss``, epoch by epoch.
+        loss: tensor code that returns the terms of the loss by name; their sum is minimised. It must not
+            copy to the host nor branch on data.
+        trained: the module in training mode; all others are in evaluation mode.
+        optimizer: over the parameters to learn; ``initial_lr`` of its groups is the learning rate to decay.
+        epochs: passes over ``batches``.
+        milestones: epochs at which the learning rate falls to a tenth.
+        cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
+    """
+
+    name: str
+    batches: Batches
+    loss: Callable[..., Losses]
+    trained: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs: int
+    milestones: Sequence[int] = ()
+    cost: float = 1.0
+
+    def __post_init__(self) -> None:
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+    def start_epoch(self, epoch: int) -> float:
+        """Set and return the epoch's learning rate."""
+        factor = 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        return self.optimizer.param_groups[0]["lr"]
+
+
+def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KD(s, t; T): cross-entropy of softened logits [B, K], K the named classes; mean over the batch.
+
+    METHODS.md, "Distillation": no factor T^2.
+    """
+    target = F.softmax(teacher / temperature, 1)
+    return -(target * F.log_softmax(student / temperature, 1)).sum(1).mean()
+
+
+class Learner(nn.Module):
+    """Base class. A subclass overrides ``loss`` and, where it needs more, ``stages`` and ``end_task``.
+
+    Args:
+        settings: of the run.
+        model: the classifier, with ``features`` and ``last``.
+        streams: random streams; a learner draws from ``noise`` and ``coreset`` only.
+
+    Attributes:
+        model: the student, which goes on from task to task.
+        teacher: frozen copy of the model after the previous task.
+        old, seen: classes learned before the current task, and including it.
+        normalised: whether the networks see normalised images.
+        takes_coreset: whether ``--memory`` above 0 is meaningful.
+        dreams: whether a generator is needed.
+    """
+
+    normalised = True
+    takes_coreset = False
+    dreams = False
+    step_cost = 1.0
+
+    def __init__(self, settings: Settings, model: nn.Module, streams: Streams):
+        super().__init__()
+        self.settings = settings
+        self.streams = streams
+        self.model = model
+        self.teacher = copy.deepcopy(model).requires_grad_(False)
+        self.old = 0
+        self.seen = 0
+        self.class_weights: Tensor | None = None
+
+    # The contract with the trainer
+
+    def start_task(self, task: Task) -> None:
+        """Set what the losses read of the task. Called before its stages, again after resuming."""
+        self.old, self.seen = task.old, task.seen
+        if self.settings.DW:
+            count = torch.bincount(task.train.labels, minlength=task.seen).clamp(min=1)
+            self.class_weights = len(task.train) / ((task.train.labels.unique().numel()) * count)
+
+    def stages(self, task: Task) -> list[Stage]:
+        """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
+        return [self.learning(task.train, self.model, 1.0 if task.old == 0 else self.step_cost)]
+
+    def end_task(self, task: Task) -> None:
+        """What to keep of a task when its stages are done: the model, as the next task's teacher."""
+        self.teacher.load_state_dict(self.model.state_dict())
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of images [B, 3, H, W]."""
+        return self.model(images)
+
+    def dream(self, count: int) -> Tensor | None:
+        """``count`` dreamed images of the old classes, if this learner dreams."""
+        return None
+
+    def persistent_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Optimisers whose state lives on from task to task, by name, for the checkpoint."""
+        return {}
+
+    # What losses are made of
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        raise NotImplementedError
+
+    def classification(self, logits: Tensor, y: Tensor) -> Tensor:
+        """CE(h[seen], y), mean over images; with ``--DW`` weighted by inverse class frequency."""
+        losses = F.cross_entropy(logits[:, : self.seen], y, reduction="none")
+        return (losses if self.class_weights is None else losses * self.class_weights[y]).mean()
+
+    @torch.no_grad()
+    def teach(self, images: Tensor) -> Tensor:
+        """The teacher's logits [B, old] for the old classes."""
+        return self.teacher(images)[:, : self.old]
+
+    def learning(self, data: Images, module: nn.Module, cost: float) -> Stage:
+        """The stage "learn": ``loss`` over ``data`` for the full schedule with a fresh optimiser."""
+        settings = self.settings
+        *milestones, epochs = settings.schedule
+        batches = ShuffledBatches(data, settings.batch_size, settings.train_aug, self.streams)
+        return Stage("learn", batches, self.loss, module, self.optimizer(module.parameters()), epochs, milestones, cost)
+
+    def optimizer(self, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+        """The published optimiser, over ``parameters``."""
+        s = self.settings
+        if s.optimizer == "Adam":
+            return torch.optim.Adam(parameters, s.lr, (s.momentum, 0.999), weight_decay=s.weight_decay)
+        return torch.optim.SGD(parameters, s.lr, s.momentum, weight_decay=s.weight_decay)

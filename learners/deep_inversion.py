@@ -1,0 +1,32 @@
+"""DeepInversion (Yin et al. 2020) in class-incremental learning, as the paper's main data-free rival."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from learners.base import Losses, distillation
+from learners.dreaming import DreamingLearner
+
+
+class DeepInversionGenBN(DreamingLearner):
+    """CE(h(x)[seen], y) + mu KD(h(x)[old], t(x)[old]) + mu KD~. Table 1, "DeepInversion"; mu = 1.
+
+    KD~ on the dreams x~ has the teacher's softened old classes, zeros for the new ones, as target.
+    """
+
+    step_cost = 3.0
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        if not self.old:
+            return {"classification": self.classification(self.model(x), y)}
+        old, seen, T = self.old, self.seen, self.settings.temp
+        both = torch.cat([x, self.dream(len(x))])
+        h, h_dream = self.model(both).split(len(x))
+        t, t_dream = self.teach(both).split(len(x))
+        # Zeros for the new classes leave only the old classes' terms of the sum.
+        kd_dream = -(F.softmax(t_dream / T, 1) * F.log_softmax(h_dream[:, :seen] / T, 1)[:, :old]).sum(1).mean()
+        return {
+            "classification": self.classification(h, y),
+            "distillation": self.settings.mu * distillation(h[:, :old], t, T),
+            "dream distillation": self.settings.mu * kd_dream,
+        }

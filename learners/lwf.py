@@ -1,0 +1,19 @@
+"""Learning without Forgetting (Li and Hoiem 2016)."""
+
+from torch import Tensor
+
+from learners.base import Learner, Losses, distillation
+
+
+class LWF(Learner):
+    """CE(h[seen], y) + mu KD(h[old], t(x)[old]). Table 1, "LwF"; mu = 1."""
+
+    step_cost = 1.4
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        h = self.model(x)
+        losses = {"classification": self.classification(h, y)}
+        if self.old:
+            kd = distillation(h[:, : self.old], self.teach(x), self.settings.temp)
+            losses["distillation"] = self.settings.mu * kd
+        return losses

@@ -1,0 +1,24 @@
+"""LwF-Synthetic: Learning without Forgetting with dreamed images in the distillation."""
+
+import torch
+from torch import Tensor
+
+from learners.base import Losses, distillation
+from learners.dreaming import DreamingLearner
+
+
+class DeepInversionLWF(DreamingLearner):
+    """CE(h(x)[seen], y) + mu KD(h[old], t[old]) over x and x~ together; mu = 0.1."""
+
+    step_cost = 3.0
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        if not self.old:
+            return {"classification": self.classification(self.model(x), y)}
+        both = torch.cat([x, self.dream(len(x))])
+        h = self.model(both)
+        kd = distillation(h[:, : self.old], self.teach(both), self.settings.temp)
+        return {
+            "classification": self.classification(h[: len(x)], y),
+            "distillation": self.settings.mu * kd,
+        }

@@ -1,0 +1,69 @@
+"""ResNets of the CIFAR family (He et al. 2016, section 4.2): three stages of 16, 32 and 64 channels."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Blocks a stage, by name; the depth is 6 n + 2. "resnet18" is the published code's name for
+# its ImageNet network, which is this family with n = 2. The paper uses resnet32 elsewhere.
+RESNETS = {"resnet8": 1, "resnet14": 2, "resnet20": 3, "resnet32": 5, "resnet18": 2}
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and an option-A (parameter-free) shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.added_channels = outputs - inputs
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """Option A: where the size changes, every second pixel, and zero channels on both sides."""
+        if not self.added_channels:
+            return x
+        half = self.added_channels // 2
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return F.relu(out + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A ResNet of depth 6 n + 2 with a linear classifier ``last`` on 64 features.
+
+    Args:
+        blocks: blocks a stage (n).
+        classes: outputs; all exist from the start, whatever has been learned so far.
+    """
+
+    def __init__(self, blocks: int, classes: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = self._stage(16, 16, blocks, 1)
+        self.layer2 = self._stage(16, 32, blocks, 2)
+        self.layer3 = self._stage(32, 64, blocks, 2)
+        self.last = nn.Linear(64, classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    @staticmethod
+    def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+        first = BasicBlock(inputs, outputs, stride)
+        return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to features [B, 64], what the classifier sees."""
+        x = F.relu(self.bn1(self.conv1(images)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to logits [B, classes]."""
+        return self.last(self.features(images))

@@ -1,0 +1,310 @@
+"""Replay golden numbers through the real learners in float64.
+
+    python tests/conformance.py [DIR]        DIR: default ../shared/golden
+
+Prints a line a case with its largest deviation, then "N passed, M failed, K skipped"; exits with 1 on a failure.
+Recipes and tolerances: golden/README.md. A deviation is counted in tolerances (1e-6 relative for losses and
+norms, 1e-6 absolute for single values), so up to 1 passes.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from dataloaders.batches import Images, Pixels  # noqa: E402
+from dataloaders.tasks import Task, class_order  # noqa: E402
+from learners import LEARNERS, Learner, Stage  # noqa: E402
+from learners.dreaming import DreamingLearner  # noqa: E402
+from models import GENERATORS, RESNETS, Generator, ResNet  # noqa: E402
+from utils.settings import Settings  # noqa: E402
+from utils.streams import Streams  # noqa: E402
+
+BATCH = 32
+CLASSES = 100
+TOLERANCE = 1e-6
+
+LEARNER_OF_CASE = {
+    "base_first_task": ("default", "NormalNN"),
+    "base_second_task": ("default", "NormalNN"),
+    "base_weight_decay": ("default", "NormalNN"),
+    "lwf": ("kd", "LWF"),
+    "lwf_mc_first_task": ("kd", "LWF_MC"),
+    "lwf_mc": ("kd", "LWF_MC"),
+    "deep_inversion": ("datafree", "DeepInversionGenBN"),
+    "lwf_synthetic": ("datafree", "DeepInversionLWF"),
+    "abd": ("datafree", "AlwaysBeDreaming"),
+}
+
+
+class Skipped(Exception):
+    """A case of something not built yet."""
+
+
+# Deviations, in tolerances
+
+
+def relative(got: float, expected: float) -> float:
+    return abs(float(got) - expected) / (TOLERANCE * max(abs(expected), 1e-12))
+
+
+def absolute(got: Any, expected: Any) -> float:
+    difference = np.abs(np.asarray(got, dtype=float) - np.asarray(expected, dtype=float))
+    return float(difference.max(initial=0.0)) / TOLERANCE
+
+
+def summary(got: Tensor, expected: list[Any]) -> float:
+    """[L2 norm, mean, first four values] of a tensor."""
+    norm, mean, first = expected
+    values = got.detach().flatten()
+    return max(relative(values.norm(), norm), absolute(values.mean(), mean), absolute(values[:4], first))
+
+
+def summaries(got: dict[str, Tensor], expected: dict[str, Any]) -> float:
+    return max(summary(got[name], value) for name, value in expected.items())
+
+
+def worst(deviations: Iterable[float]) -> float:
+    """The largest; a NaN counts as infinite, so that it can't pass."""
+    return max(float("inf") if np.isnan(d) else d for d in deviations)
+
+
+# The recipes' random numbers
+
+
+def stretched(seed: int, size: int) -> Tensor:
+    """standard_normal((32, 3, size, size)), every pixel repeated to 32 x 32."""
+    small = np.random.RandomState(seed).standard_normal((BATCH, 3, size, size))
+    return torch.from_numpy(small.repeat(32 // size, 2).repeat(32 // size, 3))
+
+
+def labels(seed: int, low: int, high: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(seed).randint(low, high, BATCH)).long()
+
+
+def normal(seed: int, *shape: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape))
+
+
+@torch.no_grad()
+def fill(module: nn.Module, seed: int) -> None:
+    random = np.random.RandomState(seed)
+    for name, tensor in module.state_dict().items():
+        shape = tuple(tensor.shape)
+        if name.endswith("num_batches_tracked"):
+            continue
+        if name.endswith("running_var"):
+            values = random.uniform(0.5, 1.5, shape)
+        elif name.endswith("running_mean"):
+            values = 0.1 * random.standard_normal(shape)
+        elif tensor.ndim > 1:
+            values = random.standard_normal(shape) * np.sqrt(1 / np.prod(shape[1:]))
+        elif name.endswith("weight"):
+            values = random.uniform(0.2, 0.6, shape)
+        else:
+            values = 0.1 * random.standard_normal(shape)
+        tensor.copy_(torch.from_numpy(values))
+
+
+@torch.no_grad()
+def calibrated_teacher(seed: int, batch: Tensor) -> ResNet:
+    teacher = ResNet(RESNETS["resnet8"], CLASSES)
+    fill(teacher, seed)
+    layers = [m for m in teacher.modules() if isinstance(m, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.momentum = 1.0
+    teacher.train()(batch)
+    for layer in layers:
+        layer.momentum = 0.1
+    teacher.eval().last.weight.mul_(10)
+    teacher.last.bias.sub_(teacher(batch).mean(0))
+    return teacher
+
+
+@torch.no_grad()
+def start_model(teacher: ResNet, seed: int) -> ResNet:
+    model = ResNet(RESNETS["resnet8"], CLASSES)
+    fill(model, seed)
+    for mine, theirs in zip(model.state_dict().values(), teacher.state_dict().values()):
+        mine.copy_(0.8 * theirs + 0.6 * mine if mine.ndim > 1 else theirs)
+    return model
+
+
+# Learners as the trainer would use them
+
+
+def task(index: int, old: int, seen: int) -> Task:
+    """A task that has no images of its own: the recipes give every batch."""
+    pixels = Pixels((0.0,) * 3, (1.0,) * 3)
+    nothing = Images(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), pixels)
+    return Task(index, old, seen, nothing, nothing)
+
+
+def build(kind: tuple[str, str], settings: Settings, model: ResNet, teacher: ResNet, generator: Generator | None = None) -> Learner:
+    learner_class = LEARNERS[kind]
+    streams = Streams()
+    if issubclass(learner_class, DreamingLearner):
+        learner = learner_class(settings, model, streams, generator or Generator(*GENERATORS["CIFAR_GEN"]))
+    else:
+        learner = learner_class(settings, model, streams)
+    learner.teacher.load_state_dict(teacher.state_dict())
+    return learner
+
+
+def stage(learner: Learner, this: Task, name: str) -> Stage:
+    """The named stage, with modules and learning rate as the trainer sets them."""
+    learner.start_task(this)
+    chosen = next(s for s in learner.stages(this) if s.name == name)
+    learner.eval()
+    chosen.trained.train()
+    chosen.start_epoch(0)
+    return chosen
+
+
+def step(chosen: Stage, *batch: Tensor) -> dict[str, float]:
+    losses = chosen.loss(*batch)
+    chosen.optimizer.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    chosen.optimizer.step()
+    return {name: value.item() for name, value in losses.items()}
+
+
+# Cases
+
+
+def learner_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
+    if case not in LEARNER_OF_CASE or LEARNER_OF_CASE[case] not in LEARNERS:
+        raise Skipped("learner not built yet")
+    teacher = calibrated_teacher(recipe["teacher"], stretched(recipe["calibration"], 4))
+    settings = Settings(
+        lr=recipe.get("learning_rate", 0.1), momentum=0.9, weight_decay=recipe.get("weight_decay", 2e-4),
+        mu=recipe.get("distillation_weight", 1.0), batch_size=BATCH)
+    old, seen = recipe["old_classes"], recipe["seen_classes"]
+    learner = build(LEARNER_OF_CASE[case], settings, start_model(teacher, recipe["model"]), teacher)
+    learn = stage(learner, task(0 if old == 0 else 1, old, seen), "learn")
+    for k in range(recipe["steps"]):
+        dreams = stretched(recipe["dream"] + 10 * k, 8)
+        learner.dream = lambda count: dreams  # the recipe's dreams in place of the generator's
+        y = labels(recipe["real_labels"] + 10 * k, recipe.get("labels_from", old), seen)
+        losses = step(learn, stretched(recipe["real"] + 10 * k, 4), y)
+        yield relative(sum(losses.values()), expected["total"][k])
+        if "binary" not in losses and "distillation" in expected:
+            kd = sum(value for name, value in losses.items() if "distillation" in name)
+            yield relative(kd, expected["distillation"][k])
+            yield relative(sum(losses.values()) - kd, expected["classification"][k])
+    yield summaries(learner.model.state_dict(), expected["state"])
+
+
+def inversion_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
+    weights, known = recipe["weights"], recipe["known_classes"]
+    teacher = calibrated_teacher(recipe["teacher"], stretched(recipe["calibration"], 4))
+    generator = Generator(*GENERATORS["CIFAR_GEN"])
+    fill(generator, recipe["generator"])
+    settings = Settings(
+        batch_size=recipe["batch"],
+        deep_inv_params=[recipe["adam_lr"], weights["batch_norm"], weights["smoothness"], weights["content_temperature"], weights["content"]])
+    if weights["class_balance"] != 1.0:
+        raise Skipped("the class balance's weight is 1 in every published setting and has no flag")
+    learner = build(("datafree", "AlwaysBeDreaming"), settings, teacher, teacher, generator)
+    assert isinstance(learner, DreamingLearner)
+    dream = stage(learner, task(1, known, CLASSES), "dream")
+    for k in range(recipe["steps"] + 1):
+        noise = normal(recipe["noise"] + 10 * k, recipe["batch"], Generator.noise_size)
+        learner.noise = lambda count: noise
+        if k < recipe["steps"]:
+            yield relative(sum(step(dream).values()), expected["losses"][k])
+    yield summaries(generator.state_dict(), expected["generator"])
+    learner.eval()
+    sample, want = learner.dream(recipe["batch"]), expected["sample"]
+    logits = learner.teach(sample)
+    yield relative(sample.norm(), want["norm"])
+    yield absolute(sample.mean(), want["mean"])
+    yield absolute(sample.std(), want["std"])
+    yield absolute(logits.argmax(1), want["labels"])
+    yield relative(logits.norm(), want["score_norm"])
+
+
+@torch.no_grad()
+def forward_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
+    model = ResNet(RESNETS["resnet32"], CLASSES)
+    fill(model, recipe["model"])
+    images = stretched(recipe["images"], 4)[:8]
+    yield absolute(model.eval().features(images)[0, :8], expected["resnet32_features"])
+    yield absolute(model(images)[0, :8], expected["resnet32_logits"])
+    yield absolute(sum(p.numel() for p in model.parameters()), expected["parameters"]["resnet32"])
+    noise = normal(recipe["noise"], 4, Generator.noise_size)
+    for name in ("CIFAR_GEN", "TINYIMNET_GEN", "IMNET_GEN"):
+        generator = Generator(*GENERATORS[name])
+        fill(generator, recipe["generator"])
+        if name == "CIFAR_GEN":
+            yield absolute(sum(p.numel() for p in generator.parameters()), expected["parameters"]["generator"])
+        for mode in ("train", "eval"):
+            made, want = generator.train(mode == "train")(noise), expected[f"{name}_{mode}"]
+            yield absolute(made.shape, want["shape"])
+            yield relative(made.norm(), want["norm"])
+            yield absolute(made.flatten()[: len(want["first"])], want["first"])
+
+
+def class_order_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
+    for name, order in expected.items():
+        dataset, _, which = name.partition("/")
+        classes = 1000 if dataset == "ImageNet" else len(order)
+        repeat = int(which.removeprefix("seed")) if which.startswith("seed") else 0
+        got = class_order(dataset, classes, repeat)[: len(order)]
+        yield absolute(got, order) if len(got) == len(order) else float("inf")
+
+
+CASES: dict[str, Callable[..., Iterator[float]]] = {
+    "forward": forward_case,
+    "class_order": class_order_case,
+    "inversion": inversion_case,
+}
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def replay(path: Path) -> float:
+    """The largest deviation of a golden file, in tolerances. Raises Skipped."""
+    golden = json.loads(path.read_text())
+    case = golden.get("case", path.stem)
+    kind = next((run for name, run in CASES.items() if case.startswith(name)), learner_case)
+    with float64():
+        return worst(kind(golden["recipe"], golden["expected"], case))
+
+
+def main(folder: Path) -> int:
+    count = {"passed": 0, "failed": 0, "skipped": 0}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            deviation = replay(path)
+            outcome = "passed" if deviation <= 1 else "failed"
+            print(f"{path.stem:28} {outcome}  largest deviation {deviation * TOLERANCE:.1e}")
+        except Skipped as reason:
+            outcome = "skipped"
+            print(f"{path.stem:28} skipped  {reason}")
+        count[outcome] += 1
+    print(", ".join(f"{number} {outcome}" for outcome, number in count.items()))
+    if not sum(count.values()):
+        print(f"no golden files in {folder}", file=sys.stderr)
+    return 1 if count["failed"] or not sum(count.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "golden"))

@@ -1,0 +1,239 @@
+"""Every setting of a run: its flag, default, unit, meaning and bounds, in one place.
+
+Settings come from defaults, then ``--config`` YAML files in their order, then flags; the last wins.
+All published flags keep their name and meaning (METHODS.md, "The published command line").
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+
+from dataloaders.datasets import DATASETS
+from learners import LEARNERS, learner_names
+from models import GENERATORS, RESNETS
+from utils.errors import UserError
+
+
+def setting(default: Any, group: str, help: str, **bounds: Any) -> Any:
+    """A field with what argparse and the checks need. Bounds: low, above, high, choices, length."""
+    metadata = {"group": group, "help": help, **bounds}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class Settings:
+    """The settings of one run; the fields are the flags."""
+
+    # What to run
+    learner_type: str = setting("default", "learner", "kind of learner", choices=sorted({kind for kind, _ in LEARNERS}))
+    learner_name: str = setting("NormalNN", "learner", "learner, see the README's table", choices=learner_names())
+    model_type: str = setting("resnet", "learner", "family of the classifier", choices=["resnet"])
+    model_name: str = setting("resnet32", "learner", "classifier", choices=list(RESNETS))
+    gen_model_type: str = setting("generator", "learner", "family of the generator", choices=["generator"])
+    gen_model_name: str = setting("CIFAR_GEN", "learner", "generator of the dreams", choices=list(GENERATORS))
+
+    # Data and task sequence
+    dataset: str = setting("CIFAR100", "data", "data set", choices=list(DATASETS))
+    dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing")
+    train_aug: bool = setting(False, "data", "augment training images: brightness, contrast, flip and crop")
+    rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's index")
+    first_split_size: int = setting(2, "data", "classes of the first task", low=1)
+    other_split_size: int = setting(2, "data", "classes of every other task", low=1)
+    max_task: int = setting(-1, "data", "stop after this many tasks; -1: all", low=-1)
+    validation: bool = setting(False, "data", "hold out a fifth of the training data (fold by repeat) and test on it, not on the test set")
+    oracle_flag: bool = setting(False, "data", "upper bound: every task trains from scratch on the data of all tasks so far")
+
+    # Optimisation
+    optimizer: str = setting("SGD", "optimisation", "optimiser of the classifier", choices=["SGD", "Adam"])
+    lr: float = setting(0.1, "optimisation", "learning rate", above=0)
+    momentum: float = setting(0.9, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
+    weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
+    schedule: list[int] = setting([2], "optimisation", "epochs at which the learning rate falls to a tenth; the last number is the epochs per task", low=1)
+    schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
+    batch_size: int = setting(128, "optimisation", "images a step; the last incomplete batch of an epoch is dropped", low=2)
+
+    # Method
+    mu: float = setting(1.0, "method", "weight of the distillation", low=0)
+    temp: float = setting(2.0, "method", "temperature of the distillation", above=0)
+    beta: float = setting(1.0, "method", "kept for published scripts and recorded; no published loss reads it")
+    DW: bool = setting(False, "method", "weigh each image's cross-entropy by the inverse frequency of its class in the task's data")
+    memory: int = setting(0, "method", "coreset, images", low=0)
+    power_iters: int = setting(10000, "method", "training steps of the generator after every task but the last", low=1)
+    deep_inv_params: list[float] = setting(
+        [1e-3, 50.0, 1e-3, 1e3, 1.0], "method",
+        "generator's loss: Adam's learning rate, batch-norm weight, smoothness weight, content temperature, content weight", low=0, length=5)
+
+    # The run
+    repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
+    gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
+    log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
+    overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
+    load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task")
+    workers: int = setting(0, "run", "processes that read images of data sets too large for memory (none of those here needs any)", low=0)
+    no_figures: bool = setting(False, "run", "draw no pictures of dreams")
+
+
+# A checkpoint made with other values of these may go on: they do not change what is computed.
+NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures")
+
+FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+def computed_from(settings: Settings) -> dict[str, Any]:
+    """The settings that results depend on."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_IN_RESULTS}
+
+
+def _element(kind: Any) -> type:
+    return get_args(kind)[0] if get_origin(kind) is list else kind
+
+
+def _convert(name: str, value: Any, source: str) -> Any:
+    """``value`` as the field's type; flags and YAML (where 2e-4 is a string) take the same path."""
+    kind = FIELDS[name].type
+    element = _element(kind)
+    values = value if isinstance(value, (list, tuple)) else [value]
+
+    def one(item: Any) -> Any:
+        if element is bool:
+            if isinstance(item, bool):
+                return item
+        elif element is str:
+            if isinstance(item, str):
+                return item
+        elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
+            try:
+                number = element(item)
+                if isinstance(item, str) or number == item:
+                    return number
+            except (ValueError, OverflowError):
+                pass
+        what = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[element]
+        raise UserError(f"{source} {name}: {item!r} is not {what}")
+
+    if kind is element and len(values) != 1:
+        raise UserError(f"{source} {name}: takes one value, not {len(values)}")
+    converted = [one(item) for item in values]
+    return converted if kind is not element else converted[0]
+
+
+def _check(name: str, value: Any, source: str) -> None:
+    bounds = FIELDS[name].metadata
+    values = value if isinstance(value, list) else [value]
+    if "length" in bounds and len(values) != bounds["length"]:
+        raise UserError(f"{source} {name}: takes {bounds['length']} values, not {len(values)}")
+    if not values:
+        raise UserError(f"{source} {name}: takes at least one value")
+    for item in values:
+        if "choices" in bounds and item not in bounds["choices"]:
+            raise UserError(f"{source} {name}: {item!r} is not one of {', '.join(map(str, bounds['choices']))}")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise UserError(f"{source} {name}: {item} is not a finite number")
+        if "low" in bounds and item < bounds["low"]:
+            raise UserError(f"{source} {name}: {item} is below {bounds['low']}")
+        if "above" in bounds and item <= bounds["above"]:
+            raise UserError(f"{source} {name}: {item} is not above {bounds['above']}")
+        if "high" in bounds and item > bounds["high"]:
+            raise UserError(f"{source} {name}: {item} is above {bounds['high']}")
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path}: must hold lines of the form 'setting: value'")
+    for name in content:
+        if name not in FIELDS:
+            raise UserError(f"--config {path}: there is no setting {name!r}; run.py --help lists them")
+    return content
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UserError(f"{message} (run.py --help lists all flags)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="run.py",
+        description="Learn a sequence of tasks with one learner and log its accuracy over repeats.",
+        epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
+    groups: dict[str, Any] = {}
+    for name, f in FIELDS.items():
+        group = groups.setdefault(f.metadata["group"], parser.add_argument_group(f.metadata["group"]))
+        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        if f.type is bool:
+            group.add_argument(f"--{name}", action="store_true", help=f.metadata["help"])
+            continue
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
+        text = f.metadata["help"].replace("%", "%%")
+        if "choices" in f.metadata:
+            text += f" ({', '.join(map(str, f.metadata['choices']))})"
+        group.add_argument(
+            f"--{name}", nargs="+" if get_origin(f.type) is list else None, metavar="X" if f.type is not str else "NAME",
+            help=f"{text}; default: {shown}" if shown != "" else text)
+    return parser
+
+
+def check(settings: Settings) -> None:
+    """What one setting alone does not show. Raises UserError."""
+    schedule = settings.schedule
+    if any(a >= b for a, b in zip(schedule, schedule[1:])):
+        raise UserError(f"--schedule: epochs must rise, {' '.join(map(str, schedule))} do not")
+    if settings.max_task == 0:
+        raise UserError("--max_task: 0 tasks leave nothing to learn; -1 means all")
+    if (settings.learner_type, settings.learner_name) not in LEARNERS:
+        kinds = [kind for kind, name in LEARNERS if name == settings.learner_name]
+        raise UserError(f"--learner_type {settings.learner_type}: {settings.learner_name} is of type {kinds[0]}")
+    learner = LEARNERS[settings.learner_type, settings.learner_name]
+    if settings.memory and not learner.takes_coreset:
+        raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset here; use --memory 0")
+    if settings.oracle_flag and settings.load_model_dir:
+        raise UserError("--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
+    classes = DATASETS[settings.dataset].classes
+    first, other = settings.first_split_size, settings.other_split_size
+    if first > classes:
+        raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes")
+    if (classes - first) % other:
+        raise UserError(
+            f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task do not divide into tasks of {other}")
+    if learner.dreams:
+        side, size = GENERATORS[settings.gen_model_name][0] * 2 ** (len(GENERATORS[settings.gen_model_name][1]) - 1), DATASETS[settings.dataset].image_size
+        if side != size:
+            raise UserError(f"--gen_model_name {settings.gen_model_name}: makes images of {side} pixels a side, {settings.dataset} has {size}")
+
+
+def parse(arguments: Sequence[str] | None = None) -> Settings:
+    """Settings from a command line. Raises UserError; ``--help`` prints and exits."""
+    flags = vars(_parser().parse_args(sys.argv[1:] if arguments is None else arguments))
+    sources = [(f"--config {path}:", _read_config(path)) for path in flags.pop("config")]
+    values: dict[str, Any] = {}
+    for source, content in sources:
+        for name, value in content.items():
+            values[name] = _convert(name, value, source)
+            _check(name, values[name], source)
+    for name, value in flags.items():
+        values[name] = _convert(name, value, "flag")
+        _check(name, values[name], "flag")
+    settings = Settings(**values)
+    check(settings)
+    return settings

@@ -1,0 +1,54 @@
+"""Named random streams: no global random state, and a draw added to one never shifts another."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+NAMES = ("order", "augmentation", "noise", "coreset")
+
+
+def seed_of(*place: object) -> int:
+    """A 63-bit seed for a place such as (repeat, task, name)."""
+    digest = hashlib.sha256("/".join(map(str, place)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+class Streams:
+    """One ``torch.Generator`` a name, seeded anew from (repeat, task, name) for every task.
+
+    Attributes:
+        order: shuffling. augmentation: image augmentation. noise: the generators' input.
+        coreset: random choices of what to remember.
+    """
+
+    order: torch.Generator
+    augmentation: torch.Generator
+    noise: torch.Generator
+    coreset: torch.Generator
+
+    def __init__(self, device: torch.device | str = "cpu"):
+        for name in NAMES:
+            setattr(self, name, torch.Generator(device))
+
+    def start(self, repeat: int, task: int) -> None:
+        """Seed every stream for a task."""
+        for name in NAMES:
+            getattr(self, name).manual_seed(seed_of(repeat, task, name))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {name: getattr(self, name).get_state() for name in NAMES}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        for name in NAMES:
+            getattr(self, name).set_state(state[name].cpu())
+
+
+@contextmanager
+def seeded_weights(repeat: int, task: int = 0) -> Iterator[None]:
+    """Initial weights come from the stream "weights"; torch's initialisers know the global state only,
+    so it is borrowed here and given back. Weights are drawn on the CPU: the same with or without a GPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(repeat, task, "weights"))
+        yield
