@@ -7,7 +7,7 @@ devices or progress; the trainer (utils/trainer.py) knows nothing of losses.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dataloaders.batches import Images, Iterations, ShuffledBatches
+from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.tasks import Task
 from utils.streams import Streams
 
@@ -140,6 +140,14 @@ class Learner(nn.Module):
         """Optimisers whose state lives on from task to task, by name, for the checkpoint."""
         return {}
 
+    def networks(self) -> dict[str, nn.Module]:
+        """What a finished task leaves, by file name."""
+        return {"class": self.model}
+
+    def memory(self) -> int:
+        """Stored values: parameters of the networks kept between tasks (the published measure)."""
+        return sum(p.numel() for network in self.networks().values() for p in network.parameters())
+
     # What losses are made of
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
@@ -162,7 +170,7 @@ class Learner(nn.Module):
         batches = ShuffledBatches(data, settings.batch_size, settings.train_aug, self.streams)
         return Stage("learn", batches, self.loss, module, self.optimizer(module.parameters()), epochs, milestones, cost)
 
-    def optimizer(self, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The published optimiser, over ``parameters``."""
         s = self.settings
         if s.optimizer == "Adam":

@@ -89,6 +89,9 @@ class DreamingLearner(Learner):
     def persistent_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"dream": self.dream_optimizer}
 
+    def networks(self) -> dict[str, nn.Module]:
+        return {**super().networks(), "generator": self.generator}
+
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.index > 0:

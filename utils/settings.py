@@ -97,8 +97,9 @@ def _element(kind: Any) -> type:
     return get_args(kind)[0] if get_origin(kind) is list else kind
 
 
-def _convert(name: str, value: Any, source: str) -> Any:
-    """``value`` as the field's type; flags and YAML (where 2e-4 is a string) take the same path."""
+def _convert(name: str, value: Any, where: str) -> Any:
+    """``value`` as the field's type; flags and YAML (where 2e-4 is a string) take the same path.
+    ``where`` names the flag or the file and field in errors."""
     kind = FIELDS[name].type
     element = _element(kind)
     values = value if isinstance(value, (list, tuple)) else [value]
@@ -118,32 +119,32 @@ def _convert(name: str, value: Any, source: str) -> Any:
             except (ValueError, OverflowError):
                 pass
         what = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[element]
-        raise UserError(f"{source} {name}: {item!r} is not {what}")
+        raise UserError(f"{where}: {item!r} is not {what}")
 
     if kind is element and len(values) != 1:
-        raise UserError(f"{source} {name}: takes one value, not {len(values)}")
+        raise UserError(f"{where}: takes one value, not {len(values)}")
     converted = [one(item) for item in values]
     return converted if kind is not element else converted[0]
 
 
-def _check(name: str, value: Any, source: str) -> None:
+def _check(name: str, value: Any, where: str) -> None:
     bounds = FIELDS[name].metadata
     values = value if isinstance(value, list) else [value]
     if "length" in bounds and len(values) != bounds["length"]:
-        raise UserError(f"{source} {name}: takes {bounds['length']} values, not {len(values)}")
+        raise UserError(f"{where}: takes {bounds['length']} values, not {len(values)}")
     if not values:
-        raise UserError(f"{source} {name}: takes at least one value")
+        raise UserError(f"{where}: takes at least one value")
     for item in values:
         if "choices" in bounds and item not in bounds["choices"]:
-            raise UserError(f"{source} {name}: {item!r} is not one of {', '.join(map(str, bounds['choices']))}")
+            raise UserError(f"{where}: {item!r} is not one of {', '.join(map(str, bounds['choices']))}")
         if isinstance(item, float) and not math.isfinite(item):
-            raise UserError(f"{source} {name}: {item} is not a finite number")
+            raise UserError(f"{where}: {item} is not a finite number")
         if "low" in bounds and item < bounds["low"]:
-            raise UserError(f"{source} {name}: {item} is below {bounds['low']}")
+            raise UserError(f"{where}: {item} is below {bounds['low']}")
         if "above" in bounds and item <= bounds["above"]:
-            raise UserError(f"{source} {name}: {item} is not above {bounds['above']}")
+            raise UserError(f"{where}: {item} is not above {bounds['above']}")
         if "high" in bounds and item > bounds["high"]:
-            raise UserError(f"{source} {name}: {item} is above {bounds['high']}")
+            raise UserError(f"{where}: {item} is above {bounds['high']}")
 
 
 def _read_config(path: str) -> dict[str, Any]:
@@ -225,15 +226,12 @@ def check(settings: Settings) -> None:
 def parse(arguments: Sequence[str] | None = None) -> Settings:
     """Settings from a command line. Raises UserError; ``--help`` prints and exits."""
     flags = vars(_parser().parse_args(sys.argv[1:] if arguments is None else arguments))
-    sources = [(f"--config {path}:", _read_config(path)) for path in flags.pop("config")]
+    given = [(f"--config {path}: {name}", name, value) for path in flags.pop("config") for name, value in _read_config(path).items()]
+    given += [(f"--{name}", name, value) for name, value in flags.items()]
     values: dict[str, Any] = {}
-    for source, content in sources:
-        for name, value in content.items():
-            values[name] = _convert(name, value, source)
-            _check(name, values[name], source)
-    for name, value in flags.items():
-        values[name] = _convert(name, value, "flag")
-        _check(name, values[name], "flag")
+    for where, name, value in given:
+        values[name] = _convert(name, value, where)
+        _check(name, values[name], where)
     settings = Settings(**values)
     check(settings)
     return settings

@@ -1,0 +1,95 @@
+"""The folder a run leaves, its checkpoint, and whether a run may go on from it."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.errors import UserError
+from utils.files import replacing, write_yaml
+from utils.settings import Settings, computed_from
+
+# Everything a run leaves in its log_dir; --overwrite 1 deletes these and nothing else.
+LEFT_BEHIND = (
+    "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "results-acc", "results-mem", "results-time", "models", "figures",
+)
+
+
+@dataclasses.dataclass
+class Place:
+    """How far a run has come; each counts what is finished.
+
+    Attributes:
+        epoch: of the stage. stage: of the task. task: of the repeat.
+    """
+
+    repeat: int = 0
+    task: int = 0
+    stage: int = 0
+    epoch: int = 0
+
+
+class RunFolder:
+    """``--log_dir``: prepared before any work starts. Raises UserError where it can't be written."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.path = Path(settings.log_dir)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"--log_dir {self.path}: cannot be written ({error.strerror}); name another folder") from error
+        if settings.overwrite:
+            for name in LEFT_BEHIND:
+                left = self.path / name
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink(missing_ok=True)
+        self.state = self._load()
+        write_yaml(self.path / "args.yaml", dataclasses.asdict(settings))
+
+    def _load(self) -> dict[str, Any] | None:
+        path = self.path / "checkpoint.pt"
+        if not path.is_file():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            saved, mine = state["settings"], computed_from(self.settings)
+        except Exception as error:
+            raise UserError(f"--log_dir {self.path}: {path.name} cannot be read ({type(error).__name__}); --overwrite 1 starts afresh") from error
+        for name in mine:
+            if saved.get(name) != mine[name]:
+                raise UserError(
+                    f"--log_dir {self.path}: holds a run of other settings ({name} {saved.get(name)} there, {mine[name]} here); "
+                    "name another folder, or --overwrite 1 to delete that run")
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint: plain tensors, numbers, text and containers only, so that it loads without code."""
+        with replacing(self.path / "checkpoint.pt") as partial:
+            torch.save({"settings": computed_from(self.settings), **state}, partial)
+
+    def model_path(self, repeat: int, task: int) -> Path:
+        """Folder of a finished task's networks; repeats and tasks are counted from 1, as published."""
+        return self.path / "models" / f"repeat-{repeat + 1}" / f"task-{task + 1}"
+
+
+def first_task_model(load_model_dir: str, repeat: int, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a run's first-task model, for ``--load_model_dir``. Raises UserError."""
+    path = Path(load_model_dir) / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"--load_model_dir {load_model_dir}: has no {path.relative_to(load_model_dir)}; run that method's first task first") from None
+    except Exception as error:
+        raise UserError(f"--load_model_dir {load_model_dir}: {path} cannot be read ({type(error).__name__})") from error
+    mine = model.state_dict()
+    if not isinstance(state, dict) or {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in mine.items()}:
+        raise UserError(f"--load_model_dir {load_model_dir}: {path} is of another network than --model_name asks for")
+    return state

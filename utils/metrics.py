@@ -1,0 +1,87 @@
+"""Accuracy after each task, and the published results files."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dataloaders.batches import Images
+from learners import Learner
+from utils.files import write_yaml
+
+EVALUATION_BATCH = 500
+
+
+@torch.no_grad()
+def accuracy(learner: Learner, test: Images, seen: int, own: range) -> tuple[float, float]:
+    """Top-1 accuracy in percent on a task's test images: (among all seen classes, among the task's own)."""
+    learner.eval()
+    right = torch.zeros(2, dtype=torch.long, device=test.labels.device)
+    for images, labels in test.in_order(EVALUATION_BATCH):
+        logits = learner.predict(images)
+        right[0] += (logits[:, :seen].argmax(1) == labels).sum()
+        right[1] += (logits[:, own.start : own.stop].argmax(1) + own.start == labels).sum()
+    everywhere, local = (100 * right / len(test)).tolist()
+    return everywhere, local
+
+
+class Results:
+    """What a run measures: after each task of each repeat.
+
+    Attributes:
+        matrix: [repeat][after task][on task] accuracy in percent among all seen classes.
+        local: the same among the task's own classes.
+        memory: [repeat][task] stored values: parameters, and 32 x 32 x 3 an image of the coreset.
+        seconds: [repeat][task] spent on training.
+    """
+
+    def __init__(self, state: dict[str, Any] | None = None):
+        state = state or {"matrix": [], "local": [], "memory": [], "seconds": []}
+        self.matrix: list[list[list[float]]] = state["matrix"]
+        self.local: list[list[list[float]]] = state["local"]
+        self.memory: list[list[int]] = state["memory"]
+        self.seconds: list[list[float]] = state["seconds"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+    def add(self, repeat: int, row: list[float], local: list[float], memory: int, seconds: float) -> None:
+        """Record a task's end; a new repeat begins with its first task."""
+        for values, value in ((self.matrix, row), (self.local, local), (self.memory, memory), (self.seconds, seconds)):
+            if len(values) == repeat:
+                values.append([])
+            values[repeat].append(value)
+
+    def accuracies(self) -> list[list[float]]:
+        """[repeat][after task]: mean over the tasks seen so far."""
+        return [[float(np.mean(row)) for row in rows] for rows in self.matrix]
+
+    def save(self, folder: Path, tasks: int) -> None:
+        """Write results-acc, results-mem and results-time as published: keys mean, std and history, the latter
+        tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan."""
+        for name, values in (("acc", self.accuracies()), ("mem", self.memory), ("time", self.seconds)):
+            history = np.full((tasks, len(values)), np.nan)
+            for repeat, column in enumerate(values):
+                history[: len(column), repeat] = column
+            _write(folder / f"results-{name}" / "global.yaml", history)
+        for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
+            history = np.full((tasks, tasks, len(matrices)), np.nan)
+            for repeat, rows in enumerate(matrices):
+                for after, row in enumerate(rows):
+                    history[after, : len(row), repeat] = row
+            _write(folder / "results-acc" / f"{name}.yaml", history)
+
+
+def mean_std(values: list[float]) -> tuple[float, float]:
+    """Mean and population standard deviation, as in the published tables."""
+    return (float(np.mean(values)), float(np.std(values))) if values else (math.nan, math.nan)
+
+
+def _write(path: Path, history: np.ndarray) -> None:
+    flat = history.reshape(-1, history.shape[-1])
+    known = [row[~np.isnan(row)].tolist() for row in flat]
+    mean, std = np.array([mean_std(row) for row in known]).T
+    shape = history.shape[:-1]
+    write_yaml(path, {"mean": mean.reshape(shape).tolist(), "std": std.reshape(shape).tolist(), "history": history.tolist()})
