@@ -29,9 +29,9 @@ def main() -> int:
     try:
         settings = settings_module.parse()
         device = choose_device(settings.gpuid)
-        train, test = DATASETS[settings.dataset].read(Path(settings.dataroot))
+        data = DATASETS[settings.dataset].read(Path(settings.dataroot))
         folder = RunFolder(settings)
-        Trainer(settings, train, test, folder, device).run()
+        Trainer(settings, data, folder, device).run()
     except UserError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2

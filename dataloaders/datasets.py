@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import datasets as vision
@@ -23,6 +24,14 @@ class Split(NamedTuple):
     labels: np.ndarray
 
 
+class Data(NamedTuple):
+    """A data set in memory; names[k] is what its class k is called."""
+
+    train: Split
+    test: Split
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What is known of a data set before it is read.
@@ -30,14 +39,14 @@ class Dataset:
     Attributes:
         image_size: side in pixels.
         mean, std: of each channel in [0, 1] (METHODS.md, "Protocol").
-        read: folder of data sets -> (training, test).
+        read: reads it from a folder of data sets. Raises UserError.
     """
 
     classes: int
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    read: Callable[[Path], tuple[Split, Split]]
+    read: Callable[[Path], Data]
 
 
 def _check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
@@ -55,7 +64,7 @@ def _check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
     return len(found) == len(official)
 
 
-def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> tuple[Split, Split]:
+def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> Data:
     if not _check_files(kind, root):
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -67,17 +76,14 @@ def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> tuple[Split, Split]:
                 f"put the official 'python version' there or name its folder with --dataroot") from error
         _check_files(kind, root)
 
-    def split(train: bool) -> Split:
-        data = kind(str(root), train=train)
-        return Split(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)), np.asarray(data.targets))
-
-    return split(True), split(False)
+    train, test = kind(str(root), train=True), kind(str(root), train=False)
+    splits = [Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets)) for part in (train, test)]
+    return Data(*splits, tuple(train.classes))
 
 
-def _read_digits(root: Path) -> tuple[Split, Split]:
+def _read_digits(root: Path) -> Data:
     """scikit-learn's bundled handwritten digits: 1,797 real images, 8 x 8 pixels of 17 greys, enlarged to
-    32 x 32 in three equal channels. The last fifth of each class, by other writers, is the test set."""
-    import torch
+    32 x 32 in three equal channels. The last fifth of each class is the test set."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -88,7 +94,7 @@ def _read_digits(root: Path) -> tuple[Split, Split]:
     for digit in range(10):
         places = np.flatnonzero(labels == digit)
         test[places[len(places) * 4 // 5:]] = True
-    return Split(images[~test], labels[~test]), Split(images[test], labels[test])
+    return Data(Split(images[~test], labels[~test]), Split(images[test], labels[test]), tuple("0123456789"))
 
 
 DATASETS = {
@@ -98,5 +104,5 @@ DATASETS = {
     "CIFAR100": Dataset(
         100, 32, (0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047),
         lambda root: _read_cifar(vision.CIFAR100, root)),
-    "Digits": Dataset(10, 32, (0.3053,) * 3, (0.3328,) * 3, _read_digits),
+    "Digits": Dataset(10, 32, (0.3053,) * 3, (0.3228,) * 3, _read_digits),
 }

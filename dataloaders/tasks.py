@@ -33,6 +33,7 @@ class Task:
         index: from 0.
         train: its training images (with ``--oracle_flag`` those of all tasks so far).
         test: its own test images, of the classes old..seen - 1.
+        names: what the class at each place of the order is called.
     """
 
     index: int
@@ -40,6 +41,7 @@ class Task:
     seen: int
     train: Images
     test: Images
+    names: tuple[str, ...]
 
 
 def split_classes(classes: int, first: int, other: int, max_task: int = -1) -> list[range]:
@@ -61,6 +63,7 @@ def task_sequence(
     dataset: str,
     train: Split,
     test: Split,
+    names: tuple[str, ...],
     ranges: list[range],
     order: list[int],
     *,
@@ -71,6 +74,7 @@ def task_sequence(
     """The tasks of one repeat, on the device.
 
     Args:
+        names: of the data set's classes.
         order: order[place] is the data set's number of the class learned at that place.
         normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
         cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
@@ -86,7 +90,8 @@ def task_sequence(
         images = torch.from_numpy(np.ascontiguousarray(split.images[chosen]))
         return Images(images.to(device), torch.from_numpy(labels[chosen]).to(device), pixels)
 
+    placed = tuple(names[label] for label in order)
     return [
-        Task(index, classes.start, classes.stop, select(train, range(0 if cumulative else classes.start, classes.stop)), select(test, classes))
-        for index, classes in enumerate(ranges)
+        Task(index, new.start, new.stop, select(train, range(0 if cumulative else new.start, new.stop)), select(test, new), placed)
+        for index, new in enumerate(ranges)
     ]

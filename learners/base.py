@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.tasks import Task
+from models import ResNet
 from utils.streams import Streams
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Learner(nn.Module):
 
     Args:
         settings: of the run.
-        model: the classifier, with ``features`` and ``last``.
         streams: random streams; a learner draws from ``noise`` and ``coreset`` only.
+        model: the classifier.
 
     Attributes:
         model: the student, which goes on from task to task.
@@ -101,7 +102,7 @@ class Learner(nn.Module):
     dreams = False
     step_cost = 1.0
 
-    def __init__(self, settings: Settings, model: nn.Module, streams: Streams):
+    def __init__(self, settings: Settings, streams: Streams, model: ResNet):
         super().__init__()
         self.settings = settings
         self.streams = streams
@@ -118,7 +119,7 @@ class Learner(nn.Module):
         self.old, self.seen = task.old, task.seen
         if self.settings.DW:
             count = torch.bincount(task.train.labels, minlength=task.seen).clamp(min=1)
-            self.class_weights = len(task.train) / ((task.train.labels.unique().numel()) * count)
+            self.class_weights = len(task.train) / (task.train.labels.unique().numel() * count)
 
     def stages(self, task: Task) -> list[Stage]:
         """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
@@ -132,11 +133,11 @@ class Learner(nn.Module):
         """Logits [B, classes] of images [B, 3, H, W]."""
         return self.model(images)
 
-    def dream(self, count: int) -> Tensor | None:
-        """``count`` dreamed images of the old classes, if this learner dreams."""
-        return None
+    def dream(self, count: int) -> Tensor:
+        """x~: ``count`` images of the old classes, where the learner ``dreams``."""
+        raise NotImplementedError
 
-    def persistent_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Optimisers whose state lives on from task to task, by name, for the checkpoint."""
         return {}
 

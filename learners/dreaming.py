@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from dataloaders.batches import Iterations
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage
-from models import Generator
+from models import Generator, ResNet
 from utils.streams import Streams
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ class DreamingLearner(Learner):
 
     dreams = True
 
-    def __init__(self, settings: Settings, model: nn.Module, streams: Streams, generator: Generator):
-        super().__init__(settings, model, streams)
+    def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Generator):
+        super().__init__(settings, streams, model)
         self.generator = generator
         lr, self.statistics_weight, self.smoothness_weight, self.temperature, self.content_weight = settings.deep_inv_params
         self.dream_optimizer = torch.optim.Adam(generator.parameters(), lr)
 
-    def persistent_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"dream": self.dream_optimizer}
 
     def networks(self) -> dict[str, nn.Module]:

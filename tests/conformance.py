@@ -146,16 +146,13 @@ def task(index: int, old: int, seen: int) -> Task:
     """A task that has no images of its own: the recipes give every batch."""
     pixels = Pixels((0.0,) * 3, (1.0,) * 3)
     nothing = Images(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), pixels)
-    return Task(index, old, seen, nothing, nothing)
+    return Task(index, old, seen, nothing, nothing, ("",) * CLASSES)
 
 
 def build(kind: tuple[str, str], settings: Settings, model: ResNet, teacher: ResNet, generator: Generator | None = None) -> Learner:
     learner_class = LEARNERS[kind]
-    streams = Streams()
-    if issubclass(learner_class, DreamingLearner):
-        learner = learner_class(settings, model, streams, generator or Generator(*GENERATORS["CIFAR_GEN"]))
-    else:
-        learner = learner_class(settings, model, streams)
+    networks = [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.dreams else [model]
+    learner = learner_class(settings, Streams(), *networks)
     learner.teacher.load_state_dict(teacher.state_dict())
     return learner
 

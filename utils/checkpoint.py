@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from utils.errors import UserError
 from utils.files import replacing, write_yaml
@@ -80,16 +81,22 @@ class RunFolder:
         return self.path / "models" / f"repeat-{repeat + 1}" / f"task-{task + 1}"
 
 
-def first_task_model(load_model_dir: str, repeat: int, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The state of a run's first-task model, for ``--load_model_dir``. Raises UserError."""
-    path = Path(load_model_dir) / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
+# What two runs must share for the first task's model of one to be that of the other.
+FIRST_TASK = ("dataset", "model_name", "rand_split", "first_split_size", "validation")
+
+
+def first_task_model(settings: Settings, repeat: int) -> dict[str, torch.Tensor]:
+    """The state of the first task's model of the run in ``--load_model_dir``. Raises UserError."""
+    flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
+    path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     try:
+        theirs = yaml.safe_load((folder / "args.yaml").read_text())
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"--load_model_dir {load_model_dir}: has no {path.relative_to(load_model_dir)}; run that method's first task first") from None
+    except OSError as error:
+        raise UserError(f"{flag}: {error.filename} cannot be read ({error.strerror}); that run must have finished the first task of repeat {repeat + 1}") from error
     except Exception as error:
-        raise UserError(f"--load_model_dir {load_model_dir}: {path} cannot be read ({type(error).__name__})") from error
-    mine = model.state_dict()
-    if not isinstance(state, dict) or {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in mine.items()}:
-        raise UserError(f"--load_model_dir {load_model_dir}: {path} is of another network than --model_name asks for")
+        raise UserError(f"{flag}: {path} or args.yaml is damaged ({type(error).__name__})") from error
+    for name in FIRST_TASK:
+        if theirs.get(name) != getattr(settings, name):
+            raise UserError(f"{flag}: that run has {name} {theirs.get(name)}, this one {getattr(settings, name)}; their first tasks differ")
     return state

@@ -15,11 +15,12 @@ ROWS = 20
 COLUMNS = 10
 
 
-def draw_dreams(path: Path, images: Tensor, labels: Tensor, confidence: Tensor, title: str) -> None:
+def draw_dreams(path: Path, images: Tensor, labels: Tensor, confidence: Tensor, names: tuple[str, ...], title: str) -> None:
     """A grid of dreams, a row a class that the teacher sees in them, the surest first.
 
     Args:
         images: [N, 3, S, S] in [0, 1]. labels, confidence: [N], what the teacher sees and how surely.
+        names: of the classes.
     """
     classes = labels.unique().tolist()[:ROWS]
     side = images.shape[-1]
@@ -32,7 +33,7 @@ def draw_dreams(path: Path, images: Tensor, labels: Tensor, confidence: Tensor, 
             strip[:, :, place * (side + 2) : place * (side + 2) + side] = images[index].cpu()
         axis.imshow(strip.permute(1, 2, 0).numpy(), interpolation="nearest")
         sure = 100 * confidence[mine].mean().item()
-        axis.set_ylabel(f"class {label}\n{len(mine)} seen, {sure:.0f} %", rotation=0, ha="right", va="center", fontsize=7)
+        axis.set_ylabel(f"{names[label]}\n{len(mine)} seen, {sure:.0f} %", rotation=0, ha="right", va="center", fontsize=7)
         axis.set_xticks([])
         axis.set_yticks([])
         for spine in axis.spines.values():

@@ -25,4 +25,4 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_yaml(path: Path, content: Any) -> None:
     with replacing(path) as partial:
-        partial.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
+        partial.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None), encoding="utf-8")

@@ -12,8 +12,8 @@ class Log:
     """Lines go to ``output.log`` and the terminal; records to ``metrics.jsonl``."""
 
     def __init__(self, folder: Path):
-        self.lines = (folder / "output.log").open("a", buffering=1)
-        self.metrics = (folder / "metrics.jsonl").open("a", buffering=1)
+        self.lines = (folder / "output.log").open("a", buffering=1, encoding="utf-8")
+        self.metrics = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
 
     def line(self, text: str) -> None:
         self.lines.write(text + "\n")

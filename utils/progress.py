@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -30,22 +30,21 @@ def duration(seconds: float) -> str:
 class Progress:
     """Remaining time: for each kind of step those left, times the measured time of that kind."""
 
-    def __init__(self, work: list[Work], enabled: bool | None = None):
-        self.cost = {w.kind: w.cost for w in work}
+    def __init__(self, shown: bool | None = None):
+        self.cost: dict[Hashable, float] = {}
         self.left: Counter[Hashable] = Counter()
-        for w in work:
-            self.left[w.kind] += w.steps
-        self.seconds: Counter[Hashable] = Counter()
         self.steps: Counter[Hashable] = Counter()
-        shown = sys.stderr.isatty() if enabled is None else enabled
-        self.bar = tqdm(total=100, bar_format="{percentage:3.0f}% {bar:20} {desc}{postfix}", disable=not shown, leave=False, dynamic_ncols=True)
-        self.done = 0.0
+        self.seconds: defaultdict[Hashable, float] = defaultdict(float)
+        shown = sys.stderr.isatty() if shown is None else shown
+        form = "{percentage:3.0f}% {bar:20} {desc}{postfix}"
+        self.bar = tqdm(total=100, bar_format=form, disable=not shown, leave=False, dynamic_ncols=True)
         self.kind: Hashable = None
         self.then = time.monotonic()
 
-    def skip(self, kind: Hashable, steps: int) -> None:
-        """Steps that an earlier start of this run has done."""
-        self.left[kind] -= steps
+    def add(self, work: Work) -> None:
+        """Work that lies before the run."""
+        self.cost[work.kind] = work.cost
+        self.left[work.kind] += work.steps
 
     def start(self, kind: Hashable, text: str) -> None:
         """Steps of this kind come next."""
@@ -67,9 +66,8 @@ class Progress:
 
     def remaining(self) -> float:
         """Seconds left."""
-        timed = [kind for kind in self.steps if self.steps[kind]]
-        cost = sum(self.steps[kind] * self.cost[kind] for kind in timed)
-        unit = sum(self.seconds[kind] for kind in timed) / cost if cost else 0.0
+        cost = sum(steps * self.cost[kind] for kind, steps in self.steps.items())
+        unit = sum(self.seconds.values()) / cost if cost else 0.0
         return sum(
             steps * (self.seconds[kind] / self.steps[kind] if self.steps[kind] else self.cost[kind] * unit)
             for kind, steps in self.left.items()

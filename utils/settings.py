@@ -149,7 +149,7 @@ def _check(name: str, value: Any, where: str) -> None:
 
 def _read_config(path: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -208,6 +208,8 @@ def check(settings: Settings) -> None:
     learner = LEARNERS[settings.learner_type, settings.learner_name]
     if settings.memory and not learner.takes_coreset:
         raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset here; use --memory 0")
+    if settings.oracle_flag and settings.learner_name != "NormalNN":
+        raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {settings.learner_name} learns task by task")
     if settings.oracle_flag and settings.load_model_dir:
         raise UserError("--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
     classes = DATASETS[settings.dataset].classes
