@@ -1,0 +1,16 @@
+#!/bin/sh
+# The demo: handwritten digits as five tasks of two classes, minutes on two cores. Sets everything up on the way.
+#
+#     sh experiments/demo.sh
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+PYTHON=${PYTHON:-.venv/bin/python}
+OUT=outputs/demo
+
+for METHOD in base deep_inversion abd; do
+    $PYTHON run.py --config configs/$METHOD.yaml configs/digits.yaml --log_dir $OUT/$METHOD
+done
+echo
+$PYTHON -m utils.tables $OUT/base $OUT/deep_inversion $OUT/abd
+echo "What the networks dreamed after each task: $OUT/abd/figures and $OUT/deep_inversion/figures"
