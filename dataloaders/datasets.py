@@ -67,7 +67,6 @@ def _check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
 def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> Data:
     if not _check_files(kind, root):
         try:
-            root.mkdir(parents=True, exist_ok=True)
             kind(str(root), download=True)
         except (OSError, RuntimeError, urllib.error.URLError, ssl.SSLError) as error:
             reason = getattr(error, "reason", None) or error

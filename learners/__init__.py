@@ -1,25 +1,24 @@
-"""The learners by ``--learner_type`` and ``--learner_name``; each is one file of this folder.
+"""The learners by ``--learner_name``: every class in a file of this folder that names its ``learner_type``.
 
-A new learner: copy the file nearest to the idea, change ``loss``, add a line here.
+A new learner is one new file: copy the one nearest to the idea and change ``loss``.
 """
 
-from learners.abd import AlwaysBeDreaming
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
 from learners.base import Learner, Stage
-from learners.deep_inversion import DeepInversionGenBN
-from learners.lwf import LWF
-from learners.lwf_mc import LWF_MC
-from learners.lwf_synthetic import DeepInversionLWF
-from learners.naive import NormalNN
 
-LEARNERS: dict[tuple[str, str], type[Learner]] = {
-    ("default", "NormalNN"): NormalNN,
-    ("kd", "LWF"): LWF,
-    ("kd", "LWF_MC"): LWF_MC,
-    ("datafree", "DeepInversionGenBN"): DeepInversionGenBN,
-    ("datafree", "DeepInversionLWF"): DeepInversionLWF,
-    ("datafree", "AlwaysBeDreaming"): AlwaysBeDreaming,
-}
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
 
 
-def learner_names() -> list[str]:
-    return [name for _, name in LEARNERS]
+def _descendants(kind: type[Learner]) -> Iterator[type[Learner]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _descendants(child)
+
+
+LEARNERS: dict[str, type[Learner]] = {kind.__name__: kind for kind in _descendants(Learner) if kind.learner_type}
+
+__all__ = ["LEARNERS", "Learner", "Stage"]

@@ -16,6 +16,7 @@ class AlwaysBeDreaming(DreamingLearner):
     images, and keep the features that the old classifier reads.
     """
 
+    learner_type = "datafree"
     step_cost = 3.0
 
     def start_task(self, task: Task) -> None:

@@ -92,11 +92,13 @@ class Learner(nn.Module):
         model: the student, which goes on from task to task.
         teacher: frozen copy of the model after the previous task.
         old, seen: classes learned before the current task, and including it.
+        learner_type: the published kind of learner; a class without one can't be chosen.
         normalised: whether the networks see normalised images.
         takes_coreset: whether ``--memory`` above 0 is meaningful.
         dreams: whether a generator is needed.
     """
 
+    learner_type = ""
     normalised = True
     takes_coreset = False
     dreams = False

@@ -14,6 +14,7 @@ class DeepInversionGenBN(DreamingLearner):
     KD~ on the dreams x~ has the teacher's softened old classes, zeros for the new ones, as target.
     """
 
+    learner_type = "datafree"
     step_cost = 3.0
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

@@ -8,6 +8,7 @@ from learners.base import Learner, Losses, distillation
 class LWF(Learner):
     """CE(h[seen], y) + mu KD(h[old], t(x)[old]). Table 1, "LwF"; mu = 1."""
 
+    learner_type = "kd"
     step_cost = 1.4
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

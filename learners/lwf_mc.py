@@ -11,6 +11,7 @@ class LWF_MC(Learner):
     """Binary cross-entropy of sigmoid(h), summed over the seen classes; the targets of the old ones are
     the teacher's sigmoids. Table 1, "LwF.MC"."""
 
+    learner_type = "kd"
     step_cost = 1.4
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

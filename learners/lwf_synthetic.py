@@ -10,6 +10,7 @@ from learners.dreaming import DreamingLearner
 class DeepInversionLWF(DreamingLearner):
     """CE(h(x)[seen], y) + mu KD(h[old], t[old]) over x and x~ together; mu = 0.1."""
 
+    learner_type = "datafree"
     step_cost = 3.0
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

@@ -9,5 +9,7 @@ from learners.base import Learner, Losses
 class NormalNN(Learner):
     """CE(h[seen], y). METHODS.md, "Learners without replayed real images"; table 1, "Base" and "UB"."""
 
+    learner_type = "default"
+
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         return {"classification": self.classification(self.model(x), y)}

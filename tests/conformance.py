@@ -34,15 +34,15 @@ CLASSES = 100
 TOLERANCE = 1e-6
 
 LEARNER_OF_CASE = {
-    "base_first_task": ("default", "NormalNN"),
-    "base_second_task": ("default", "NormalNN"),
-    "base_weight_decay": ("default", "NormalNN"),
-    "lwf": ("kd", "LWF"),
-    "lwf_mc_first_task": ("kd", "LWF_MC"),
-    "lwf_mc": ("kd", "LWF_MC"),
-    "deep_inversion": ("datafree", "DeepInversionGenBN"),
-    "lwf_synthetic": ("datafree", "DeepInversionLWF"),
-    "abd": ("datafree", "AlwaysBeDreaming"),
+    "base_first_task": "NormalNN",
+    "base_second_task": "NormalNN",
+    "base_weight_decay": "NormalNN",
+    "lwf": "LWF",
+    "lwf_mc_first_task": "LWF_MC",
+    "lwf_mc": "LWF_MC",
+    "deep_inversion": "DeepInversionGenBN",
+    "lwf_synthetic": "DeepInversionLWF",
+    "abd": "AlwaysBeDreaming",
 }
 
 
@@ -149,8 +149,8 @@ def task(index: int, old: int, seen: int) -> Task:
     return Task(index, old, seen, nothing, nothing, ("",) * CLASSES)
 
 
-def build(kind: tuple[str, str], settings: Settings, model: ResNet, teacher: ResNet, generator: Generator | None = None) -> Learner:
-    learner_class = LEARNERS[kind]
+def build(name: str, settings: Settings, model: ResNet, teacher: ResNet, generator: Generator | None = None) -> Learner:
+    learner_class = LEARNERS[name]
     networks = [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.dreams else [model]
     learner = learner_class(settings, Streams(), *networks)
     learner.teacher.load_state_dict(teacher.state_dict())
@@ -211,7 +211,7 @@ def inversion_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) 
         deep_inv_params=[recipe["adam_lr"], weights["batch_norm"], weights["smoothness"], weights["content_temperature"], weights["content"]])
     if weights["class_balance"] != 1.0:
         raise Skipped("the class balance's weight is 1 in every published setting and has no flag")
-    learner = build(("datafree", "AlwaysBeDreaming"), settings, teacher, teacher, generator)
+    learner = build("AlwaysBeDreaming", settings, teacher, teacher, generator)
     assert isinstance(learner, DreamingLearner)
     dream = stage(learner, task(1, known, CLASSES), "dream")
     for k in range(recipe["steps"] + 1):

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 import yaml
 
 from dataloaders.datasets import DATASETS
-from learners import LEARNERS, learner_names
+from learners import LEARNERS
 from models import GENERATORS, RESNETS
 from utils.errors import UserError
 
@@ -34,8 +34,8 @@ class Settings:
     """The settings of one run; the fields are the flags."""
 
     # What to run
-    learner_type: str = setting("default", "learner", "kind of learner", choices=sorted({kind for kind, _ in LEARNERS}))
-    learner_name: str = setting("NormalNN", "learner", "learner, see the README's table", choices=learner_names())
+    learner_type: str = setting("default", "learner", "kind of learner", choices=sorted({learner.learner_type for learner in LEARNERS.values()}))
+    learner_name: str = setting("NormalNN", "learner", "learner, see the README's table", choices=list(LEARNERS))
     model_type: str = setting("resnet", "learner", "family of the classifier", choices=["resnet"])
     model_name: str = setting("resnet32", "learner", "classifier", choices=list(RESNETS))
     gen_model_type: str = setting("generator", "learner", "family of the generator", choices=["generator"])
@@ -202,10 +202,9 @@ def check(settings: Settings) -> None:
         raise UserError(f"--schedule: epochs must rise, {' '.join(map(str, schedule))} do not")
     if settings.max_task == 0:
         raise UserError("--max_task: 0 tasks leave nothing to learn; -1 means all")
-    if (settings.learner_type, settings.learner_name) not in LEARNERS:
-        kinds = [kind for kind, name in LEARNERS if name == settings.learner_name]
-        raise UserError(f"--learner_type {settings.learner_type}: {settings.learner_name} is of type {kinds[0]}")
-    learner = LEARNERS[settings.learner_type, settings.learner_name]
+    learner = LEARNERS[settings.learner_name]
+    if settings.learner_type != learner.learner_type:
+        raise UserError(f"--learner_type {settings.learner_type}: {settings.learner_name} is of type {learner.learner_type}")
     if settings.memory and not learner.takes_coreset:
         raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset here; use --memory 0")
     if settings.oracle_flag and settings.learner_name != "NormalNN":

@@ -26,7 +26,7 @@ PICTURED = 20  # dreams a class, of which the surest are shown
 
 def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
-    learner_class = LEARNERS[settings.learner_type, settings.learner_name]
+    learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(repeat, task):
         networks: list[torch.nn.Module] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
         if learner_class.dreams:
@@ -108,7 +108,7 @@ class Trainer:
         """Build the tasks and the learner, as new or, in the middle of a repeat, as the checkpoint has them."""
         settings, place = self.settings, self.place
         train, test, order = self.splits(place.repeat)
-        learner_class = LEARNERS[settings.learner_type, settings.learner_name]
+        learner_class = LEARNERS[settings.learner_name]
         self.tasks = task_sequence(
             settings.dataset, train, test, self.data.names, self.ranges, order,
             normalised=learner_class.normalised, cumulative=settings.oracle_flag, device=self.device)

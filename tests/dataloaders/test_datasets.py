@@ -1,0 +1,210 @@
+import hashlib
+import pickle
+import shutil
+import urllib.error
+
+import numpy as np
+import pytest
+import torch
+
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+from torchvision import datasets as vision
+
+from dataloaders import datasets
+from dataloaders.datasets import DATASETS
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def real(cifar100):
+    return DATASETS["CIFAR100"].read(cifar100)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*arguments, **more):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+
+
+@pytest.fixture
+def cifar10(tmp_path, monkeypatch):
+    """A folder with a CIFAR-10 of 60 training and 20 test images, official as far as the class knows."""
+    folder = tmp_path / vision.CIFAR10.base_folder
+    folder.mkdir()
+    random = np.random.RandomState(0)
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def batch(count):
+        return {"data": random.randint(0, 256, (count, 3072)).astype(np.uint8), "labels": [i % 10 for i in range(count)]}
+
+    names = [f"class {k}" for k in range(10)]
+    monkeypatch.setattr(vision.CIFAR10, "train_list", [write("data_batch_1", batch(30)), write("data_batch_2", batch(30))])
+    monkeypatch.setattr(vision.CIFAR10, "test_list", [write("test_batch", batch(20))])
+    filename, md5 = write("batches.meta", {"label_names": names})
+    monkeypatch.setattr(vision.CIFAR10, "meta", {"filename": filename, "key": "label_names", "md5": md5})
+    return tmp_path
+
+
+# CIFAR-100
+
+
+def test_cifar100_has_all_its_images(real):
+    for split, count in ((real.train, 50000), (real.test, 10000)):
+        assert split.images.shape == (count, 3, 32, 32)
+        assert split.images.dtype == np.uint8
+        assert np.bincount(split.labels).tolist() == [count // 100] * 100
+
+
+def test_cifar100_names_its_classes(real):
+    assert len(set(real.names)) == 100
+    assert (real.names[0], real.names[99]) == ("apple", "worm")
+
+
+def test_cifar100_has_the_published_mean_and_deviation(real):
+    pixels = real.train.images.transpose(1, 0, 2, 3).reshape(3, -1) / np.float32(255)
+    assert pixels.mean(1) == pytest.approx(DATASETS["CIFAR100"].mean, abs=1e-4)
+    assert pixels.std(1) == pytest.approx(DATASETS["CIFAR100"].std, abs=1e-4)
+
+
+def test_images_keep_rows_columns_and_channels_in_place(real, cifar100):
+    theirs = vision.CIFAR100(str(cifar100), train=False)
+    for place in (0, 1234, 9999):
+        image, label = theirs[place]
+        assert np.array_equal(real.test.images[place].transpose(1, 2, 0), np.array(image))
+        assert real.test.labels[place] == label
+
+
+@pytest.mark.parametrize("name", ["train", "test", "meta"])
+def test_a_flipped_bit_is_refused(cifar100, tmp_path, name):
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for other in ("train", "test", "meta"):
+        (folder / other).symlink_to(cifar100 / "cifar-100-python" / other)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        DATASETS["CIFAR100"].read(tmp_path)
+    assert str(error.value).startswith("--dataroot")
+    assert str(folder / name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class Hostile:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_hostile_file_is_never_unpickled(tmp_path, offline, complete):
+    folder, marker = tmp_path / "cifar-100-python", tmp_path / "marker"
+    folder.mkdir()
+    for name in ("train", "test", "meta") if complete else ("train",):
+        (folder / name).write_bytes(pickle.dumps(Hostile(marker)))
+    with pytest.raises(UserError, match="--dataroot.*train"):
+        DATASETS["CIFAR100"].read(tmp_path)
+    assert not marker.exists()
+    pickle.loads((folder / "train").read_bytes())
+    assert marker.exists()  # it would have
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])
+def test_missing_files_without_a_network_name_the_flag_and_the_remedy(tmp_path, offline, name):
+    with pytest.raises(UserError, match="--dataroot.*could not be downloaded.*no network in tests") as error:
+        DATASETS[name].read(tmp_path / "nowhere")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path, offline):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--dataroot.*file"):
+        DATASETS["CIFAR100"].read(tmp_path / "file")
+
+
+# CIFAR-10
+
+
+def test_cifar10_is_read(cifar10):
+    data = DATASETS["CIFAR10"].read(cifar10)
+    assert data.train.images.shape == (60, 3, 32, 32)
+    assert data.test.images.shape == (20, 3, 32, 32)
+    assert np.bincount(data.train.labels).tolist() == [6] * 10
+    assert data.names[3] == "class 3"
+
+
+def test_cifar10_is_checked_too(cifar10):
+    path = cifar10 / vision.CIFAR10.base_folder / "data_batch_2"
+    path.write_bytes(path.read_bytes() + b"!")
+    with pytest.raises(UserError, match="--dataroot.*data_batch_2"):
+        DATASETS["CIFAR10"].read(cifar10)
+
+
+def test_files_that_are_missing_are_downloaded_and_then_checked(cifar10, monkeypatch):
+    kept = shutil.move(cifar10 / vision.CIFAR10.base_folder, cifar10 / "kept")
+    monkeypatch.setattr(
+        "torchvision.datasets.cifar.download_and_extract_archive",
+        lambda url, root, **more: shutil.copytree(kept, f"{root}/{vision.CIFAR10.base_folder}"))
+    assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+
+
+# Digits
+
+
+def test_digits_are_real_images_of_ten_classes(digits):
+    for split in (digits.train, digits.test):
+        assert split.images.shape[1:] == (3, 32, 32)
+        assert split.images.dtype == np.uint8
+        assert len(split.images) == len(split.labels)
+        assert set(split.labels) == set(range(10))
+        assert len(np.unique(split.images.reshape(len(split.images), -1), axis=0)) > 0.99 * len(split.images)
+    assert digits.names == tuple("0123456789")
+
+
+def test_digits_are_grey_over_the_whole_range(digits):
+    images = digits.train.images
+    assert (images == images[:, :1]).all()
+    assert images.min() == 0
+    assert images.max() > 250
+
+
+def test_digits_are_scikit_learns_enlarged(digits):
+    from sklearn.datasets import load_digits
+
+    small = torch.from_numpy(load_digits().images).float()
+    block_means = torch.from_numpy(digits.train.images[:, 0]).float().unflatten(1, (8, 4)).unflatten(3, (8, 4)).mean((2, 4))
+    similarity = torch.corrcoef(torch.stack([block_means[0].flatten(), small[0].flatten()]))[0, 1]
+    assert similarity > 0.97
+
+
+def test_a_fifth_of_each_digit_is_for_testing(digits):
+    train, test = np.bincount(digits.train.labels), np.bincount(digits.test.labels)
+    assert (train + test).sum() == 1797
+    assert ((test / (train + test) > 0.195) & (test / (train + test) < 0.21)).all()
+
+
+def test_no_digit_is_in_both_sets(digits):
+    train = {image.tobytes() for image in digits.train.images}
+    assert not any(image.tobytes() in train for image in digits.test.images)
+
+
+def test_digits_have_the_recorded_mean_and_deviation(digits):
+    known = DATASETS["Digits"]
+    pixels = digits.train.images / np.float32(255)
+    assert pixels.mean() == pytest.approx(known.mean[0], abs=2e-3)
+    assert pixels.std() == pytest.approx(known.std[0], abs=2e-3)
+
+
+def test_every_data_set_is_what_it_says(digits):
+    assert len(digits.names) == datasets.DATASETS["Digits"].classes
+    assert digits.train.images.shape[-1] == datasets.DATASETS["Digits"].image_size
