@@ -48,6 +48,7 @@ class Stage:
         epochs: passes over ``batches``.
         milestones: epochs at which the learning rate falls to a tenth.
         cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
+        dreams: whether it leaves new dreams to look at.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Stage:
     epochs: int
     milestones: Sequence[int] = ()
     cost: float = 1.0
+    dreams: bool = False
 
     def __post_init__(self) -> None:
         for group in self.optimizer.param_groups:

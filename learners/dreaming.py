@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 def class_balance(logits: Tensor) -> Tensor:
     """1 + sum_k p_k ln p_k / ln K, p the batch mean of softmax over K classes; 0 when all are equally frequent.
 
-    0 ln 0 = 0 (the published code gives NaN there); one class alone is balanced.
+    0 ln 0 = 0, in the gradient too (the published code gives NaN there); one class alone is balanced.
     """
     if logits.shape[1] == 1:
         return logits.new_zeros(())
     p = F.softmax(logits, 1).mean(0)
-    return 1 - torch.special.entr(p).sum() / math.log(logits.shape[1])
+    log_p = p.clamp(min=torch.finfo(p.dtype).tiny).log()
+    return 1 + (p * log_p).sum() / math.log(logits.shape[1])
 
 
 def statistics_distance(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
@@ -96,7 +97,7 @@ class DreamingLearner(Learner):
         stages = super().stages(task)
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
-            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5)
+            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5, dreams=True)
             stages.insert(0, dream)
         return stages
 

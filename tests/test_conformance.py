@@ -9,6 +9,7 @@ import conformance
 import pytest
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
+BUILT = ("base", "lwf_mc", "deep_inversion", "lwf_synthetic", "abd", "inversion", "forward", "class_order")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
@@ -16,6 +17,7 @@ def test_the_code_computes_what_the_published_implementation_does(path):
     try:
         deviation = conformance.replay(path)
     except conformance.Skipped as reason:
+        assert path.stem != "lwf" and not path.stem.startswith(BUILT)
         pytest.skip(str(reason))
     assert deviation <= 1
 

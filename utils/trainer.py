@@ -181,7 +181,7 @@ class Trainer:
         """Every epoch of a stage that has not been done."""
         assert self.progress
         title = f"{self.where(task)}  {stage.name}"
-        unit = "round" if stage.name == "dream" else "epoch"
+        unit = "round" if stage.dreams else "epoch"
         for epoch in range(self.place.epoch, stage.epochs):
             began = time.monotonic()
             self.learner.eval()
@@ -199,7 +199,7 @@ class Trainer:
                 lr=lr, losses=losses, seconds=round(seconds, 3))
             self.place.epoch = epoch + 1
             self.save(stage)
-        if stage.name == "dream" and not self.settings.no_figures:
+        if stage.dreams and not self.settings.no_figures:
             self.picture(task)
 
     def train_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:

@@ -1,0 +1,118 @@
+import pytest
+import torch
+from PIL import Image
+
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+from torchvision import transforms
+
+from dataloaders.batches import Images, Iterations, Pixels, ShuffledBatches
+from dataloaders.datasets import DATASETS
+from utils.streams import Streams
+
+CIFAR100 = DATASETS["CIFAR100"]
+
+
+@pytest.fixture
+def data():
+    """70 images; every pixel of an image is its place, its label the place times 3."""
+    images = torch.arange(70, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 32, 32)
+    return Images(images, 3 * torch.arange(70), Pixels((0.0,) * 3, (1.0,) * 3))
+
+
+@pytest.fixture
+def batches(data):
+    def build(seed=0, augmented=False):
+        streams = Streams()
+        streams.start(seed, 0)
+        return ShuffledBatches(data, 16, augmented, streams)
+
+    return build
+
+
+def labels(epoch):
+    return torch.cat([y for _, y in epoch]).tolist()
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_an_epoch_serves_whole_batches_of_distinct_images(batches, augmented):
+    served = list(batches(augmented=augmented).epoch(0))
+    assert [len(y) for _, y in served] == [16] * 4
+    assert {x.shape for x, _ in served} == {(16, 3, 32, 32)}
+    assert len(set(labels(served))) == 64
+
+
+def test_steps_are_what_an_epoch_serves(batches):
+    assert batches().steps(0) == len(list(batches().epoch(0)))
+
+
+def test_images_keep_their_labels(batches):
+    for x, y in batches().epoch(0):
+        assert torch.equal((x[:, 0, 0, 0] * 255 * 3).round().long(), y)
+
+
+def test_the_images_dropped_differ_from_epoch_to_epoch(batches):
+    chosen = batches()
+    assert set().union(*(labels(chosen.epoch(epoch)) for epoch in range(10))) == {3 * k for k in range(70)}
+
+
+def test_epochs_differ_and_repeat_with_the_seed(batches):
+    first, again, other = batches(0), batches(0), batches(1)
+    two = [labels(first.epoch(0)), labels(first.epoch(1))]
+    assert two[0] != two[1]
+    assert two == [labels(again.epoch(0)), labels(again.epoch(1))]
+    assert labels(other.epoch(0)) != two[0]
+
+
+def test_augmentation_does_not_shift_the_shuffle(batches):
+    assert labels(batches(augmented=True).epoch(0)) == labels(batches().epoch(0))
+
+
+def test_augmented_images_differ_from_the_plain_ones(batches):
+    (plain, _), (augmented, _) = next(batches().epoch(0)), next(batches(augmented=True).epoch(0))
+    assert not torch.equal(plain, augmented)
+
+
+@pytest.mark.parametrize("size", [1, 32, 70, 500])
+def test_in_order_serves_every_image_once_as_it_is(data, size):
+    served = list(data.in_order(size))
+    assert labels(served) == data.labels.tolist()
+    assert torch.equal((torch.cat([x for x, _ in served]) * 255).round(), data.images.float())
+
+
+# Pixels
+
+
+@pytest.fixture
+def images():
+    return torch.randint(256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_normalise_is_torchvisions(images):
+    theirs = transforms.Compose([transforms.ToTensor(), transforms.Normalize(CIFAR100.mean, CIFAR100.std)])
+    expected = torch.stack([theirs(Image.fromarray(image.permute(1, 2, 0).numpy())) for image in images])
+    torch.testing.assert_close(Pixels(CIFAR100.mean, CIFAR100.std).normalise(images), expected, rtol=0, atol=1e-6)
+
+
+def test_denormalise_undoes_normalise(images):
+    pixels = Pixels(CIFAR100.mean, CIFAR100.std)
+    torch.testing.assert_close(pixels.denormalise(pixels.normalise(images)), images / 255, rtol=0, atol=1e-6)
+
+
+def test_denormalise_keeps_pictures_within_0_and_1():
+    pixels = Pixels(CIFAR100.mean, CIFAR100.std)
+    assert pixels.denormalise(torch.tensor([-9.0, 9.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)).unique().tolist() == [0, 1]
+
+
+def test_normalised_images_take_the_default_dtype(images):
+    assert Pixels(CIFAR100.mean, CIFAR100.std).normalise(images).dtype == torch.get_default_dtype()
+
+
+# Steps without data
+
+
+@pytest.mark.parametrize(("total", "rounds"), [(1, [1]), (249, [249]), (250, [250]), (251, [250, 1]), (600, [250, 250, 100])])
+def test_rounds_add_up(total, rounds):
+    iterations = Iterations(total)
+    assert iterations.rounds == len(rounds)
+    assert [iterations.steps(epoch) for epoch in range(iterations.rounds)] == rounds
+    assert [len(list(iterations.epoch(epoch))) for epoch in range(iterations.rounds)] == rounds

@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dataloaders.datasets import Split
+from dataloaders.tasks import class_order, hold_out, split_classes, task_sequence
+
+NAMES = tuple("abcdefghij")
+ORDER = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
+
+
+@pytest.fixture
+def split():
+    """20 images a class; every pixel of an image is its place in the set."""
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(10), 20))
+    return Split(np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None, None], (200, 3, 32, 32)).copy(), labels)
+
+
+@pytest.fixture
+def tasks(split):
+    def build(**more):
+        return task_sequence("Digits", split, split, NAMES, split_classes(10, 4, 3), ORDER, **more)
+
+    return build
+
+
+def places(images):
+    return set(images.images[:, 0, 0, 0].tolist())
+
+
+# Orders and splits
+
+
+def test_class_orders_are_the_golden_ones(golden):
+    expected = json.loads((golden / "class_order.json").read_text())["expected"]
+    checked = 0
+    for name, order in expected.items():
+        dataset, _, which = name.partition("/")
+        if dataset != "ImageNet":
+            assert class_order(dataset, len(order), int(which.removeprefix("seed"))) == order
+            checked += 1
+    assert checked >= 3
+
+
+def test_imagenets_order_is_the_golden_one_in_every_repeat(golden):
+    expected = json.loads((golden / "class_order.json").read_text())["expected"]
+    orders = [order for name, order in expected.items() if name.startswith("ImageNet")]
+    assert orders
+    for order in orders:
+        for repeat in (0, 1, 2):
+            assert class_order("ImageNet", 1000, repeat)[: len(order)] == order
+
+
+def test_an_order_touches_no_global_random_state():
+    import random
+
+    before = random.getstate()
+    class_order("CIFAR100", 100, 1)
+    assert random.getstate() == before
+
+
+def test_classes_split_into_tasks():
+    assert split_classes(100, 20, 20) == [range(0, 20), range(20, 40), range(40, 60), range(60, 80), range(80, 100)]
+    assert split_classes(10, 4, 3) == [range(0, 4), range(4, 7), range(7, 10)]
+    assert split_classes(10, 10, 2) == [range(0, 10)]
+
+
+@pytest.mark.parametrize(("max_task", "count"), [(-1, 5), (1, 1), (3, 3), (9, 5)])
+def test_max_task_keeps_the_first_tasks(max_task, count):
+    assert split_classes(10, 2, 2, max_task) == [range(2 * k, 2 * k + 2) for k in range(count)]
+
+
+# Tasks
+
+
+def test_a_label_is_its_classs_place_in_the_order(tasks, split):
+    for task in tasks():
+        for images in (task.train, task.test):
+            originals = split.labels[images.images[:, 0, 0, 0].numpy()]
+            assert [ORDER[label] for label in images.labels] == originals.tolist()
+
+
+def test_a_task_has_all_images_of_its_classes_and_no_others(tasks):
+    for task in tasks():
+        assert set(task.train.labels.tolist()) == set(range(task.old, task.seen))
+        assert len(places(task.train)) == len(task.train) == 20 * (task.seen - task.old)
+
+
+def test_tasks_follow_on_each_other(tasks):
+    assert [(task.index, task.old, task.seen) for task in tasks()] == [(0, 0, 4), (1, 4, 7), (2, 7, 10)]
+
+
+def test_names_are_in_the_order_learned(tasks):
+    assert tasks()[0].names == tuple(NAMES[label] for label in ORDER)
+
+
+def test_cumulative_tasks_train_on_all_so_far_and_test_on_their_own(tasks):
+    for task in tasks(cumulative=True):
+        assert set(task.train.labels.tolist()) == set(range(task.seen))
+        assert len(task.train) == 20 * task.seen
+        assert set(task.test.labels.tolist()) == set(range(task.old, task.seen))
+
+
+def test_images_are_normalised_unless_the_networks_want_them_plain(tasks):
+    normalised, plain = (tasks(normalised=flag)[0].train for flag in (True, False))
+    white = torch.full((1, 3, 32, 32), 255.0)
+    assert torch.equal(plain.pixels.normalise(white), torch.ones(1, 3, 32, 32))
+    assert normalised.pixels.normalise(white).flatten()[0] == pytest.approx((1 - 0.3053) / 0.3228, rel=1e-5)
+
+
+# Validation
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_training_and_validation_are_the_whole(split, fold):
+    train, held = hold_out(split, fold)
+    kept, out = (set(part.images[:, 0, 0, 0].tolist()) for part in (train, held))
+    assert kept.isdisjoint(out)
+    assert kept | out == set(range(200))
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_a_fold_holds_a_fifth_of_every_class_with_its_labels(split, fold):
+    _, held = hold_out(split, fold)
+    assert np.bincount(held.labels).tolist() == [4] * 10
+    assert np.array_equal(split.labels[held.images[:, 0, 0, 0]], held.labels)
+
+
+def test_five_folds_hold_every_image_once(split):
+    held = np.concatenate([hold_out(split, fold)[1].images[:, 0, 0, 0] for fold in range(5)])
+    assert sorted(held.tolist()) == list(range(200))
+
+
+def test_the_sixth_repeat_holds_out_what_the_first_did(split):
+    assert np.array_equal(hold_out(split, 5)[1].images, hold_out(split, 0)[1].images)
