@@ -11,6 +11,7 @@ import torch
 
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.tasks import split_classes, task_sequence
+from learners import LEARNERS
 from utils.checkpoint import RunFolder
 from utils.settings import Settings, parse
 from utils.streams import Streams
@@ -25,10 +26,6 @@ TINY = (
     "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 --model_name resnet8 "
     "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --mu 0.1 --lr 0.05"
 ).split()
-TYPES = {
-    "NormalNN": "default", "LWF": "kd", "LWF_MC": "kd",
-    "DeepInversionGenBN": "datafree", "DeepInversionLWF": "datafree", "AlwaysBeDreaming": "datafree",
-}
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +60,7 @@ def tiny():
     """The flags of a run of seconds: tiny(learner, flag, value, ...); later flags win."""
 
     def flags(learner="NormalNN", *more):
-        return [*TINY, "--learner_type", TYPES[learner], "--learner_name", learner, *map(str, more)]
+        return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *map(str, more)]
 
     return flags
 
@@ -133,7 +130,7 @@ def problem():
 
     def build(name, **more):
         settings = Settings(**{
-            "learner_type": TYPES[name], "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
+            "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": 16, "schedule": [1], "power_iters": 2, "max_task": 2,
             "lr": 0.01, **more})
         random = torch.Generator().manual_seed(0)

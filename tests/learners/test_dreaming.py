@@ -1,0 +1,241 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from learners.dreaming import class_balance, smoothness, statistics_distance, statistics_distances
+from models import ResNet
+
+DREAMING = ["DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming"]
+
+
+def steps(learner, stage):
+    """One epoch of a stage, as the trainer runs it."""
+    learner.eval()
+    stage.trained.train()
+    for batch in stage.batches.epoch(0):
+        stage.optimizer.zero_grad()
+        sum(stage.loss(*batch).values()).backward()
+        stage.optimizer.step()
+
+
+def state(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(before, network):
+    return all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.fixture(params=DREAMING)
+def second_task(request, problem):
+    """(learner, its stages by name) at the beginning of the second task, the first one learned."""
+    learner, (first, second) = problem(request.param)
+    learner.start_task(first)
+    steps(learner, learner.stages(first)[0])
+    learner.end_task(first)
+    learner.start_task(second)
+    return learner, {stage.name: stage for stage in learner.stages(second)}
+
+
+# Class balance
+
+
+@pytest.mark.parametrize("classes", [2, 7, 100])
+def test_balance_is_0_where_all_classes_are_equally_frequent(classes):
+    assert class_balance(torch.zeros(5, classes)).item() == pytest.approx(0, abs=1e-6)
+    assert class_balance(1e4 * torch.eye(classes)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_balance_is_1_where_one_class_is_seen_alone():
+    logits = torch.zeros(8, 10)
+    logits[:, 3] = 50
+    assert class_balance(logits).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_balance_is_the_published_formula():
+    logits = torch.randn(16, 10)
+    p = logits.softmax(1).mean(0)
+    torch.testing.assert_close(class_balance(logits), 1 + (p * p.log()).sum() / math.log(10))
+
+
+def test_a_class_of_probability_0_gives_no_nan():
+    logits = torch.full((8, 10), -1e4)
+    logits[:, 3] = 1e4
+    logits.requires_grad_()
+    loss = class_balance(logits)
+    loss.backward()
+    assert loss.item() == pytest.approx(1)
+    assert logits.grad.isfinite().all()
+
+
+def test_one_class_alone_is_balanced():
+    assert class_balance(torch.randn(4, 1)).item() == 0
+
+
+# Statistics
+
+
+def test_statistics_distance_is_the_mean_kl_divergence_of_normal_distributions():
+    layer = nn.BatchNorm2d(6)
+    layer.running_mean.normal_()
+    layer.running_var.uniform_(0.5, 2)
+    x = 1.7 * torch.randn(5, 6, 4, 4) + 0.3
+    mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3), correction=0)
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(layer.running_mean, layer.running_var.sqrt()), normal(mean, std)).mean()
+    torch.testing.assert_close(statistics_distance(x, layer), expected)
+
+
+def test_statistics_distance_is_0_where_the_batch_has_the_running_statistics():
+    layer, x = nn.BatchNorm2d(3, momentum=1.0), torch.randn(8, 3, 4, 4)
+    layer(x)
+    layer.running_var.copy_(x.var((0, 2, 3), correction=0))
+    assert statistics_distance(x, layer).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_statistics_distance_of_a_constant_channel_is_finite():
+    assert statistics_distance(torch.ones(4, 3, 8, 8), nn.BatchNorm2d(3)).isfinite()
+
+
+def test_distances_are_those_of_every_layers_input():
+    network = ResNet(1, 10).eval()
+    images = torch.randn(8, 3, 32, 32)
+    with statistics_distances(network) as distances:
+        network(images)
+    assert len(distances) == sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 7
+    torch.testing.assert_close(distances[0], statistics_distance(network.conv1(images), network.bn1))
+
+
+def test_hooks_are_gone_afterwards_and_after_an_error():
+    network = ResNet(1, 10)
+    with pytest.raises(ZeroDivisionError), statistics_distances(network):
+        assert any(m._forward_pre_hooks for m in network.modules())
+        1 / 0
+    assert not any(m._forward_pre_hooks for m in network.modules())
+
+
+# Smoothness
+
+
+def test_a_constant_image_is_smooth():
+    assert smoothness(torch.full((2, 3, 32, 32), 0.7)).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_smoothness_uses_the_published_kernel():
+    kernel = torch.tensor([[math.exp(-(((i - 2) / 2) ** 2) - ((j - 2) / 2) ** 2) for j in range(5)] for i in range(5)])
+    kernel = (kernel / kernel.sum()).expand(3, 1, 5, 5)
+    images = torch.randn(4, 3, 32, 32)
+    blurred = F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel, groups=3)
+    torch.testing.assert_close(smoothness(images), F.mse_loss(images, blurred))
+
+
+# The stages
+
+
+def test_dreams_are_trained_before_every_task_but_the_first(problem):
+    learner, (first, second) = problem("AlwaysBeDreaming")
+    learner.start_task(first)
+    assert [stage.name for stage in learner.stages(first)] == ["learn"]
+    learner.start_task(second)
+    assert [stage.name for stage in learner.stages(second)] == ["dream", "learn"]
+
+
+def test_dreaming_changes_the_generator_and_nothing_else(second_task):
+    learner, stages = second_task
+    model, teacher, generator = state(learner.model), state(learner.teacher), state(learner.generator)
+    steps(learner, stages["dream"])
+    assert same(model, learner.model)
+    assert same(teacher, learner.teacher)
+    assert not same(generator, learner.generator)
+
+
+def test_learning_changes_the_model_and_not_the_generator(second_task):
+    learner, stages = second_task
+    model, generator = state(learner.model), state(learner.generator)
+    steps(learner, stages["learn"])
+    assert not same(model, learner.model)
+    assert same(generator, learner.generator)
+    assert all(p.grad is None for p in learner.generator.parameters())
+
+
+def test_every_part_of_the_generator_learns(second_task):
+    learner, stages = second_task
+    learner.generator.train()
+    sum(stages["dream"].loss().values()).backward()
+    assert all(p.grad.any() for p in learner.generator.parameters() if p.ndim > 1)  # a bias before batch norm has no effect
+    assert all(p.grad is None for p in learner.teacher.parameters())
+
+
+def test_the_teacher_has_no_hooks_after_dreaming(second_task):
+    learner, stages = second_task
+    steps(learner, stages["dream"])
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in learner.teacher.modules())
+
+
+def test_adam_lives_on_from_task_to_task(problem):
+    learner, tasks = problem("AlwaysBeDreaming", other_split_size=2)
+    optimizers = []
+    for task in tasks[1], tasks[1]:
+        learner.start_task(task)
+        stage = learner.stages(task)[0]
+        steps(learner, stage)
+        optimizers.append(stage.optimizer)
+    assert optimizers[0] is optimizers[1] is learner.lasting_optimizers()["dream"]
+    assert {value["step"].item() for value in optimizers[0].state.values()} == {4}  # 2 iterations each
+
+
+def test_adam_is_the_published_one(problem):
+    learner, _ = problem("AlwaysBeDreaming", deep_inv_params=[0.002, 50.0, 1e-3, 1e3, 1.0])
+    group, = learner.dream_optimizer.param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.002, (0.9, 0.999), 0)
+
+
+def test_the_dream_loss_has_the_weights_of_the_settings(problem):
+    learner, (_, task) = problem("AlwaysBeDreaming", deep_inv_params=[1e-3, 3.0, 5.0, 2.0, 7.0])
+    learner.start_task(task)
+    learner.eval()
+    noise = torch.randn(16, 1000)
+    learner.noise = lambda count: noise
+    x = learner.generator(noise)
+    with statistics_distances(learner.teacher) as distances:
+        h = learner.teacher(x)[:, : task.old]
+    losses = learner.dream_loss()
+    torch.testing.assert_close(losses["content"], 7 * F.cross_entropy(h / 2, h.argmax(1)))
+    torch.testing.assert_close(losses["balance"], class_balance(h))
+    torch.testing.assert_close(losses["statistics"], 3 * sum(distances) / len(distances))
+    torch.testing.assert_close(losses["smoothness"], 5 * smoothness(x))
+
+
+def test_dreams_are_fresh_and_come_from_the_noise_stream_alone(problem):
+    learner, _ = problem("AlwaysBeDreaming")
+    learner.eval()
+    before = learner.streams.state_dict()
+    first, second = learner.dream(3), learner.dream(3)
+    assert first.shape == (3, 3, 32, 32)
+    assert not torch.equal(first, second)
+    assert not first.requires_grad
+    after = learner.streams.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == ["noise"]
+
+
+def test_the_generator_learns_to_please_the_teacher(problem):
+    learner, (first, second) = problem("AlwaysBeDreaming", power_iters=40)
+    learner.start_task(first)
+    steps(learner, learner.stages(first)[0])
+    learner.end_task(first)
+    learner.start_task(second)
+    stage = learner.stages(second)[0]
+    seen = []
+    stage.loss = lambda loss=stage.loss: seen.append(loss()) or seen[-1]
+    steps(learner, stage)
+    total = [sum(step.values()).item() for step in seen]
+    assert sum(total[-5:]) < 0.5 * sum(total[:5])
+
+
+def test_memory_counts_the_model_and_the_generator(problem):
+    count = {name: problem(name)[0].memory() for name in ("NormalNN", "AlwaysBeDreaming")}
+    model, generator = (sum(p.numel() for p in part.parameters()) for part in problem("AlwaysBeDreaming")[0].networks().values())
+    assert count == {"NormalNN": model, "AlwaysBeDreaming": model + generator}

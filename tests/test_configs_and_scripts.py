@@ -1,0 +1,181 @@
+import json
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataloaders.datasets import DATASETS
+from utils.settings import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits")
+METHODS = {
+    "base": "NormalNN", "lwf": "LWF", "lwf_mc": "LWF_MC", "deep_inversion": "DeepInversionGenBN",
+    "lwf_synthetic": "DeepInversionLWF", "abd": "AlwaysBeDreaming",
+}
+SCRIPTS = sorted(ROOT.glob("experiments/*.sh"))
+SHELL = [*SCRIPTS, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
+
+
+# Configs
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_goes_with_every_method_in_any_order(protocol, method):
+    paths = [str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method)]
+    settings = parse(["--config", *paths])
+    assert settings.learner_name == METHODS[method]
+    assert settings == parse(["--config", *reversed(paths)])
+
+
+def test_every_config_is_tested_above():
+    assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS}
+
+
+@pytest.mark.parametrize("protocol", ["cifar100", "cifar10"])
+def test_the_protocols_of_cifar_are_the_published_ones(protocol):
+    settings = parse(["--config", str(ROOT / "configs" / f"{protocol}.yaml")])
+    published(settings)
+    assert settings.first_split_size == settings.other_split_size == DATASETS[settings.dataset].classes // 5
+
+
+def published(settings):
+    assert settings.model_name == "resnet32"
+    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 2e-4)
+    assert (settings.schedule, settings.batch_size, settings.repeat) == ([100, 150, 200, 250], 128, 3)
+    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
+
+
+@pytest.mark.parametrize(("method", "mu"), [("lwf", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1)])
+def test_methods_have_their_published_mu(method, mu):
+    assert parse(["--config", str(ROOT / "configs" / f"{method}.yaml")]).mu == mu
+
+
+@pytest.mark.parametrize("method", ["deep_inversion", "lwf_synthetic", "abd"])
+def test_dreaming_has_its_published_settings(method):
+    settings = parse(["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
+    assert settings.deep_inv_params == [1e-3, 50, 1e-3, 1e3, 1]
+    assert (settings.power_iters, settings.gen_model_name, settings.temp) == (10000, "CIFAR_GEN", 2)
+
+
+# Scripts
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """Runs a script with an interpreter that only writes down how it was called: commands(path, ...) -> [[word, ...]]."""
+    fake, calls = tmp_path / "python", tmp_path / "calls"
+    fake.write_text(f'#!{sys.executable}\nimport json, sys\nopen("{calls}", "a").write(json.dumps(sys.argv[1:]) + "\\n")\n')
+    fake.chmod(0o755)
+
+    def run(path, *arguments):
+        done = subprocess.run(
+            ["sh", str(path), *arguments], env={**os.environ, "PYTHON": str(fake)}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [json.loads(line) for line in calls.read_text().splitlines()]
+
+    return run
+
+
+def runs(calls):
+    """The settings of each call of run.py."""
+    return [parse(call[1:]) for call in calls if call[0] == "run.py"]
+
+
+@pytest.mark.parametrize("path", SHELL, ids=lambda path: path.name)
+def test_a_script_is_valid_shell(path):
+    subprocess.run(["sh", "-n", str(path)], check=True)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_every_run_of_a_script_parses_and_has_a_folder_of_its_own(commands, path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    settings = runs(commands(path))
+    assert settings
+    assert len({one.log_dir for one in settings}) == len(settings)
+    assert not any(one.overwrite for one in settings)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_table_is_made_of_folders_that_the_script_fills(commands, path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    calls = commands(path)
+    *_, last = calls
+    assert last[:2] == ["-m", "utils.tables"]
+    assert last[2:]
+    assert set(last[2:]) <= {one.log_dir for one in runs(calls)}
+
+
+def test_a_failing_run_ends_a_script(tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho called >> "$0.calls"\nexit 3\n')
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    done = subprocess.run(["sh", str(ROOT / "experiments" / "demo.sh")], env={**os.environ, "PYTHON": str(fake)}, cwd=tmp_path, timeout=60)
+    assert done.returncode != 0
+    assert (tmp_path / "python.calls").read_text() == "called\n"
+
+
+@pytest.fixture(params=[("five", 20), ("ten", 10), ("twenty", 5)], ids=lambda param: param[0])
+def column(request, commands, monkeypatch):
+    """The settings of the runs of a column of table 1, and its split size."""
+    monkeypatch.chdir(ROOT)
+    name, size = request.param
+    return runs(commands(ROOT / "experiments" / f"cifar100-{name}task.sh")), size
+
+
+def test_a_column_has_the_upper_bound_and_every_learner_once(column):
+    settings, size = column
+    sizes = [(one.learner_name, one.first_split_size, one.other_split_size) for one in settings]
+    bound = [one for one in settings if one.first_split_size == 100]
+    assert [one.learner_name for one in bound] == ["NormalNN"]
+    rest = [triple for triple in sizes if triple[1] != 100]
+    assert sorted(rest) == sorted((learner, size, size) for learner in METHODS.values())
+
+
+def test_a_column_follows_the_published_protocol(column):
+    for one in column[0]:
+        published(one)
+        assert one.dataset == "CIFAR100"
+        assert not one.oracle_flag
+
+
+def test_a_column_has_each_learners_published_weights(column):
+    mu = {one.learner_name: one.mu for one in column[0]}
+    assert (mu["LWF"], mu["DeepInversionGenBN"], mu["DeepInversionLWF"], mu["AlwaysBeDreaming"]) == (1, 1, 0.1, 0.1)
+    for one in column[0]:
+        assert (one.temp, one.power_iters, one.gen_model_name) == (2, 10000, "CIFAR_GEN")
+        assert one.deep_inv_params == [1e-3, 50, 1e-3, 1e3, 1]
+
+
+def test_the_columns_share_their_upper_bound(commands, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    calls = [call for name in ("five", "ten", "twenty") for call in commands(ROOT / "experiments" / f"cifar100-{name}task.sh")]
+    bounds = [one for one in runs(calls) if one.first_split_size == 100]
+    assert bounds
+    assert all(one == bounds[0] for one in bounds)  # else the second script would be refused the first one's folder
+
+
+def test_the_gpu_is_the_scripts_argument_and_0_without_one(commands):
+    path = ROOT / "experiments" / "cifar100-fivetask.sh"
+    first = len(commands(path))
+    both = runs(commands(path, "-1"))
+    gpus = [one.gpuid for one in both]
+    assert gpus[: len(gpus) // 2] == [[0]] * (len(gpus) // 2)
+    assert gpus[len(gpus) // 2 :] == [[-1]] * (len(gpus) // 2)
+    assert first > len(gpus) // 2
+
+
+def test_flags_are_written_out_in_the_columns(commands):
+    for call in commands(ROOT / "experiments" / "cifar100-tentask.sh"):
+        assert "--config" not in call, shlex.join(call)
+
+
+def test_the_requirements_are_left_alone_where_an_interpreter_is_given(tmp_path):
+    done = subprocess.run(
+        ["sh", str(ROOT / "install_requirements.sh")], env={**os.environ, "PYTHON": "no-such-python"}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,139 @@
+"""run.py as a user starts it."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import run
+from utils.errors import UserError
+
+
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """run.py in this process: main(flag, ...) -> (exit status, lines of stderr)."""
+    def start(*arguments):
+        monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
+        status = run.main()
+        return status, capsys.readouterr().err.splitlines()
+
+    return start
+
+
+# In one process from the command line to the results
+
+
+def test_a_command_ends_with_its_final_accuracy(run_py, tiny, tmp_path):
+    done = run_py(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
+    assert done.stdout == (tmp_path / "run" / "output.log").read_text()
+
+
+def test_a_wrong_flag_ends_with_one_line(run_py, tmp_path):
+    done = run_py("--lr", "fast")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line, = done.stderr.splitlines()
+    assert line.startswith("run.py: --lr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_ends_well(run_py):
+    done = run_py("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--learner_name" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "moments"), [
+    ("NormalNN", ["task 1/2  learn  epoch 1/2", "task 1/2  accuracy"]),
+    ("AlwaysBeDreaming", ["task 1/2  learn  epoch 2/2", "task 2/2  dream  round 1/1", "task 2/2  learn  epoch 1/2"]),
+])
+def test_a_killed_run_ends_like_an_undisturbed_one(finished, lasting, tiny, environment, root, tmp_path, name, moments):
+    command = [sys.executable, str(root / "run.py"), *tiny(name, "--log_dir", tmp_path)]
+    for moment in moments:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert any(moment in line for line in process.stdout), process.stderr.read()
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "going on: repeat 1/1" in done.stdout
+    assert lasting(tmp_path) == lasting(finished(name))
+
+
+# Errors, in this process
+
+
+@pytest.mark.parametrize(("flags", "named"), [
+    (("--nonsense", 1), "--nonsense"),
+    (("--learner_name", "Nobody"), "Nobody"),
+    (("--batch_size", 5000), "--batch_size 5000"),
+    (("--first_split_size", 3), "--other_split_size"),
+    (("--config", "nowhere.yaml"), "nowhere.yaml"),
+    (("--load_model_dir", "nowhere"), "--load_model_dir nowhere"),
+])
+def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, flags, named):
+    status, lines = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))
+    assert (status, len(lines)) == (2, 1)
+    assert lines[0].startswith("run.py: ")
+    assert named in lines[0]
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def test_a_folder_under_a_file_is_one_line_and_status_2(main, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "file" / "run"))
+    assert status == 2
+    assert "--log_dir" in line
+
+
+def test_a_damaged_checkpoint_is_one_line_with_the_remedy(main, tiny, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path))
+    assert status == 2
+    assert "--overwrite 1" in line
+
+
+def test_an_interrupt_says_how_to_go_on(main, tiny, tmp_path, monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Trainer, "run", interrupt)
+    status, lines = main(*tiny("NormalNN", "--log_dir", tmp_path))
+    assert status == 130
+    assert "same command" in lines[-1]
+
+
+def test_a_defect_of_the_program_is_not_dressed_up_as_the_users(main, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.Trainer, "run", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(*tiny("NormalNN", "--log_dir", tmp_path))
+
+
+# The device
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    def have(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return have
+
+
+@pytest.mark.parametrize(("count", "gpuid", "device"), [
+    (0, [0], "cpu"), (0, [3], "cpu"), (2, [-1], "cpu"), (2, [0], "cuda:0"), (2, [1, 0], "cuda:1")])
+def test_a_negative_gpu_or_none_means_the_cpu(gpus, count, gpuid, device):
+    gpus(count)
+    assert run.choose_device(gpuid) == torch.device(device)
+
+
+def test_a_gpu_that_is_not_there_is_refused(gpus):
+    gpus(2)
+    with pytest.raises(UserError, match="--gpuid 2"):
+        run.choose_device([2])

@@ -1,0 +1,181 @@
+import os
+import pickle
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from utils.checkpoint import LEFT_BEHIND, Place, RunFolder, first_task_model
+from utils.errors import UserError
+from utils.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def build(**more):
+        return Settings(**{"log_dir": str(tmp_path / "run"), "dataset": "Digits", **more})
+
+    return build
+
+
+def refusal(settings):
+    with pytest.raises(UserError) as error:
+        RunFolder(settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_new_folder_has_the_settings_and_no_state(settings, tmp_path):
+    folder = RunFolder(settings(mu=0.3))
+    assert folder.state is None
+    assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["mu"] == 0.3
+
+
+def test_a_checkpoint_comes_back(settings):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], 0.1)
+    state = {"place": vars(Place(1, 2, 3, 4)), "learner": {"w": torch.randn(3)}, "optimizers": {"stage": optimizer.state_dict()}, "seconds": 1.5}
+    RunFolder(settings()).save(state)
+    found = RunFolder(settings()).state
+    assert Place(**found["place"]) == Place(1, 2, 3, 4)
+    assert torch.equal(found["learner"]["w"], state["learner"]["w"])
+    assert found["optimizers"]["stage"]["param_groups"][0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize(("name", "value"), [("mu", 0.3), ("schedule", [1, 3]), ("learner_name", "LWF"), ("max_task", 2), ("validation", True)])
+def test_a_checkpoint_of_other_settings_is_refused_by_name(settings, name, value):
+    RunFolder(settings()).save({})
+    message = refusal(settings(**{name: value}))
+    assert "--log_dir" in message
+    assert f"({name} " in message
+    assert "--overwrite 1" in message
+
+
+def test_a_refused_folder_keeps_its_settings(settings, tmp_path):
+    RunFolder(settings()).save({})
+    before = (tmp_path / "run" / "args.yaml").read_bytes()
+    refusal(settings(mu=0.3))
+    assert (tmp_path / "run" / "args.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "value"), [("repeat", 3), ("gpuid", [-1]), ("workers", 2), ("dataroot", "x"), ("no_figures", True)])
+def test_settings_that_change_no_result_may_change(settings, name, value):
+    RunFolder(settings()).save({})
+    assert RunFolder(settings(**{name: value})).state
+
+
+class Hostile:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "strange", "hostile"])
+def test_a_damaged_checkpoint_is_refused_with_the_remedy(settings, tmp_path, damage):
+    RunFolder(settings()).save({"learner": {"w": torch.randn(1000)}})
+    path = tmp_path / "run" / "checkpoint.pt"
+    if damage == "strange":
+        torch.save({"weights": torch.ones(3)}, path)
+    else:
+        whole = path.read_bytes()
+        path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"not a checkpoint", "empty": b"",
+                          "hostile": pickle.dumps({"settings": Hostile(tmp_path / "marker")})}[damage])
+    message = refusal(settings())
+    assert "checkpoint.pt" in message
+    assert "--overwrite 1" in message
+    assert not (tmp_path / "marker").exists()
+
+
+def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path):
+    RunFolder(settings()).save({})
+    run = tmp_path / "run"
+    for name in LEFT_BEHIND:
+        if "." not in name:
+            (run / name / "deep").mkdir(parents=True, exist_ok=True)
+    (run / "notes.txt").write_text("mine")
+    (run / "mine").mkdir()
+    assert RunFolder(settings(overwrite=1, mu=0.3)).state is None
+    assert {path.name for path in run.iterdir()} == {"notes.txt", "mine", "args.yaml"}
+
+
+def test_overwrite_mends_a_damaged_checkpoint(settings, tmp_path):
+    RunFolder(settings())
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    assert RunFolder(settings(overwrite=1)).state is None
+
+
+def test_a_folder_under_a_file_is_refused(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "--log_dir" in refusal(settings(log_dir=str(tmp_path / "file" / "run")))
+    assert "--log_dir" in refusal(settings(log_dir=str(tmp_path / "file")))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(settings, tmp_path):
+    (tmp_path / "run").mkdir(mode=0o500)
+    assert "--log_dir" in refusal(settings())
+
+
+def test_looking_whether_a_folder_can_be_written_leaves_no_trace(settings, tmp_path):
+    RunFolder(settings())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["args.yaml"]
+
+
+def test_tasks_and_repeats_are_counted_from_1(settings, tmp_path):
+    assert RunFolder(settings()).model_path(0, 4) == tmp_path / "run" / "models" / "repeat-1" / "task-5"
+
+
+# --load_model_dir
+
+
+@pytest.fixture
+def other(finished, tmp_path):
+    """A finished run that may be changed."""
+    shutil.copytree(finished("NormalNN"), tmp_path / "other")
+    return tmp_path / "other"
+
+
+@pytest.fixture
+def loading(tmp_path):
+    """The settings of a run that starts from that one's first task."""
+    return Settings(load_model_dir=str(tmp_path / "other"), dataset="Digits", rand_split=True, model_name="resnet8", schedule=[1, 2])
+
+
+def loading_refusal(settings, repeat=0):
+    with pytest.raises(UserError) as error:
+        first_task_model(settings, repeat)
+    assert "--load_model_dir" in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_first_tasks_model_is_found(other, loading):
+    saved = torch.load(other / "models" / "repeat-1" / "task-1" / "class.pth", weights_only=True)
+    found = first_task_model(loading, 0)
+    assert all(torch.equal(found[name], saved[name]) for name in saved)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("dataset", "CIFAR10"), ("model_name", "resnet32"), ("rand_split", False), ("first_split_size", 4), ("validation", True)])
+def test_a_run_with_another_first_task_is_refused_by_name(other, loading, name, value):
+    setattr(loading, name, value)
+    assert name in loading_refusal(loading)
+
+
+def test_a_run_without_that_repeat_is_refused(other, loading):
+    assert "repeat 2" in loading_refusal(loading, 1)
+
+
+@pytest.mark.parametrize("name", ["args.yaml", "models/repeat-1/task-1/class.pth"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "nonsense"])
+def test_a_run_with_missing_or_damaged_files_is_refused(other, loading, name, damage):
+    (other / name).unlink()
+    if damage != "missing":
+        (other / name).write_bytes(b"" if damage == "empty" else b"- just\n- a list\n")
+    loading_refusal(loading)
+
+
+def test_a_folder_that_does_not_exist_is_refused(loading):
+    assert "args.yaml" in loading_refusal(loading)

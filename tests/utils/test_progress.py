@@ -1,0 +1,89 @@
+import pytest
+
+from utils import progress
+from utils.progress import Progress, Work, duration
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock to be moved by hand."""
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def run(clock):
+    """10 steps of Base and 5 of dreaming, guessed to be three times as long."""
+    run = Progress(shown=False)
+    run.add(Work("learn", 10, 1.0))
+    run.add(Work("dream", 5, 3.0))
+    return run
+
+
+def spend(run, clock, kind, steps, seconds):
+    run.start(kind, kind)
+    for _ in range(steps):
+        clock.now += seconds
+        run.step()
+
+
+def test_before_the_first_step_nothing_is_known(run):
+    assert run.remaining() == 0
+
+
+def test_untimed_work_is_estimated_by_its_cost(run, clock):
+    spend(run, clock, "learn", 4, 2.0)
+    assert run.remaining() == pytest.approx(6 * 2 + 5 * 3 * 2)
+
+
+def test_timed_work_is_estimated_by_its_own_time(run, clock):
+    spend(run, clock, "learn", 4, 2.0)
+    spend(run, clock, "dream", 1, 10.0)
+    assert run.remaining() == pytest.approx(6 * 2 + 4 * 10)
+
+
+def test_nothing_remains_at_the_end(run, clock):
+    spend(run, clock, "learn", 10, 2.0)
+    spend(run, clock, "dream", 5, 1.0)
+    assert run.remaining() == 0
+
+
+def test_time_between_stages_is_nobodys(run, clock):
+    spend(run, clock, "learn", 1, 2.0)
+    clock.now += 1000
+    spend(run, clock, "learn", 1, 2.0)
+    assert run.remaining() == pytest.approx(8 * 2 + 5 * 3 * 2)
+
+
+def test_work_of_one_kind_adds_up(run, clock):
+    run.add(Work("learn", 10, 1.0))
+    spend(run, clock, "learn", 1, 1.0)
+    assert run.remaining() == pytest.approx(19 + 15)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (3600, "60 min"), (5400, "1.5 h"), (86400, "24.0 h")])
+def test_durations_are_said_as_a_person_says_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_nothing_is_drawn_where_nobody_watches(run, clock, capsys):
+    spend(run, clock, "learn", 3, 2.0)
+    run.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_shows_the_stage_and_the_time_left(clock, capsys):
+    run = Progress(shown=True)
+    run.add(Work("learn", 20, 1.0))
+    run.bar.last_print_t = -1000
+    spend(run, clock, "learn", 10, 2.0)
+    assert run.bar.n == pytest.approx(50)
+    assert "20 s left" in run.bar.postfix
+    run.close()

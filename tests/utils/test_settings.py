@@ -1,0 +1,241 @@
+import dataclasses
+import shlex
+
+import pytest
+import yaml
+
+from models import GENERATORS
+from utils.errors import UserError
+from utils.files import write_yaml
+from utils.settings import FIELDS, Settings, parse
+
+# METHODS.md, "The published command line", each with values; those of later issues are left out.
+PUBLISHED = """
+--gpuid 0 1 2|--gpuid -1|--log_dir outputs/x
+--learner_type default --learner_name NormalNN
+--learner_type kd --learner_name LWF|--learner_type kd --learner_name LWF_MC
+--learner_type datafree --learner_name DeepInversionGenBN|--learner_type datafree --learner_name DeepInversionLWF
+--learner_type datafree --learner_name AlwaysBeDreaming
+--model_type resnet|--model_name resnet32|--model_name resnet18
+--gen_model_type generator|--gen_model_name CIFAR_GEN|--gen_model_name TINYIMNET_GEN|--gen_model_name IMNET_GEN
+--dataroot data|--dataset CIFAR10|--dataset CIFAR100|--load_model_dir outputs/base|--workers 4|--validation|--repeat 3
+--overwrite 0|--overwrite 1|--optimizer SGD|--optimizer Adam|--train_aug|--lr 0.1|--momentum 0.9|--weight_decay 0.0002
+--schedule 100 150 200 250|--schedule_type decay|--batch_size 128|--power_iters 10000
+--deep_inv_params 1e-3 5e1 1e-3 1e3 1|--first_split_size 20 --other_split_size 20|--other_split_size 7|--rand_split|--DW|--oracle_flag
+--max_task 3|--memory 0|--temp 2|--mu 0.1|--beta 5
+"""
+FLAGS = [flags for line in PUBLISHED.split("\n") for flags in line.split("|") if flags]
+
+ABD = """--overwrite 0 --gpuid 0 --repeat 3 --log_dir outputs/five-task/abd --dataset CIFAR100 --dataroot data --workers 4
+    --train_aug --rand_split --first_split_size 20 --other_split_size 20 --model_type resnet --model_name resnet32
+    --gen_model_type generator --gen_model_name CIFAR_GEN --learner_type datafree --learner_name AlwaysBeDreaming
+    --optimizer SGD --lr 0.1 --momentum 0.9 --weight_decay 0.0002 --schedule 100 150 200 250 --schedule_type decay
+    --batch_size 128 --mu 1e-1 --memory 0 --beta 1 --temp 2 --power_iters 10000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1
+    --max_task -1"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes a YAML file: config(text) -> path."""
+    def write(text, name="config.yaml"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+# What works
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_every_published_flag_is_accepted(flags):
+    name, *given = flags.partition(" --")[0].split()
+    value = getattr(parse(shlex.split(flags)), name.removeprefix("--"))
+    values = value if isinstance(value, list) else [value]
+    assert values == ([type(one)(text) for one, text in zip(values, given)] if given else [True])
+
+
+def test_the_published_list_is_complete():
+    tested = {word.removeprefix("--") for flags in FLAGS for word in shlex.split(flags) if word.startswith("--")}
+    assert tested == {
+        "gpuid", "log_dir", "learner_type", "learner_name", "model_type", "model_name", "gen_model_type", "gen_model_name",
+        "dataroot", "dataset", "load_model_dir", "workers", "validation", "repeat", "overwrite", "optimizer", "train_aug", "lr",
+        "momentum", "weight_decay", "schedule", "schedule_type", "batch_size", "power_iters", "deep_inv_params",
+        "first_split_size", "other_split_size", "rand_split", "DW", "oracle_flag", "max_task", "memory", "temp", "mu", "beta"}
+
+
+def test_a_published_command_line_means_what_it_meant():
+    assert parse(shlex.split(ABD)) == Settings(
+        overwrite=0, gpuid=[0], repeat=3, log_dir="outputs/five-task/abd", dataset="CIFAR100", dataroot="data", workers=4,
+        train_aug=True, rand_split=True, first_split_size=20, other_split_size=20, model_type="resnet", model_name="resnet32",
+        gen_model_type="generator", gen_model_name="CIFAR_GEN", learner_type="datafree", learner_name="AlwaysBeDreaming",
+        optimizer="SGD", lr=0.1, momentum=0.9, weight_decay=2e-4, schedule=[100, 150, 200, 250], schedule_type="decay",
+        batch_size=128, mu=0.1, memory=0, beta=1.0, temp=2.0, power_iters=10000, deep_inv_params=[1e-3, 50.0, 1e-3, 1e3, 1.0],
+        max_task=-1)
+
+
+def test_no_flags_at_all_are_the_defaults():
+    assert parse([]) == Settings()
+
+
+def test_every_number_has_the_type_of_its_field():
+    settings = parse(["--lr", "1", "--schedule", "1", "2", "--deep_inv_params", "1", "2", "3", "4", "5", "--repeat", "2"])
+    assert [type(value) for value in (settings.lr, settings.schedule[0], settings.deep_inv_params[0], settings.repeat)] == [float, int, float, int]
+
+
+def test_flags_win_over_files_and_later_files_over_earlier(config):
+    first = config("lr: 0.5\nmu: 0.5\ntemp: 5.0\n", "first.yaml")
+    second = config("mu: 0.6\ntemp: 6.0\n", "second.yaml")
+    settings = parse(["--temp", "7", "--config", first, second])
+    assert (settings.lr, settings.mu, settings.temp) == (0.5, 0.6, 7.0)
+
+
+@pytest.mark.parametrize(("text", "field", "value"), [
+    ("weight_decay: 2e-4", "weight_decay", 2e-4),  # a string to PyYAML
+    ("lr: 1", "lr", 1.0),
+    ("repeat: 2.0", "repeat", 2),
+    ("gpuid: -1", "gpuid", [-1]),
+    ("deep_inv_params: [1e-3, 50, 1e-3, 1e3, 1]", "deep_inv_params", [1e-3, 50.0, 1e-3, 1e3, 1.0]),
+    ("train_aug: true", "train_aug", True),
+    ("schedule: [1, 2]", "schedule", [1, 2]),
+])
+def test_yaml_values_become_the_fields_type(config, text, field, value):
+    got = getattr(parse(["--config", config(text)]), field)
+    assert (got, type(got)) == (value, type(value))
+
+
+def test_an_empty_file_changes_nothing(config):
+    assert parse(["--config", config("# nothing\n")]) == Settings()
+
+
+def test_recorded_settings_repeat_the_run(tmp_path):
+    settings = parse([*shlex.split(ABD), "--load_model_dir", "x", "--no_figures"])
+    write_yaml(tmp_path / "args.yaml", dataclasses.asdict(settings))
+    assert parse(["--config", str(tmp_path / "args.yaml")]) == settings
+
+
+def test_recorded_settings_hold_all_fields_and_only_plain_values(tmp_path):
+    write_yaml(tmp_path / "args.yaml", dataclasses.asdict(Settings()))
+    content = yaml.safe_load((tmp_path / "args.yaml").read_text())
+    assert list(content) == [field.name for field in dataclasses.fields(Settings)]
+
+
+def test_two_settings_share_no_list():
+    Settings().schedule.append(99)
+    assert Settings().schedule == [2]
+
+
+def test_help_mentions_every_flag_with_its_group_and_ends_well(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert [name for name in FIELDS if f"--{name}" not in shown] == []
+    assert [group for group in ("learner:", "data:", "optimisation:", "method:", "run:") if group not in shown] == []
+
+
+# What is refused: (command line, what the message must name)
+
+REFUSED = [
+    ("--learner_name Nobody", ["--learner_name", "Nobody", "AlwaysBeDreaming"]),
+    ("--learner_type kd --learner_name NormalNN", ["--learner_type", "NormalNN", "default"]),
+    ("--learner_type strange", ["--learner_type", "strange"]),
+    ("--learner_name AlwaysBeDreaming", ["--learner_type", "datafree"]),
+    ("--dataset MNIST", ["--dataset", "MNIST"]),
+    ("--model_name resnet99", ["--model_name", "resnet99"]),
+    ("--nonsense 1", ["--nonsense"]),
+    ("--learning_rat 1", ["--learning_rat"]),
+    ("--batch 64", ["--batch"]),
+    ("stray", ["stray"]),
+    ("--lr", ["--lr"]),
+    ("--lr nan", ["--lr", "nan"]),
+    ("--lr inf", ["--lr", "inf"]),
+    ("--lr 0", ["--lr", "0"]),
+    ("--lr -1", ["--lr", "-1"]),
+    ("--lr fast", ["--lr", "fast"]),
+    ("--momentum 1", ["--momentum", "1"]),
+    ("--weight_decay -0.1", ["--weight_decay"]),
+    ("--mu -1", ["--mu"]),
+    ("--temp 0", ["--temp"]),
+    ("--repeat 0", ["--repeat"]),
+    ("--repeat 1.5", ["--repeat", "1.5"]),
+    ("--batch_size 1", ["--batch_size"]),
+    ("--power_iters 0", ["--power_iters"]),
+    ("--max_task 0", ["--max_task"]),
+    ("--overwrite 2", ["--overwrite"]),
+    ("--gpuid x", ["--gpuid", "x"]),
+    ("--schedule 200 100", ["--schedule", "200 100"]),
+    ("--schedule 100 100", ["--schedule"]),
+    ("--schedule 0", ["--schedule"]),
+    ("--deep_inv_params 1 2 3 4", ["--deep_inv_params", "5", "4"]),
+    ("--deep_inv_params 1 2 3 4 nan", ["--deep_inv_params", "nan"]),
+    ("--first_split_size 20 --other_split_size 30", ["--other_split_size", "30"]),
+    ("--first_split_size 101", ["--first_split_size", "101", "100"]),
+    ("--first_split_size 0", ["--first_split_size"]),
+    ("--first_split_size 20 --other_split_size 100", ["--other_split_size", "100"]),
+    ("--learner_type datafree --learner_name AlwaysBeDreaming --gen_model_name TINYIMNET_GEN", ["--gen_model_name", "64", "32"]),
+    ("--learner_type datafree --learner_name AlwaysBeDreaming --oracle_flag", ["--oracle_flag", "AlwaysBeDreaming"]),
+    ("--oracle_flag --load_model_dir x", ["--load_model_dir", "--oracle_flag"]),
+    ("--memory 2000", ["--memory", "2000"]),
+    ("--config nowhere.yaml", ["--config", "nowhere.yaml"]),
+    ("--config .", ["--config"]),
+]
+
+
+@pytest.mark.parametrize(("flags", "named"), REFUSED, ids=[flags for flags, _ in REFUSED])
+def test_a_wrong_command_line_is_refused_by_name_in_one_line(flags, named):
+    with pytest.raises(UserError) as error:
+        parse(shlex.split(flags))
+    message = str(error.value)
+    assert [word for word in named if word not in message] == []
+    assert "\n" not in message
+
+
+REFUSED_YAML = [
+    ("learning_rate: 1", "learning_rate"),
+    ("lr: [1, 2]", "lr"),
+    ("lr: .nan", "lr"),
+    ("lr: .inf", "lr"),
+    ("lr: fast", "lr"),
+    ("lr: true", "lr"),
+    ("lr: null", "lr"),
+    ("lr: {a: 1}", "lr"),
+    ("repeat: 1.5", "repeat"),
+    ("repeat: .inf", "repeat"),
+    ("train_aug: 1", "train_aug"),
+    ("train_aug: 'true'", "train_aug"),
+    ("log_dir: 7", "log_dir"),
+    ("schedule: []", "schedule"),
+    ("schedule: [[1]]", "schedule"),
+    ("schedule: [1, x]", "schedule"),
+    ("deep_inv_params: [1, 2, 3, 4]", "deep_inv_params"),
+    ("learner_name: Nobody", "learner_name"),
+    ("first_split_size: 0", "first_split_size"),
+    ("lr: 1: 2", "config.yaml"),
+    ("- lr\n- mu", "config.yaml"),
+    ("just text", "config.yaml"),
+    ("1: 2", "1"),
+    ("lr: 0.1\n\x00", "config.yaml"),
+    ("!!python/object/apply:os.system [true]", "config.yaml"),
+]
+
+
+@pytest.mark.parametrize(("text", "field"), REFUSED_YAML, ids=[repr(text) for text, _ in REFUSED_YAML])
+def test_a_wrong_file_is_refused_with_its_name_and_field_in_one_line(config, text, field):
+    path = config(text)
+    with pytest.raises(UserError) as error:
+        parse(["--config", path])
+    message = str(error.value)
+    assert f"--config {path}" in message
+    assert field in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "image.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(UserError, match="image.yaml"):
+        parse(["--config", str(tmp_path / "image.yaml")])
+
+
+def test_a_generators_size_matters_only_to_learners_that_dream():
+    assert parse(["--gen_model_name", "TINYIMNET_GEN"]).gen_model_name in GENERATORS

@@ -1,0 +1,381 @@
+"""Whole runs in this process: what they leave, that they repeat to the byte, and that they can be stopped anywhere."""
+
+import functools
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dataloaders.batches import Iterations
+from utils.checkpoint import RunFolder
+from utils.errors import UserError
+from utils.settings import parse
+from utils.streams import Streams
+from utils.trainer import Trainer, build_learner
+
+ABD = "AlwaysBeDreaming"
+
+
+def records(folder):
+    """What metrics.jsonl has, but for the times."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def read(path):
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run that may be changed."""
+    def copy(*which):
+        return shutil.copytree(finished(*which), tmp_path / "copied")
+
+    return copy
+
+
+class Stopped(Exception):
+    pass
+
+
+# What a run leaves
+
+
+def test_a_run_leaves_the_published_files(finished):
+    folder = finished(ABD)
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left == {
+        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "figures/repeat-1/dreams-after-task-1.png",
+        "results-acc/global.yaml", "results-acc/pt.yaml", "results-acc/pt-local.yaml", "results-mem/global.yaml", "results-time/global.yaml",
+        *(f"models/repeat-1/task-{task}/{name}.pth" for task in (1, 2) for name in ("class", "generator"))}
+
+
+def test_results_have_the_published_keys_and_shapes(finished):
+    folder = finished("NormalNN", "--repeat", "2", "--max_task", "3")
+    for name in ("acc", "mem", "time"):
+        content = read(folder / f"results-{name}" / "global.yaml")
+        assert set(content) == {"mean", "std", "history"}
+        assert np.shape(content["history"]) == (3, 2)
+        assert np.isfinite(content["history"]).all()
+    assert np.shape(read(folder / "results-acc" / "pt.yaml")["history"]) == (3, 3, 2)
+
+
+def test_accuracy_is_the_mean_over_the_tasks_of_the_matrix(finished):
+    folder = finished("NormalNN", "--repeat", "2", "--max_task", "3")
+    matrix = np.array(read(folder / "results-acc" / "pt.yaml")["history"])
+    assert read(folder / "results-acc" / "global.yaml")["history"] == pytest.approx(np.nanmean(matrix, 1))
+    assert read(folder / "results-acc" / "global.yaml")["mean"][-1] == pytest.approx(np.mean(matrix[2]))
+
+
+def test_accuracy_among_the_own_classes_is_never_below_that_among_all(finished):
+    folder = finished("NormalNN", "--repeat", "2", "--max_task", "3")
+    everywhere, local = (np.array(read(folder / "results-acc" / f"{name}.yaml")["history"]) for name in ("pt", "pt-local"))
+    assert (local >= everywhere)[~np.isnan(everywhere)].all()
+
+
+def test_memory_is_the_parameters_of_model_and_generator(finished):
+    folder = finished(ABD)
+    saved = [torch.load(folder / "models" / "repeat-1" / "task-1" / f"{name}.pth", weights_only=True) for name in ("class", "generator")]
+    count = sum(value.numel() for state in saved for name, value in state.items() if "running" not in name and "batches" not in name)
+    assert [row[0] for row in read(folder / "results-mem" / "global.yaml")["history"]] == [count, count]
+
+
+def test_metrics_have_a_record_an_epoch_and_an_accuracy_a_task(finished):
+    seen = [(one["task"], one.get("stage", "accuracy"), one.get("epoch")) for one in records(finished(ABD))]
+    assert seen == [
+        (1, "learn", 1), (1, "learn", 2), (1, "accuracy", None),
+        (2, "dream", 1), (2, "learn", 1), (2, "learn", 2), (2, "accuracy", None)]
+
+
+def test_a_record_has_each_loss_and_the_learning_rate(finished):
+    first, last = (one for one in records(finished(ABD)) if one["task"] == 2 and one.get("stage") == "learn")
+    assert set(first["losses"]) == {"local", "finetune", "distillation"}
+    assert (first["lr"], last["lr"]) == pytest.approx((0.05, 0.005))
+
+
+def test_the_log_says_task_epoch_losses_learning_rate_accuracy_and_time(finished):
+    text = (finished(ABD) / "output.log").read_text()
+    line = next(line for line in text.splitlines() if "task 2/2  learn  epoch 2/2" in line)
+    for part in ("lr 0.005", "local ", "finetune ", "distillation ", " s ", "left)"):
+        assert part in line
+    assert "task 2/2  accuracy " in text
+    assert text.splitlines()[-1].startswith("final accuracy: ")
+
+
+def test_the_final_line_is_the_results_files_mean(finished):
+    folder = finished("NormalNN", "--repeat", "2", "--max_task", "3")
+    content = read(folder / "results-acc" / "global.yaml")
+    last = (folder / "output.log").read_text().splitlines()[-1]
+    assert f"{content['mean'][-1]:.1f} ± {content['std'][-1]:.1f} % over 2 repeats" in last
+
+
+def test_a_saved_model_is_the_one_that_was_measured(finished, trainer, tmp_path):
+    folder = finished(ABD)
+    again = trainer(tmp_path / "again", ABD)
+    again.start_repeat()
+    again.learner.model.load_state_dict(torch.load(folder / "models" / "repeat-1" / "task-1" / "class.pth", weights_only=True))
+    again.measure(again.tasks[0])
+    assert again.results.matrix[0][0][0] == read(folder / "results-acc" / "pt.yaml")["history"][0][0][0]
+
+
+def test_a_first_task_is_learned(trainer, tmp_path):
+    results = trainer(tmp_path, "NormalNN", "--max_task", 1, "--schedule", 8, 10, "--batch_size", 32).run()
+    assert results.matrix[0][0][0] > 95
+
+
+# The same bytes
+
+
+@pytest.mark.parametrize("name", ["NormalNN", ABD])
+def test_the_same_settings_give_the_same_bytes(finished, trainer, lasting, tmp_path, name):
+    torch.manual_seed(12345)  # whatever the global random state
+    torch.rand(10)
+    trainer(tmp_path, name).run()
+    assert lasting(tmp_path) == lasting(finished(name))
+    assert records(tmp_path) == records(finished(name))
+
+
+def test_the_recorded_settings_repeat_the_run(finished, trainer, lasting, tmp_path):
+    more = ("--train_aug", "--mu", "0.3")
+    first = finished("LWF", *more)
+    settings = parse(["--config", str(first / "args.yaml"), "--log_dir", str(tmp_path)])
+    assert settings.mu == 0.3
+    Trainer(settings, trainer(tmp_path / "unused").data, RunFolder(settings), torch.device("cpu")).run()
+    assert lasting(tmp_path) == lasting(first)
+
+
+def test_pictures_change_no_result(finished, lasting):
+    plain = finished(ABD, "--no_figures")
+    assert lasting(plain) == lasting(finished(ABD))
+    assert not (plain / "figures").exists()
+
+
+def test_repeats_differ(finished):
+    history = read(finished("NormalNN", "--repeat", "2", "--max_task", "3") / "results-acc" / "pt.yaml")["history"]
+    assert history[0][0][0] != history[0][0][1]
+
+
+# Stopped and started again
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["after-saving", "with-an-epoch-lost"])
+@pytest.mark.parametrize("name", ["NormalNN", ABD])
+def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, name, lost):
+    monkeypatch.setattr("learners.dreaming.Iterations", functools.partial(Iterations, round=2))
+    save = Trainer.save
+    saves = []
+
+    def stopping(self, *arguments):
+        if lost and self.saved_once:
+            raise Stopped
+        save(self, *arguments)
+        saves.append((self.place.repeat, self.place.task, self.place.stage, self.place.epoch))
+        self.saved_once = True
+        if not lost:
+            raise Stopped
+
+    monkeypatch.setattr(Trainer, "save", stopping)
+    monkeypatch.setattr(Trainer, "saved_once", False, raising=False)
+    for _ in range(20):
+        try:
+            trainer(tmp_path, name).run()
+            break
+        except Stopped:
+            continue
+    learn = 0 if name == "NormalNN" else 1
+    dream = [] if name == "NormalNN" else [(0, 1, 0, 1), (0, 1, 0, 2)]
+    assert saves == [(0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *dream, (0, 1, learn, 1), (0, 1, learn, 2), (0, 2, 0, 0), (1, 0, 0, 0)]
+    assert lasting(tmp_path) == lasting(finished(name))
+    if name == "NormalNN":  # rounds of two iterations have records of their own
+        assert records(tmp_path) == records(finished(name))
+
+
+def test_a_run_that_stops_in_its_second_repeat_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch):
+    more = ("--repeat", "2", "--max_task", "3")
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        if (self.place.repeat, self.place.task, self.place.epoch) == (1, 1, 2):
+            raise Stopped
+        save(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, "NormalNN", *more).run()
+    trainer(tmp_path, "NormalNN", *more).run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN", *more))
+    assert records(tmp_path) == records(finished("NormalNN", *more))
+
+
+def test_the_generators_adam_lives_on_in_a_run_that_stopped_between_tasks(finished, trainer, lasting, tmp_path, monkeypatch):
+    more = ("--max_task", "3", "--schedule", "1", "--no_figures")
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        save(self, *arguments)
+        if (self.place.task, self.place.stage) == (2, 0):
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, ABD, *more).run()
+    trainer(tmp_path, ABD, *more).run()
+    assert lasting(tmp_path) == lasting(finished(ABD, *more))
+
+
+def test_more_repeats_extend_a_finished_run(finished, copied, trainer, lasting):
+    more = ("--max_task", "3")
+    folder = copied("NormalNN", *more)
+    trainer(folder, "NormalNN", *more, "--repeat", 2).run()
+    assert lasting(folder) == lasting(finished("NormalNN", "--repeat", "2", *more))
+    assert records(folder) == records(finished("NormalNN", "--repeat", "2", *more))
+
+
+def test_a_finished_run_trains_nothing_and_says_the_same_again(copied, trainer, lasting, monkeypatch, capsys):
+    folder = copied(ABD)
+    before, metrics = lasting(folder), records(folder)
+    final = (folder / "output.log").read_text().splitlines()[-1]
+    monkeypatch.setattr(Trainer, "train_stage", None)
+    trainer(folder, ABD).run()
+    assert capsys.readouterr().out.splitlines() == [final]
+    assert (lasting(folder), records(folder)) == (before, metrics)
+
+
+def test_overwrite_starts_afresh_and_leaves_a_strangers_file_alone(copied, trainer, lasting, finished):
+    folder = copied("NormalNN")
+    (folder / "notes.txt").write_text("mine")
+    trainer(folder, "NormalNN", "--overwrite", 1).run()
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "output.log").read_text().count("task 1/2  learn  epoch 1/2") == 1
+    assert lasting(folder) == lasting(finished("NormalNN"))
+
+
+def test_other_settings_on_a_runs_folder_are_refused_by_name(copied, trainer):
+    with pytest.raises(UserError, match=r"--log_dir.*\(lr 0.05 there, 0.2 here\)"):
+        trainer(copied("NormalNN"), "NormalNN", "--lr", 0.2)
+
+
+# Variants of the protocol
+
+
+@pytest.mark.parametrize("flags", [("--validation",), ("--DW",), ("--train_aug",), ("--optimizer", "Adam", "--lr", "0.001")], ids=lambda flags: flags[0])
+def test_variants_run_and_give_other_results(finished, lasting, flags):
+    assert lasting(finished("NormalNN", *flags)).keys() == lasting(finished("NormalNN")).keys()
+    if flags != ("--DW",):  # the digits' classes are balanced but for a few images
+        assert lasting(finished("NormalNN", *flags)) != lasting(finished("NormalNN"))
+
+
+def test_validation_measures_on_training_images_that_are_held_out(trainer, digits, tmp_path):
+    run = trainer(tmp_path, "NormalNN", "--validation")
+    run.start_repeat()
+    training = {image.tobytes() for image in digits.train.images}
+    for task in run.tasks:
+        learned = {image.numpy().tobytes() for image in task.train.images}
+        held = {image.numpy().tobytes() for image in task.test.images}
+        assert held <= training
+        assert not held & learned
+        assert 3.5 < len(task.train) / len(task.test) < 4.5
+
+
+def test_the_oracle_starts_every_task_from_new_weights_on_all_data_so_far(trainer, tmp_path, monkeypatch):
+    starts = []
+    train_stage = Trainer.train_stage
+
+    def spying(self, stage, task):
+        starts.append(({name: value.clone() for name, value in self.learner.model.state_dict().items()}, set(task.train.labels.tolist())))
+        train_stage(self, stage, task)
+
+    monkeypatch.setattr(Trainer, "train_stage", spying)
+    run = trainer(tmp_path, "NormalNN", "--oracle_flag", "--max_task", 3)
+    run.run()
+    assert [classes for _, classes in starts] == [{0, 1}, set(range(4)), set(range(6))]
+    for task, (state, _) in enumerate(starts):
+        fresh = build_learner(run.settings, Streams(), torch.device("cpu"), 0, task).model.state_dict()
+        assert all(torch.equal(state[name], fresh[name]) for name in fresh)
+    assert not torch.equal(starts[0][0]["conv1.weight"], starts[1][0]["conv1.weight"])
+
+
+def test_a_stopped_oracle_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch):
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        save(self, *arguments)
+        if (self.place.task, self.place.epoch) == (1, 1) and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise Stopped
+
+    monkeypatch.setattr(Trainer, "save", stopping)
+    with pytest.raises(Stopped):
+        trainer(tmp_path, "NormalNN", "--oracle_flag").run()
+    trainer(tmp_path, "NormalNN", "--oracle_flag").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN", "--oracle_flag"))
+
+
+def test_all_classes_at_once_are_one_task(finished):
+    folder = finished("NormalNN", "--first_split_size", "10")
+    assert np.shape(read(folder / "results-acc" / "pt.yaml")["history"]) == (1, 1, 1)
+
+
+def test_classes_are_shuffled_only_with_rand_split(trainer, tmp_path):
+    run = trainer(tmp_path, "NormalNN")
+    shuffled = run.splits(0)[2]
+    run.settings.rand_split = False
+    assert run.splits(0)[2] == list(range(10)) == sorted(shuffled)
+    assert shuffled != list(range(10))
+
+
+# --load_model_dir
+
+
+@pytest.fixture
+def loaded(finished, trainer, tmp_path):
+    """The folder of a run of ABD that starts from the first task of Base's."""
+    trainer(tmp_path / "loaded", ABD, "--load_model_dir", finished("NormalNN")).run()
+    return tmp_path / "loaded"
+
+
+def test_a_loaded_first_task_has_the_other_runs_accuracy_and_is_not_trained(loaded, finished):
+    theirs, mine = (read(folder / "results-acc" / "pt.yaml")["history"][0][0] for folder in (finished("NormalNN"), loaded))
+    assert mine == theirs
+    assert [one.get("stage") for one in records(loaded) if one["task"] == 1] == [None]
+
+
+def test_a_loaded_first_task_gives_what_learning_it_would_have(loaded, finished):
+    """Base and ABD learn the first task alike, so all that follows is alike, too."""
+    mine, whole = (torch.load(folder / "models" / "repeat-1" / "task-2" / "class.pth", weights_only=True) for folder in (loaded, finished(ABD)))
+    assert all(torch.equal(mine[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize(("flags", "named"), [(("--model_name", "resnet14"), "model_name"), (("--repeat", "2"), "repeat 2"), ((), "nowhere")])
+def test_a_first_task_that_does_not_fit_is_refused_before_work(finished, trainer, tmp_path, flags, named):
+    source = finished("NormalNN") if flags else tmp_path / "nowhere"
+    with pytest.raises(UserError, match=f"--load_model_dir.*{named}"):
+        trainer(tmp_path / "run", ABD, "--load_model_dir", source, *flags)
+    assert not (tmp_path / "run" / "models").exists()
+
+
+# Refused before any work
+
+
+def test_a_batch_larger_than_a_task_is_refused_by_name(trainer, tmp_path):
+    with pytest.raises(UserError, match=r"--batch_size 2000: task 1 has \d+ training images"):
+        trainer(tmp_path, "NormalNN", "--batch_size", 2000)
+
+
+def test_a_batch_larger_than_a_task_without_its_validation_images_is_refused(trainer, tmp_path):
+    trainer(tmp_path, "NormalNN", "--batch_size", 270)
+    with pytest.raises(UserError, match="--batch_size 270"):
+        trainer(tmp_path, "NormalNN", "--batch_size", 270, "--validation")
+
+
+def test_a_refused_command_deletes_nothing_in_spite_of_overwrite(copied, trainer, lasting):
+    folder = copied("NormalNN")
+    before = lasting(folder)
+    with pytest.raises(UserError):
+        trainer(folder, "NormalNN", "--overwrite", 1, "--batch_size", 2000)
+    assert (folder / "checkpoint.pt").exists()
+    assert lasting(folder) == before
