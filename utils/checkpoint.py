@@ -90,7 +90,7 @@ def first_task_model(settings: Settings, repeat: int) -> dict[str, torch.Tensor]
     flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     try:
-        theirs = yaml.safe_load((folder / "args.yaml").read_text())
+        theirs = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{flag}: {error.filename} cannot be read ({error.strerror}); that run must have finished the first task of repeat {repeat + 1}") from error
