@@ -33,7 +33,11 @@ class Place:
 
 
 class RunFolder:
-    """``--log_dir``: prepared before any work starts. Raises UserError where it can't be written."""
+    """``--log_dir``. Raises UserError, before any work, where it can't be written or holds a run of other settings.
+
+    Attributes:
+        state: what the checkpoint holds; None where there is none, or ``--overwrite 1`` starts afresh.
+    """
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -45,15 +49,18 @@ class RunFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(f"--log_dir {self.path}: cannot be written ({error.strerror}); name another folder") from error
-        if settings.overwrite:
+        self.state = None if settings.overwrite else self._load()
+
+    def begin(self) -> None:
+        """Delete what ``--overwrite 1`` replaces and record the settings: once nothing can be refused any more."""
+        if self.settings.overwrite:
             for name in LEFT_BEHIND:
                 left = self.path / name
                 if left.is_dir():
                     shutil.rmtree(left)
                 else:
                     left.unlink(missing_ok=True)
-        self.state = self._load()
-        write_yaml(self.path / "args.yaml", dataclasses.asdict(settings))
+        write_yaml(self.path / "args.yaml", dataclasses.asdict(self.settings))
 
     def _load(self) -> dict[str, Any] | None:
         path = self.path / "checkpoint.pt"

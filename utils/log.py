@@ -1,6 +1,7 @@
 """output.log, a plain text that a person reads, and metrics.jsonl, one record an epoch."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Log:
 
     def forget_records_after(self, end: int) -> None:
         """Drop what was recorded after the checkpoint: it is about to be done again."""
+        end = min(end, self.metrics.seek(0, os.SEEK_END))
         self.metrics.truncate(end)
         self.metrics.seek(end)
 

@@ -57,6 +57,7 @@ class Trainer:
         self.ranges = split_classes(DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size, settings.max_task)
         self.check_batches()
         self.first_task_models = [first_task_model(settings, repeat) for repeat in range(settings.repeat)] if settings.load_model_dir else []
+        folder.begin()
         self.log = Log(folder.path)
 
     def run(self) -> Results:

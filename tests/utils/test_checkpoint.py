@@ -29,6 +29,7 @@ def refusal(settings):
 def test_a_new_folder_has_the_settings_and_no_state(settings, tmp_path):
     folder = RunFolder(settings(mu=0.3))
     assert folder.state is None
+    folder.begin()
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["mu"] == 0.3
 
 
@@ -52,7 +53,9 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(settings, name, value
 
 
 def test_a_refused_folder_keeps_its_settings(settings, tmp_path):
-    RunFolder(settings()).save({})
+    folder = RunFolder(settings())
+    folder.begin()
+    folder.save({})
     before = (tmp_path / "run" / "args.yaml").read_bytes()
     refusal(settings(mu=0.3))
     assert (tmp_path / "run" / "args.yaml").read_bytes() == before
@@ -96,7 +99,10 @@ def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path
             (run / name / "deep").mkdir(parents=True, exist_ok=True)
     (run / "notes.txt").write_text("mine")
     (run / "mine").mkdir()
-    assert RunFolder(settings(overwrite=1, mu=0.3)).state is None
+    folder = RunFolder(settings(overwrite=1, mu=0.3))
+    assert folder.state is None
+    assert (run / "checkpoint.pt").exists()
+    folder.begin()
     assert {path.name for path in run.iterdir()} == {"notes.txt", "mine", "args.yaml"}
 
 
@@ -120,7 +126,7 @@ def test_a_folder_without_permission_is_refused(settings, tmp_path):
 
 def test_looking_whether_a_folder_can_be_written_leaves_no_trace(settings, tmp_path):
     RunFolder(settings())
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["args.yaml"]
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_tasks_and_repeats_are_counted_from_1(settings, tmp_path):
