@@ -1,7 +1,9 @@
-"""Data that fits in memory, kept on the device as uint8 and served in batches by tensor code alone."""
+"""Sets of images as rows of a source, and batches of them. What fits in memory is kept on the device as uint8 and
+served by tensor code alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,24 +32,74 @@ class Pixels:
         return (images * self.std + self.mean).clamp(0, 1)
 
 
+class Source(Protocol):
+    """Where images come from: InMemory, or a folder of files.
+
+    Attributes:
+        labels: [N] int64 on the device, places of the class order.
+    """
+
+    labels: Tensor
+    pixels: Pixels
+
+    def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
+        """For each tensor of rows, what a network sees of those images; augmented where ``random`` is given."""
+        ...
+
+
 @dataclass(frozen=True)
-class Images:
-    """A labelled set on the device: images [N, 3, S, S] uint8, labels [N] int64 (places of the class order)."""
+class InMemory:
+    """A source on the device: images [N, 3, S, S] uint8, labels [N] int64."""
 
     images: Tensor
     labels: Tensor
     pixels: Pixels
 
+    def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
+        for chosen in rows:
+            images = self.images[chosen]
+            yield self.pixels.normalise(augment(images, random) if random else images)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A labelled set: rows [N] of a source, an image as often as its row occurs."""
+
+    source: Source
+    rows: Tensor
+
+    @classmethod
+    def all_of(cls, source: Source) -> "Images":
+        return cls(source, torch.arange(len(source.labels), device=source.labels.device))
+
+    @property
+    def labels(self) -> Tensor:
+        """[N] int64, places of the class order."""
+        return self.source.labels[self.rows]
+
+    @property
+    def pixels(self) -> Pixels:
+        return self.source.pixels
+
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
     def __getitem__(self, chosen: Tensor) -> "Images":
-        return Images(self.images[chosen], self.labels[chosen], self.pixels)
+        return Images(self.source, self.rows[chosen])
+
+    def __add__(self, other: "Images") -> "Images":
+        """Both sets, of the same source."""
+        return Images(self.source, torch.cat([self.rows, other.rows]))
+
+    def batches(self, chosen: Sequence[Tensor], random: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) for each tensor of places in this set; augmented where ``random`` is given."""
+        rows = [self.rows[places] for places in chosen]
+        for images, mine in zip(self.source.batches(rows, random), rows):
+            yield images, self.source.labels[mine]
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, not augmented, for evaluation."""
-        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size)):
-            yield self.pixels.normalise(images), labels
+        return self.batches(torch.arange(len(self), device=self.rows.device).split(batch_size))
 
 
 @dataclass(frozen=True)
@@ -63,12 +115,9 @@ class ShuffledBatches:
         return len(self.data) // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self.data.images.device
-        order = torch.randperm(len(self.data), generator=self.streams.order, device=device)
-        for chosen in order.split(self.batch_size)[: self.steps(epoch)]:
-            images = self.data.images[chosen]
-            images = augment(images, self.streams.augmentation) if self.augmented else images
-            yield self.data.pixels.normalise(images), self.data.labels[chosen]
+        order = torch.randperm(len(self.data), generator=self.streams.order, device=self.data.rows.device)
+        batches = order.split(self.batch_size)[: self.steps(epoch)]
+        return self.data.batches(batches, self.streams.augmentation if self.augmented else None)
 
 
 @dataclass(frozen=True)

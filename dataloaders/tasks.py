@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dataloaders.batches import Images, Pixels
+from dataloaders.batches import Images, InMemory, Pixels, Source
 from dataloaders.datasets import DATASETS, Split
 
 VALIDATION_FOLDS = 5
@@ -84,14 +84,16 @@ def task_sequence(
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
 
-    def select(split: Split, classes: range) -> Images:
-        labels = place[split.labels]
-        chosen = (labels >= classes.start) & (labels < classes.stop)
-        images = torch.from_numpy(np.ascontiguousarray(split.images[chosen]))
-        return Images(images.to(device), torch.from_numpy(labels[chosen]).to(device), pixels)
+    def source(split: Split) -> InMemory:
+        return InMemory(torch.from_numpy(split.images).to(device), torch.from_numpy(place[split.labels]).to(device), pixels)
 
+    def select(whole: Source, classes: range) -> Images:
+        mine = (whole.labels >= classes.start) & (whole.labels < classes.stop)
+        return Images(whole, mine.nonzero().flatten())
+
+    training, testing = source(train), source(test)
     placed = tuple(names[label] for label in order)
     return [
-        Task(index, new.start, new.stop, select(train, range(0 if cumulative else new.start, new.stop)), select(test, new), placed)
+        Task(index, new.start, new.stop, select(training, range(0 if cumulative else new.start, new.stop)), select(testing, new), placed)
         for index, new in enumerate(ranges)
     ]

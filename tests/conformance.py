@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from dataloaders.batches import Images, Pixels  # noqa: E402
+from dataloaders.batches import Images, InMemory, Pixels  # noqa: E402
 from dataloaders.tasks import Task, class_order  # noqa: E402
 from learners import LEARNERS, Learner, Stage  # noqa: E402
 from learners.dreaming import DreamingLearner  # noqa: E402
@@ -145,7 +145,7 @@ def start_model(teacher: ResNet, seed: int) -> ResNet:
 def task(index: int, old: int, seen: int) -> Task:
     """A task that has no images of its own: the recipes give every batch."""
     pixels = Pixels((0.0,) * 3, (1.0,) * 3)
-    nothing = Images(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), pixels)
+    nothing = Images.all_of(InMemory(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), pixels))
     return Task(index, old, seen, nothing, nothing, ("",) * CLASSES)
 
 

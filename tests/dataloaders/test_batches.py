@@ -5,7 +5,7 @@ from PIL import Image
 import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import transforms
 
-from dataloaders.batches import Images, Iterations, Pixels, ShuffledBatches
+from dataloaders.batches import Images, InMemory, Iterations, Pixels, ShuffledBatches
 from dataloaders.datasets import DATASETS
 from utils.streams import Streams
 
@@ -16,7 +16,7 @@ CIFAR100 = DATASETS["CIFAR100"]
 def data():
     """70 images; every pixel of an image is its place, its label the place times 3."""
     images = torch.arange(70, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 32, 32)
-    return Images(images, 3 * torch.arange(70), Pixels((0.0,) * 3, (1.0,) * 3))
+    return Images.all_of(InMemory(images, 3 * torch.arange(70), Pixels((0.0,) * 3, (1.0,) * 3)))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_augmented_images_differ_from_the_plain_ones(batches):
 def test_in_order_serves_every_image_once_as_it_is(data, size):
     served = list(data.in_order(size))
     assert labels(served) == data.labels.tolist()
-    assert torch.equal((torch.cat([x for x, _ in served]) * 255).round(), data.images.float())
+    assert torch.equal((torch.cat([x for x, _ in served]) * 255).round(), data.source.images.float())
 
 
 # Pixels

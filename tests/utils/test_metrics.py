@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 
-from dataloaders.batches import Images, Pixels
+from dataloaders.batches import Images, InMemory, Pixels
 from utils.metrics import Results, accuracy, mean_std
 
 
@@ -37,7 +37,7 @@ def shown():
     logits = torch.tensor([[0, 0, 9, 1], [0, 9, 1, 2], [9, 0, 1, 2], [0, 1, 9, 10]], dtype=torch.uint8)
     images = torch.zeros(4, 3, 4, 4, dtype=torch.uint8)
     images[:, 0, 0] = logits
-    return Images(images, torch.tensor([2, 3, 2, 3]), Pixels((0.0,) * 3, (1.0,) * 3))
+    return Images.all_of(InMemory(images, torch.tensor([2, 3, 2, 3]), Pixels((0.0,) * 3, (1.0,) * 3)))
 
 
 def test_accuracy_is_among_all_seen_classes_and_among_the_tasks_own(shown):
@@ -47,7 +47,7 @@ def test_accuracy_is_among_all_seen_classes_and_among_the_tasks_own(shown):
 
 def test_outputs_that_have_not_been_learned_do_not_count(shown):
     assert accuracy(Fixed(), shown[torch.tensor([0, 2])], 3, range(2, 3)) == (50.0, 100.0)
-    shown.images[0, 0, 0, 3] = 255
+    shown.source.images[0, 0, 0, 3] = 255
     assert accuracy(Fixed(), shown[torch.tensor([0])], 3, range(2, 3))[0] == 100.0
 
 

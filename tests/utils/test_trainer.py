@@ -274,8 +274,8 @@ def test_validation_measures_on_training_images_that_are_held_out(trainer, digit
     run.start_repeat()
     training = {image.tobytes() for image in digits.train.images}
     for task in run.tasks:
-        learned = {image.numpy().tobytes() for image in task.train.images}
-        held = {image.numpy().tobytes() for image in task.test.images}
+        learned = {image.numpy().tobytes() for image in task.train.source.images[task.train.rows]}
+        held = {image.numpy().tobytes() for image in task.test.source.images[task.test.rows]}
         assert held <= training
         assert not held & learned
         assert 3.5 < len(task.train) / len(task.test) < 4.5
