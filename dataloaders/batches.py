@@ -1,8 +1,9 @@
 """Sets of images as rows of a source, and batches of them. What fits in memory is kept on the device as uint8 and
 served by tensor code alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from dataloaders.augmentation import augment
 from utils.streams import Streams
+
+EVALUATION_BATCH = 500
 
 
 class Pixels:
@@ -102,17 +105,27 @@ class Images:
         return self.batches(torch.arange(len(self), device=self.rows.device).split(batch_size))
 
 
-@dataclass(frozen=True)
+@dataclass
 class ShuffledBatches:
-    """Epochs of training batches (images, labels): shuffled, augmented, the last incomplete batch dropped."""
+    """Epochs of training batches (images, labels): shuffled, augmented, the last incomplete batch dropped.
 
-    data: Images
+    Attributes:
+        choose: gives the images, asked once, when the first epoch begins: a coreset may change until then.
+        expected: how many they will be, for the remaining time.
+    """
+
+    choose: Callable[[], Images]
+    expected: int
     batch_size: int
     augmented: bool
     streams: Streams
 
+    @cached_property
+    def data(self) -> Images:
+        return self.choose()
+
     def steps(self, epoch: int) -> int:
-        return len(self.data) // self.batch_size
+        return (len(self.data) if "data" in vars(self) else self.expected) // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.data), generator=self.streams.order, device=self.data.rows.device)

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dataloaders.batches import Images, ShuffledBatches
-from dataloaders.tasks import Task
+from dataloaders.batches import EVALUATION_BATCH, Images, ShuffledBatches
+from dataloaders.coreset import Coreset, coreset_size
+from dataloaders.datasets import DATASETS
+from dataloaders.tasks import Task, split_classes
 from models import ResNet
 from utils.streams import Streams
 
@@ -48,6 +50,7 @@ class Stage:
         epochs: passes over ``batches``.
         milestones: epochs at which the learning rate falls to a tenth.
         cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
+        unit: what an epoch is called in the log.
         dreams: whether it leaves new dreams to look at.
     """
 
@@ -59,6 +62,7 @@ class Stage:
     epochs: int
     milestones: Sequence[int] = ()
     cost: float = 1.0
+    unit: str = "epoch"
     dreams: bool = False
 
     def __post_init__(self) -> None:
@@ -87,23 +91,25 @@ class Learner(nn.Module):
 
     Args:
         settings: of the run.
-        streams: random streams; a learner draws from ``noise`` and ``coreset`` only.
+        streams: random streams; a learner draws from ``noise``, and ``once`` for its choice of images.
         model: the classifier.
 
     Attributes:
         model: the student, which goes on from task to task.
         teacher: frozen copy of the model after the previous task.
+        coreset: the training images kept, where the learner ``takes_coreset`` and ``--memory`` is above 0.
+        ranges: the classes of every task, as places of the class order.
         old, seen: classes learned before the current task, and including it.
         learner_type: the published kind of learner; a class without one can't be chosen.
         normalised: whether the networks see normalised images.
         takes_coreset: whether ``--memory`` above 0 is meaningful.
-        dreams: whether a generator is needed.
+        generator_type: the kind of generator needed, as ``--gen_model_type`` names it; "" where none is.
     """
 
     learner_type = ""
     normalised = True
     takes_coreset = False
-    dreams = False
+    generator_type = ""
     step_cost = 1.0
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet):
@@ -112,6 +118,8 @@ class Learner(nn.Module):
         self.streams = streams
         self.model = model
         self.teacher = copy.deepcopy(model).requires_grad_(False)
+        self.coreset = Coreset(settings.memory)
+        self.ranges = split_classes(model.last.out_features, settings.first_split_size, settings.other_split_size)
         self.old = 0
         self.seen = 0
         self.class_weights: Tensor | None = None
@@ -121,16 +129,15 @@ class Learner(nn.Module):
     def start_task(self, task: Task) -> None:
         """Set what the losses read of the task. Called before its stages, again after resuming."""
         self.old, self.seen = task.old, task.seen
-        if self.settings.DW:
-            count = torch.bincount(task.train.labels, minlength=task.seen).clamp(min=1)
-            self.class_weights = len(task.train) / (task.train.labels.unique().numel() * count)
 
     def stages(self, task: Task) -> list[Stage]:
         """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
-        return [self.learning(task.train, self.model, 1.0 if task.old == 0 else self.step_cost)]
+        return [self.learning(task)]
 
     def end_task(self, task: Task) -> None:
-        """What to keep of a task when its stages are done: the model, as the next task's teacher."""
+        """What to keep of a task when its stages are done: images, and the model as the next task's teacher."""
+        if self.coreset.memory:
+            self.remember(task)
         self.teacher.load_state_dict(self.model.state_dict())
 
     def predict(self, images: Tensor) -> Tensor:
@@ -138,7 +145,7 @@ class Learner(nn.Module):
         return self.model(images)
 
     def dream(self, count: int) -> Tensor:
-        """x~: ``count`` images of the old classes, where the learner ``dreams``."""
+        """x~: ``count`` images of the old classes, where the learner has a generator."""
         raise NotImplementedError
 
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -150,8 +157,47 @@ class Learner(nn.Module):
         return {"class": self.model}
 
     def memory(self) -> int:
-        """Stored values: parameters of the networks kept between tasks (the published measure)."""
-        return sum(p.numel() for network in self.networks().values() for p in network.parameters())
+        """Stored values: parameters of the networks kept between tasks and pixels of the coreset (the published measure)."""
+        pixels = 3 * DATASETS[self.settings.dataset].image_size ** 2
+        return sum(p.numel() for network in self.networks().values() for p in network.parameters()) + len(self.coreset) * pixels
+
+    # The images to learn from and those to keep
+
+    def data(self, task: Task) -> Images:
+        """The task's images and, from the second task on, as many of the coreset, resampled with replacement."""
+        if not len(self.coreset):
+            return task.train
+        count, random = len(task.train), self.streams.once("resampling")
+        kept = self.coreset.images(task.train.source)
+        return task.train + kept[torch.randint(len(kept), (count,), generator=random, device=self.streams.device)]
+
+    @classmethod
+    def stage_images(cls, new: int, kept: int, keeps: int, old: int, seen: int) -> dict[str, int]:
+        """How many images each stage over images has, for the checks before any work and the remaining time.
+
+        Args:
+            new: images of the task. kept, keeps: in the coreset before the task and after it.
+        """
+        return {"learn": 2 * new if kept else new}
+
+    def expected(self, task: Task, stage: str) -> int:
+        """How many images a stage will have, before the coreset is known."""
+        memory, counts = self.settings.memory, task.train.source.labels.bincount(minlength=task.seen).tolist()
+        kept, keeps = coreset_size(memory, counts[: task.old]), coreset_size(memory, counts[: task.seen])
+        return self.stage_images(len(task.train), kept, keeps, task.old, task.seen)[stage]
+
+    def remember(self, task: Task) -> None:
+        """Choose the coreset anew when a task ends: at random, from all that was learned from, repeats included, as published."""
+        self.coreset.draw(self.data(task), task.seen, self.streams.once("coreset"))
+
+    @torch.no_grad()
+    def features(self, images: Images) -> Tensor:
+        """The model's features [N, 64] in evaluation mode, of images without augmentation."""
+        training = self.model.training
+        self.model.eval()
+        features = torch.cat([self.model.features(x) for x, _ in images.in_order(EVALUATION_BATCH)])
+        self.model.train(training)
+        return features
 
     # What losses are made of
 
@@ -168,16 +214,35 @@ class Learner(nn.Module):
         """The teacher's logits [B, old] for the old classes."""
         return self.teacher(images)[:, : self.old]
 
-    def learning(self, data: Images, module: nn.Module, cost: float) -> Stage:
-        """The stage "learn": ``loss`` over ``data`` for the full schedule with a fresh optimiser."""
+    # What stages are made of
+
+    def learning(self, task: Task, module: nn.Module | None = None) -> Stage:
+        """The stage "learn": ``loss`` over ``data(task)``. Learned are the model's parameters, or those of ``module``."""
+
+        def choose() -> Images:
+            data = self.data(task)
+            if self.settings.DW:
+                count = torch.bincount(data.labels, minlength=task.seen)
+                self.class_weights = len(data) / (count.count_nonzero() * count.clamp(min=1))
+            return data
+
+        trained = self.model if module is None else module
+        cost = self.step_cost if task.old else 1.0
+        return self.schedule("learn", task, choose, self.loss, trained, trained.parameters(), cost=cost)
+
+    def schedule(
+        self, name: str, task: Task, choose: Callable[[], Images], loss: Callable[..., Losses],
+        trained: nn.Module, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0, cost: float = 1.0,
+    ) -> Stage:
+        """A stage over images for the full schedule with a fresh optimiser; see Stage and ShuffledBatches."""
         settings = self.settings
         *milestones, epochs = settings.schedule
-        batches = ShuffledBatches(data, settings.batch_size, settings.train_aug, self.streams)
-        return Stage("learn", batches, self.loss, module, self.optimizer(module.parameters()), epochs, milestones, cost)
+        batches = ShuffledBatches(choose, self.expected(task, name), settings.batch_size, settings.train_aug, self.streams)
+        return Stage(name, batches, loss, trained, self.optimizer(parameters, lr_factor), epochs, milestones, cost)
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0) -> torch.optim.Optimizer:
         """The published optimiser, over ``parameters``."""
         s = self.settings
         if s.optimizer == "Adam":
-            return torch.optim.Adam(parameters, s.lr, (s.momentum, 0.999), weight_decay=s.weight_decay)
-        return torch.optim.SGD(parameters, s.lr, s.momentum, weight_decay=s.weight_decay)
+            return torch.optim.Adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), weight_decay=s.weight_decay)
+        return torch.optim.SGD(parameters, s.lr * lr_factor, s.momentum, weight_decay=s.weight_decay)

@@ -79,7 +79,7 @@ class DreamingLearner(Learner):
         generator: lives on from task to task, as does its Adam.
     """
 
-    dreams = True
+    generator_type = "generator"
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Generator):
         super().__init__(settings, streams, model)
@@ -97,7 +97,7 @@ class DreamingLearner(Learner):
         stages = super().stages(task)
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
-            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5, dreams=True)
+            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5, unit="round", dreams=True)
             stages.insert(0, dream)
         return stages
 

@@ -6,9 +6,10 @@ from learners.base import Learner, Losses, distillation
 
 
 class LWF(Learner):
-    """CE(h[seen], y) + mu KD(h[old], t(x)[old]). Table 1, "LwF"; mu = 1."""
+    """CE(h[seen], y) + mu KD(h[old], t(x)[old]). Tables 1 and 2, "LwF"; mu = 1."""
 
     learner_type = "kd"
+    takes_coreset = True
     step_cost = 1.4
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

@@ -1,5 +1,5 @@
-"""Base: cross-entropy on each new task, and nothing against forgetting. With all classes as one task
-(``--first_split_size`` = classes), or with ``--oracle_flag``, the same learner is UB, the upper bound."""
+"""Base: cross-entropy on each new task, and nothing against forgetting. With a coreset (``--memory``) it is Naive
+Rehearsal; with all classes as one task (``--first_split_size`` = classes), or with ``--oracle_flag``, UB, the upper bound."""
 
 from torch import Tensor
 
@@ -7,9 +7,11 @@ from learners.base import Learner, Losses
 
 
 class NormalNN(Learner):
-    """CE(h[seen], y). METHODS.md, "Learners without replayed real images"; table 1, "Base" and "UB"."""
+    """CE(h[seen], y). METHODS.md, "Learners without replayed real images"; table 1, "Base" and "UB";
+    table 2, "Naive Rehearsal"."""
 
     learner_type = "default"
+    takes_coreset = True
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         return {"classification": self.classification(self.model(x), y)}

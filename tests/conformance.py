@@ -22,27 +22,35 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from dataloaders.batches import Images, InMemory, Pixels  # noqa: E402
+from dataloaders.coreset import Coreset, herding, nearest_to_mean  # noqa: E402
 from dataloaders.tasks import Task, class_order  # noqa: E402
 from learners import LEARNERS, Learner, Stage  # noqa: E402
+from learners.bic import BIC  # noqa: E402
+from learners.dgr import Generative_Replay  # noqa: E402
 from learners.dreaming import DreamingLearner  # noqa: E402
-from models import GENERATORS, RESNETS, Generator, ResNet  # noqa: E402
+from models import AUTOENCODERS, GENERATORS, RESNETS, Autoencoder, Generator, ResNet  # noqa: E402
 from utils.settings import Settings  # noqa: E402
 from utils.streams import Streams  # noqa: E402
 
 BATCH = 32
 CLASSES = 100
 TOLERANCE = 1e-6
+TASK_SIZE = 20  # classes of every past task, where a loss sees tasks
 
 LEARNER_OF_CASE = {
     "base_first_task": "NormalNN",
     "base_second_task": "NormalNN",
     "base_weight_decay": "NormalNN",
     "lwf": "LWF",
+    "lwf_coreset": "LWF",
     "lwf_mc_first_task": "LWF_MC",
     "lwf_mc": "LWF_MC",
     "deep_inversion": "DeepInversionGenBN",
     "lwf_synthetic": "DeepInversionLWF",
     "abd": "AlwaysBeDreaming",
+    "e2e": "ETE",
+    "e2e_balanced": "ETE",
+    "bic": "BIC",
 }
 
 
@@ -142,16 +150,16 @@ def start_model(teacher: ResNet, seed: int) -> ResNet:
 # Learners as the trainer would use them
 
 
-def task(index: int, old: int, seen: int) -> Task:
+def task(old: int, seen: int) -> Task:
     """A task that has no images of its own: the recipes give every batch."""
     pixels = Pixels((0.0,) * 3, (1.0,) * 3)
     nothing = Images.all_of(InMemory(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), pixels))
-    return Task(index, old, seen, nothing, nothing, ("",) * CLASSES)
+    return Task(-(-old // TASK_SIZE), old, seen, nothing, nothing, ("",) * CLASSES)
 
 
-def build(name: str, settings: Settings, model: ResNet, teacher: ResNet, generator: Generator | None = None) -> Learner:
+def build(name: str, settings: Settings, model: ResNet, teacher: ResNet, generator: nn.Module | None = None) -> Learner:
     learner_class = LEARNERS[name]
-    networks = [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.dreams else [model]
+    networks = [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.generator_type else [model]
     learner = learner_class(settings, Streams(), *networks)
     learner.teacher.load_state_dict(teacher.state_dict())
     return learner
@@ -179,26 +187,102 @@ def step(chosen: Stage, *batch: Tensor) -> dict[str, float]:
 
 
 def learner_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
-    if case not in LEARNER_OF_CASE or LEARNER_OF_CASE[case] not in LEARNERS:
-        raise Skipped("learner not built yet")
+    if case not in LEARNER_OF_CASE:
+        raise Skipped("no learner is known for a case of this name")
+    balanced = case == "e2e_balanced"
     teacher = calibrated_teacher(recipe["teacher"], stretched(recipe["calibration"], 4))
     settings = Settings(
         lr=recipe.get("learning_rate", 0.1), momentum=0.9, weight_decay=recipe.get("weight_decay", 2e-4),
-        mu=recipe.get("distillation_weight", 1.0), batch_size=BATCH)
+        mu=recipe.get("distillation_weight", 1.0), batch_size=BATCH, first_split_size=TASK_SIZE, other_split_size=TASK_SIZE)
+    if balanced:
+        settings.lr *= 100  # the stage's is a hundredth of the settings'
     old, seen = recipe["old_classes"], recipe["seen_classes"]
     learner = build(LEARNER_OF_CASE[case], settings, start_model(teacher, recipe["model"]), teacher)
-    learn = stage(learner, task(0 if old == 0 else 1, old, seen), "learn")
+    if isinstance(learner, BIC):
+        set_bias_layers(learner, recipe)
+    learn = stage(learner, task(old, seen), "balance" if balanced else "learn")
     for k in range(recipe["steps"]):
         dreams = stretched(recipe["dream"] + 10 * k, 8)
         learner.dream = lambda count: dreams  # the recipe's dreams in place of the generator's
         y = labels(recipe["real_labels"] + 10 * k, recipe.get("labels_from", old), seen)
         losses = step(learn, stretched(recipe["real"] + 10 * k, 4), y)
         yield relative(sum(losses.values()), expected["total"][k])
-        if "binary" not in losses and "distillation" in expected:
+        if "binary" not in losses and case != "e2e" and "distillation" in expected:
             kd = sum(value for name, value in losses.items() if "distillation" in name)
             yield relative(kd, expected["distillation"][k])
             yield relative(sum(losses.values()) - kd, expected["classification"][k])
     yield summaries(learner.model.state_dict(), expected["state"])
+    if "stage_two" in recipe:
+        yield from bias_stage(learner, recipe["stage_two"], expected, old, seen)
+
+
+@torch.no_grad()
+def set_bias_layers(learner: BIC, recipe: dict[str, Any]) -> None:
+    """bias_of_classes_20_to_39: {"alpha", "beta"} of the task of those classes."""
+    for name, values in recipe.items():
+        if name.startswith("bias_of_classes_"):
+            index = int(name.split("_")[3]) // TASK_SIZE
+            learner.alpha[index].fill_(values["alpha"])
+            learner.beta[index].fill_(values["beta"])
+
+
+def bias_stage(learner: BIC, recipe: dict[str, Any], expected: dict[str, Any], old: int, seen: int) -> Iterator[float]:
+    learner.settings.lr = 100 * recipe["learning_rate"]  # the stage's is a hundredth of the settings'
+    this = task(old, seen)
+    bias = stage(learner, this, "bias")
+    for k in range(recipe["steps"]):
+        y = labels(recipe["real_labels"] + 10 * k, 0, seen)
+        yield relative(sum(step(bias, stretched(recipe["real"] + 10 * k, 4), y).values()), expected["stage_two_loss"][k])
+    yield absolute(learner.alpha[this.index].item(), expected["stage_two_alpha"])
+    yield absolute(learner.beta[this.index].item(), expected["stage_two_beta"])
+
+
+def unit_images(seed: int) -> Tensor:
+    """uniform(0, 1, (32, 3, 4, 4)), every pixel repeated to 32 x 32."""
+    small = np.random.RandomState(seed).uniform(0, 1, (BATCH, 3, 4, 4))
+    return torch.from_numpy(small.repeat(8, 2).repeat(8, 3))
+
+
+def dgr_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
+    old, seen = recipe["old_classes"], recipe["seen_classes"]
+    generator, old_generator = (Autoencoder(*AUTOENCODERS["CIFAR_GEN"]) for _ in range(2))
+    fill(generator, recipe["generator"])
+    fill(old_generator, recipe["old_generator"])
+    with torch.no_grad():
+        teacher = calibrated_teacher(recipe["teacher"], old_generator.decode(normal(recipe["calibration_noise"], BATCH, generator.latent)))
+    settings = Settings(lr=0.1, momentum=0.9, weight_decay=recipe["weight_decay"], mu=recipe.get("distillation_weight", 1.0), batch_size=BATCH)
+    learner = build("Generative_Replay", settings, start_model(teacher, recipe["model"]), teacher, generator)
+    assert isinstance(learner, Generative_Replay)
+    learner.old_generator.load_state_dict(old_generator.state_dict())
+    learn = stage(learner, task(old, seen), "learn")
+    for k in range(recipe["steps"]):
+        count = 2 * BATCH if old else BATCH
+        draws = [normal(recipe["reparameterisation_noise"] + 10 * k, count, generator.latent)]
+        if old:
+            replay = normal(recipe["replay_noise"] + 10 * k, BATCH, generator.latent)
+            draws.insert(0, replay)
+            yield absolute(learner.teach(learner.old_generator.decode(replay)).argmax(1), expected["replay_labels"][k])
+        learner.noise = lambda count: draws.pop(0)  # first for the replayed images, then for the latent code
+        y = labels(recipe["real_labels"] + 10 * k, recipe.get("labels_from", old), seen)
+        losses = step(learn, unit_images(recipe["real"] + 10 * k), y)
+        yield relative(losses["reconstruction"] + losses["divergence"], expected["generator_loss"][k])
+        yield relative(sum(losses.values()) - losses["reconstruction"] - losses["divergence"], expected["total"][k])
+    yield summaries(learner.model.state_dict(), expected["state"])
+    yield summaries(learner.generator.state_dict(), expected["generator"])
+
+
+def coreset_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
+    count = recipe["images"]
+    y = torch.from_numpy(np.random.RandomState(recipe["dataset_seed"]).randint(0, recipe["classes"], count)).long()
+    features = normal(recipe["features_seed"], count, recipe["feature_dim"])
+    source = InMemory(torch.zeros(count, 3, 1, 1, dtype=torch.uint8), y, Pixels((0.0,) * 3, (1.0,) * 3))
+    for name, choose in (("nearest_to_mean", nearest_to_mean), ("herding", herding)):
+        coreset = Coreset(recipe["memory"])
+        for classes, kept in zip(recipe["tasks"], expected[name]):
+            new = Images(source, torch.isin(y, torch.tensor(classes)).nonzero().flatten())
+            coreset.rank(new, max(classes) + 1, lambda images: features[images.rows], choose)
+            rows = coreset.images(source).rows.tolist()
+            yield absolute(rows, kept) if len(rows) == len(kept) else float("inf")
 
 
 def inversion_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
@@ -213,7 +297,7 @@ def inversion_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) 
         raise Skipped("the class balance's weight is 1 in every published setting and has no flag")
     learner = build("AlwaysBeDreaming", settings, teacher, teacher, generator)
     assert isinstance(learner, DreamingLearner)
-    dream = stage(learner, task(1, known, CLASSES), "dream")
+    dream = stage(learner, task(known, CLASSES), "dream")
     for k in range(recipe["steps"] + 1):
         noise = normal(recipe["noise"] + 10 * k, recipe["batch"], Generator.noise_size)
         learner.noise = lambda count: noise
@@ -249,6 +333,13 @@ def forward_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) ->
             yield absolute(made.shape, want["shape"])
             yield relative(made.norm(), want["norm"])
             yield absolute(made.flatten()[: len(want["first"])], want["first"])
+    autoencoder, want = Autoencoder(*AUTOENCODERS["CIFAR_GEN"]).eval(), expected["autoencoder"]
+    fill(autoencoder, recipe["autoencoder"])
+    mean, logvar = autoencoder.encode(torch.from_numpy(np.random.RandomState(recipe["images"]).uniform(0, 1, (4, 3, 32, 32))))
+    yield relative(autoencoder.decode(mean).norm(), want["recon"])
+    yield relative(mean.norm(), want["mu"])
+    yield relative(logvar.norm(), want["logvar"])
+    yield absolute(sum(p.numel() for p in autoencoder.parameters()), expected["parameters"]["autoencoder"])
 
 
 def class_order_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
@@ -264,6 +355,8 @@ CASES: dict[str, Callable[..., Iterator[float]]] = {
     "forward": forward_case,
     "class_order": class_order_case,
     "inversion": inversion_case,
+    "dgr": dgr_case,
+    "coreset": coreset_case,
 }
 
 

@@ -27,6 +27,13 @@ TINY = (
     "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --mu 0.1 --lr 0.05"
 ).split()
 
+# What some learners need more: the coreset's images must fill a batch of the balanced and of the bias stage.
+NEEDS = {
+    "Generative_Replay": ["--gen_model_type", "autoencoder", "--weight_decay", "0"],
+    "ETE": ["--memory", "100"],
+    "BIC": ["--memory", "200", "--batch_size", "32"],
+}
+
 
 @pytest.fixture(scope="session")
 def root():
@@ -60,7 +67,7 @@ def tiny():
     """The flags of a run of seconds: tiny(learner, flag, value, ...); later flags win."""
 
     def flags(learner="NormalNN", *more):
-        return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *map(str, more)]
+        return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *NEEDS.get(learner, []), *map(str, more)]
 
     return flags
 
@@ -131,12 +138,13 @@ def problem():
     def build(name, **more):
         settings = Settings(**{
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
-            "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": 16, "schedule": [1], "power_iters": 2, "max_task": 2,
-            "lr": 0.01, **more})
+            "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
+            "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,
+            "schedule": [1], "power_iters": 2, "max_task": 2, "lr": 0.01, **more})
         random = torch.Generator().manual_seed(0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
-        tasks = task_sequence("Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)))
+        tasks = task_sequence("Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)), normalised=LEARNERS[name].normalised)
         streams = Streams()
         streams.start(0, 0)
         return build_learner(settings, streams, torch.device("cpu"), 0), tasks

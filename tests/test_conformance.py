@@ -1,5 +1,4 @@
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -9,31 +8,24 @@ import conformance
 import pytest
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
-BUILT = ("base", "lwf_mc", "deep_inversion", "lwf_synthetic", "abd", "inversion", "forward", "class_order")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
 def test_the_code_computes_what_the_published_implementation_does(path):
-    try:
-        deviation = conformance.replay(path)
-    except conformance.Skipped as reason:
-        assert path.stem != "lwf" and not path.stem.startswith(BUILT)
-        pytest.skip(str(reason))
-    assert deviation <= 1
-
-
+    assert conformance.replay(path) <= 1
 
 
 def test_the_script_counts_its_cases_and_exits_with_0(golden, tmp_path, environment, root):
-    for name in ("class_order", "base_first_task", "bic"):
+    for name in ("class_order", "base_first_task"):
         shutil.copy(golden / f"{name}.json", tmp_path)
+    renamed = json.loads((golden / "lwf.json").read_text()) | {"case": "of_no_learner"}
+    (tmp_path / "of_no_learner.json").write_text(json.dumps(renamed))
     command = [sys.executable, str(root / "tests" / "conformance.py"), str(tmp_path)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     *cases, last = done.stdout.splitlines()
-    assert re.fullmatch(r"\d+ passed, \d+ failed, \d+ skipped", last)
-    assert [line.split()[0] for line in cases] == ["base_first_task", "bic", "class_order"]
-    assert sum(map(int, re.findall(r"\d+", last))) == 3
+    assert [line.split()[0] for line in cases] == ["base_first_task", "class_order", "of_no_learner"]
+    assert last == "2 passed, 0 failed, 1 skipped"
 
 
 @pytest.mark.parametrize("change", ["loss", "weights"])

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataloaders.batches import Images
+from dataloaders.batches import EVALUATION_BATCH, Images
 from learners import Learner
 from utils.files import write_yaml
-
-EVALUATION_BATCH = 500
-
 
 @torch.no_grad()
 def accuracy(learner: Learner, test: Images, seen: int, own: range) -> tuple[float, float]:

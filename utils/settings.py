@@ -17,7 +17,7 @@ import yaml
 
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS
-from models import GENERATORS, RESNETS
+from models import GENERATORS, RESNETS, image_sides
 from utils.errors import UserError
 
 
@@ -38,8 +38,8 @@ class Settings:
     learner_name: str = setting("NormalNN", "learner", "learner, see the README's table", choices=list(LEARNERS))
     model_type: str = setting("resnet", "learner", "family of the classifier", choices=["resnet"])
     model_name: str = setting("resnet32", "learner", "classifier", choices=list(RESNETS))
-    gen_model_type: str = setting("generator", "learner", "family of the generator", choices=["generator"])
-    gen_model_name: str = setting("CIFAR_GEN", "learner", "generator of the dreams", choices=list(GENERATORS))
+    gen_model_type: str = setting("generator", "learner", "what makes old images: a generator of dreams, or DGR's variational autoencoder", choices=["generator", "autoencoder"])
+    gen_model_name: str = setting("CIFAR_GEN", "learner", "size of the generator or autoencoder", choices=list(GENERATORS))
 
     # Data and task sequence
     dataset: str = setting("CIFAR100", "data", "data set", choices=list(DATASETS))
@@ -65,8 +65,8 @@ class Settings:
     mu: float = setting(1.0, "method", "weight of the distillation", low=0)
     temp: float = setting(2.0, "method", "temperature of the distillation", above=0)
     beta: float = setting(1.0, "method", "kept for published scripts and recorded; no published loss reads it")
-    DW: bool = setting(False, "method", "weigh each image's cross-entropy by the inverse frequency of its class in the task's data")
-    memory: int = setting(0, "method", "coreset, images", low=0)
+    DW: bool = setting(False, "method", "weigh each image's cross-entropy by the inverse frequency of its class in the data of the task")
+    memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
     power_iters: int = setting(10000, "method", "training steps of the generator after every task but the last", low=1)
     deep_inv_params: list[float] = setting(
         [1e-3, 50.0, 1e-3, 1e3, 1.0], "method",
@@ -206,9 +206,13 @@ def check(settings: Settings) -> None:
     if settings.learner_type != learner.learner_type:
         raise UserError(f"--learner_type {settings.learner_type}: {settings.learner_name} is of type {learner.learner_type}")
     if settings.memory and not learner.takes_coreset:
-        raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset here; use --memory 0")
+        raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset; use --memory 0")
     if settings.oracle_flag and settings.learner_name != "NormalNN":
         raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {settings.learner_name} learns task by task")
+    if settings.oracle_flag and settings.memory:
+        raise UserError(f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all tasks so far; use --memory 0")
+    if settings.load_model_dir and settings.learner_name == "Generative_Replay":
+        raise UserError("--load_model_dir: Generative_Replay learns its autoencoder in the first task too; leave the flag out")
     if settings.oracle_flag and settings.load_model_dir:
         raise UserError("--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
     classes = DATASETS[settings.dataset].classes
@@ -218,10 +222,15 @@ def check(settings: Settings) -> None:
     if (classes - first) % other:
         raise UserError(
             f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task do not divide into tasks of {other}")
-    if learner.dreams:
-        side, size = GENERATORS[settings.gen_model_name][0] * 2 ** (len(GENERATORS[settings.gen_model_name][1]) - 1), DATASETS[settings.dataset].image_size
-        if side != size:
-            raise UserError(f"--gen_model_name {settings.gen_model_name}: makes images of {side} pixels a side, {settings.dataset} has {size}")
+    if learner.generator_type:
+        kind, name, size = settings.gen_model_type, settings.gen_model_name, DATASETS[settings.dataset].image_size
+        if kind != learner.generator_type:
+            raise UserError(f"--gen_model_type {kind}: {settings.learner_name} needs --gen_model_type {learner.generator_type}")
+        sides = image_sides(kind)
+        if name not in sides:
+            raise UserError(f"--gen_model_name {name}: there is no autoencoder of that size; one of {', '.join(sides)}")
+        if sides[name] != size:
+            raise UserError(f"--gen_model_name {name}: makes images of {sides[name]} pixels a side, {settings.dataset} has {size}")
 
 
 def parse(arguments: Sequence[str] | None = None) -> Settings:

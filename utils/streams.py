@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-NAMES = ("order", "augmentation", "noise", "coreset")
+NAMES = ("order", "augmentation", "noise")
 
 
 def seed_of(*place: object) -> int:
@@ -20,27 +20,35 @@ class Streams:
 
     Attributes:
         order: shuffling. augmentation: image augmentation. noise: the generators' input.
-        coreset: random choices of what to remember.
+        place: (repeat, task) that the streams were started for.
     """
 
     order: torch.Generator
     augmentation: torch.Generator
     noise: torch.Generator
-    coreset: torch.Generator
 
     def __init__(self, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.place = (0, 0)
         for name in NAMES:
             setattr(self, name, torch.Generator(device))
 
     def start(self, repeat: int, task: int) -> None:
         """Seed every stream for a task."""
+        self.place = (repeat, task)
         for name in NAMES:
             getattr(self, name).manual_seed(seed_of(repeat, task, name))
 
+    def once(self, name: str) -> torch.Generator:
+        """A stream for a single choice within a task, the same however often it is asked for."""
+        return torch.Generator(self.device).manual_seed(seed_of(*self.place, name))
+
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return {name: getattr(self, name).get_state() for name in NAMES}
+        return {"place": torch.tensor(self.place), **{name: getattr(self, name).get_state() for name in NAMES}}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        repeat, task = state["place"].tolist()
+        self.place = (repeat, task)
         for name in NAMES:
             getattr(self, name).set_state(state[name].cpu())
 

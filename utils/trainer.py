@@ -7,10 +7,11 @@ import time
 import numpy as np
 import torch
 
+from dataloaders.coreset import coreset_size
 from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
 from learners import LEARNERS, Learner, Stage
-from models import GENERATORS, RESNETS, Generator, ResNet
+from models import RESNETS, ResNet, image_generator
 from utils.checkpoint import Place, RunFolder, first_task_model
 from utils.errors import UserError
 from utils.figures import draw_dreams
@@ -29,8 +30,8 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(repeat, task):
         networks: list[torch.nn.Module] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
-        if learner_class.dreams:
-            networks.append(Generator(*GENERATORS[settings.gen_model_name]))
+        if learner_class.generator_type:
+            networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(device, memory_format=torch.channels_last) for network in networks))
 
 
@@ -96,14 +97,20 @@ class Trainer:
         return train, test, class_order(settings.dataset, classes, repeat) if settings.rand_split else list(range(classes))
 
     def check_batches(self) -> None:
-        """Every task of every repeat must fill a batch: incomplete ones are dropped."""
-        for repeat in range(self.settings.repeat):
+        """Every stage of every repeat must fill a batch: incomplete ones are dropped."""
+        settings = self.settings
+        for repeat in range(settings.repeat):
             train, _, order = self.splits(repeat)
             count = np.bincount(train.labels, minlength=len(order))[order]
-            for index, classes in enumerate(self.ranges):
-                images = count[classes.start : classes.stop].sum()
-                if images < self.settings.batch_size:
-                    raise UserError(f"--batch_size {self.settings.batch_size}: task {index + 1} has {images} training images, less than one batch")
+            for index, new in enumerate(self.ranges):
+                before, after = count[: new.start].tolist(), count[: new.stop].tolist()
+                images = LEARNERS[settings.learner_name].stage_images(
+                    sum(after[new.start :]), coreset_size(settings.memory, before), coreset_size(settings.memory, after), new.start, new.stop)
+                for stage, number in images.items():
+                    if number < settings.batch_size:
+                        enlarge = "" if stage == "learn" else f", of the coreset of --memory {settings.memory}"
+                        raise UserError(
+                            f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to {stage}{enlarge}; less than one batch")
 
     def start_repeat(self) -> None:
         """Build the tasks and the learner, as new or, in the middle of a repeat, as the checkpoint has them."""
@@ -182,13 +189,12 @@ class Trainer:
         """Every epoch of a stage that has not been done."""
         assert self.progress
         title = f"{self.where(task)}  {stage.name}"
-        unit = "round" if stage.dreams else "epoch"
         for epoch in range(self.place.epoch, stage.epochs):
             began = time.monotonic()
             self.learner.eval()
             stage.trained.train()
             lr = stage.start_epoch(epoch)
-            heading = f"{title}  {unit} {epoch + 1}/{stage.epochs}"
+            heading = f"{title}  {stage.unit} {epoch + 1}/{stage.epochs}"
             self.progress.start(self.kind(stage, task), heading)
             losses = self.train_epoch(stage, epoch)
             seconds = time.monotonic() - began

@@ -24,7 +24,7 @@ def batches(data):
     def build(seed=0, augmented=False):
         streams = Streams()
         streams.start(seed, 0)
-        return ShuffledBatches(data, 16, augmented, streams)
+        return ShuffledBatches(lambda: data, len(data), 16, augmented, streams)
 
     return build
 
@@ -43,6 +43,22 @@ def test_an_epoch_serves_whole_batches_of_distinct_images(batches, augmented):
 
 def test_steps_are_what_an_epoch_serves(batches):
     assert batches().steps(0) == len(list(batches().epoch(0)))
+
+
+def test_images_are_chosen_once_and_late(data):
+    asked = []
+    streams = Streams()
+    streams.start(0, 0)
+    batches = ShuffledBatches(lambda: asked.append(1) or data, 1000, 16, False, streams)
+    assert (batches.steps(0), asked) == (62, [])
+    for epoch in range(2):
+        assert len(list(batches.epoch(epoch))) == batches.steps(epoch) == 4
+    assert asked == [1]
+
+
+def test_sets_of_one_source_add_up_and_repeat_an_image_as_often_as_its_row(data):
+    both = data[torch.tensor([5, 5, 7])] + data[torch.tensor([0])]
+    assert labels(both.in_order(2)) == both.labels.tolist() == [15, 15, 21, 0]
 
 
 def test_images_keep_their_labels(batches):

@@ -9,13 +9,15 @@ from utils.errors import UserError
 from utils.files import write_yaml
 from utils.settings import FIELDS, Settings, parse
 
-# METHODS.md, "The published command line", each with values; those of later issues are left out.
+# METHODS.md, "The published command line", each with values.
 PUBLISHED = """
 --gpuid 0 1 2|--gpuid -1|--log_dir outputs/x
 --learner_type default --learner_name NormalNN
 --learner_type kd --learner_name LWF|--learner_type kd --learner_name LWF_MC
 --learner_type datafree --learner_name DeepInversionGenBN|--learner_type datafree --learner_name DeepInversionLWF
---learner_type datafree --learner_name AlwaysBeDreaming
+--learner_type datafree --learner_name AlwaysBeDreaming|--learner_type kd --learner_name ETE --memory 2000
+--learner_type kd --learner_name BIC --memory 2000|--memory 2000
+--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder|--gen_model_type autoencoder
 --model_type resnet|--model_name resnet32|--model_name resnet18
 --gen_model_type generator|--gen_model_name CIFAR_GEN|--gen_model_name TINYIMNET_GEN|--gen_model_name IMNET_GEN
 --dataroot data|--dataset CIFAR10|--dataset CIFAR100|--load_model_dir outputs/base|--workers 4|--validation|--repeat 3
@@ -176,7 +178,12 @@ REFUSED = [
     ("--learner_type datafree --learner_name AlwaysBeDreaming --gen_model_name TINYIMNET_GEN", ["--gen_model_name", "64", "32"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --oracle_flag", ["--oracle_flag", "AlwaysBeDreaming"]),
     ("--oracle_flag --load_model_dir x", ["--load_model_dir", "--oracle_flag"]),
-    ("--memory 2000", ["--memory", "2000"]),
+    ("--learner_type datafree --learner_name AlwaysBeDreaming --memory 2000", ["--memory", "2000"]),
+    ("--memory 2000 --oracle_flag", ["--memory", "--oracle_flag"]),
+    ("--learner_type dgr --learner_name Generative_Replay", ["--gen_model_type", "autoencoder"]),
+    ("--learner_type datafree --learner_name AlwaysBeDreaming --gen_model_type autoencoder", ["--gen_model_type", "generator"]),
+    ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --gen_model_name IMNET_GEN", ["--gen_model_name", "CIFAR_GEN"]),
+    ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --load_model_dir x", ["--load_model_dir", "autoencoder"]),
     ("--config nowhere.yaml", ["--config", "nowhere.yaml"]),
     ("--config .", ["--config"]),
 ]

@@ -39,6 +39,18 @@ def test_streams_go_on_from_a_saved_state():
     assert draws(other) == following
 
 
+def test_a_single_choice_is_the_same_however_often_it_is_asked_for_and_after_loading():
+    def choice(streams, name="coreset"):
+        return torch.rand(4, generator=streams.once(name)).tolist()
+
+    streams, other = started(1, 2), Streams()
+    first = choice(streams)
+    draws(streams)
+    other.load_state_dict(streams.state_dict())
+    assert choice(streams) == choice(other) == first
+    assert first not in (choice(streams, "resampling"), choice(started(1, 3)), *draws(started(1, 2)).values())
+
+
 def test_streams_leave_the_global_state_alone():
     before = torch.get_rng_state()
     draws(started())

@@ -1,0 +1,100 @@
+"""BiC: Large Scale Incremental Learning (Wu et al. 2019), which corrects the classifier's bias towards new classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dataloaders.batches import Images
+from dataloaders.coreset import first_of_each_class, herding
+from dataloaders.tasks import Task
+from learners.base import Learner, Losses, Stage, distillation
+from models import ResNet
+from utils.streams import Streams
+
+if TYPE_CHECKING:
+    from utils.settings import Settings
+
+
+def held_out_per_class(coreset: int, old: int) -> int:
+    """k, the images of every class held out for the bias stage: a tenth of the coreset, shared among the old classes."""
+    return coreset // 10 // old
+
+
+class BIC(Learner):
+    """(1 - l) CE(h[seen], y) + l KD(h[old], t[old]), l = old / seen, logits bias-corrected. Table 2, "BiC".
+
+    From the second task on some images of every class are held out; on them a second stage learns one (alpha, beta)
+    for the logits of the task's classes, alpha h + beta. The coreset is chosen by herding.
+
+    Attributes:
+        alpha, beta: [task] scalars, 1 and 0 until learned.
+    """
+
+    learner_type = "kd"
+    takes_coreset = True
+    step_cost = 1.4
+
+    def __init__(self, settings: Settings, streams: Streams, model: ResNet):
+        super().__init__(settings, streams, model)
+        self.alpha = nn.ParameterList(torch.ones(()) for _ in self.ranges)
+        self.beta = nn.ParameterList(torch.zeros(()) for _ in self.ranges)
+
+    def stages(self, task: Task) -> list[Stage]:
+        stages = super().stages(task)
+        if task.old:
+            # The model runs in training mode, as published: its batch-norm statistics move, nothing else of it.
+            mine = [self.alpha[task.index], self.beta[task.index]]
+            stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], self.bias_loss, self.model, mine, lr_factor=0.01))
+        return stages
+
+    def divide(self, task: Task) -> tuple[Images, Images]:
+        """(what the model learns from, what is held out): of the coreset and the task's images together."""
+        whole = self.coreset.images(task.train.source) + task.train
+        if not task.old:
+            return whole, whole[:0]
+        held = first_of_each_class(whole.labels, held_out_per_class(len(self.coreset), task.old))
+        return whole[~held], whole[held]
+
+    def data(self, task: Task) -> Images:
+        return self.divide(task)[0]
+
+    @classmethod
+    def stage_images(cls, new: int, kept: int, keeps: int, old: int, seen: int) -> dict[str, int]:
+        if not old:
+            return {"learn": new}
+        held = held_out_per_class(kept, old) * seen
+        return {"learn": new + kept - held, "bias": held}
+
+    def remember(self, task: Task) -> None:
+        self.coreset.rank(task.train, task.seen, self.features, herding)
+
+    def corrected(self, h: Tensor) -> Tensor:
+        """Logits [B, classes] through every task's bias layer."""
+        parts = [alpha * h[:, j.start : j.stop] + beta for j, alpha, beta in zip(self.ranges, self.alpha, self.beta)]
+        return torch.cat(parts, 1)
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.corrected(self.model(images))
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        old, seen = self.old, self.seen
+        h = self.corrected(self.model(x))
+        if not old:
+            return {"classification": self.classification(h, y)}
+        with torch.no_grad():
+            t = self.corrected(self.teacher(x))[:, :old]
+        part = old / seen
+        return {
+            "classification": (1 - part) * self.classification(h, y),
+            "distillation": part * distillation(h[:, :old], t, self.settings.temp),
+        }
+
+    def bias_loss(self, x: Tensor, y: Tensor) -> Losses:
+        """CE over all seen classes; only the task's alpha and beta learn."""
+        with torch.no_grad():
+            h = self.model(x)
+        return {"bias": F.cross_entropy(self.corrected(h)[:, : self.seen], y)}

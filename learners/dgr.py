@@ -1,0 +1,91 @@
+"""DGR: Deep Generative Replay (Shin et al. 2017)."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dataloaders.tasks import Task
+from learners.base import Learner, Losses, Stage, distillation
+from models import Autoencoder, ResNet
+from utils.streams import Streams
+
+if TYPE_CHECKING:
+    from utils.settings import Settings
+
+
+class Generative_Replay(Learner):
+    """weight(y) CE(h[seen], y) over x and x~, + mu KD(h[old], t[old]) over x~. Table 1, "DGR"; mu = 1.
+
+    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the same x and
+    x~ in the same step: the two share no parameter, so one optimiser over both is two of the same settings.
+    Images are in [0, 1], not normalised.
+
+    Attributes:
+        generator: the autoencoder being learned. old_generator: frozen copy of it after the previous task.
+    """
+
+    learner_type = "dgr"
+    generator_type = "autoencoder"
+    normalised = False
+    step_cost = 4.0
+
+    def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Autoencoder):
+        super().__init__(settings, streams, model)
+        self.generator = generator
+        self.old_generator = copy.deepcopy(generator).requires_grad_(False)
+
+    def stages(self, task: Task) -> list[Stage]:
+        learn = self.learning(task, nn.ModuleList([self.model, self.generator]))
+        learn.dreams = task.index > 0
+        return [learn]
+
+    def end_task(self, task: Task) -> None:
+        super().end_task(task)
+        self.old_generator.load_state_dict(self.generator.state_dict())
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {**super().networks(), "generator": self.generator}
+
+    def noise(self, count: int) -> Tensor:
+        """z ~ N(0, I), [count, latent dimensions]."""
+        random = self.streams.noise
+        return torch.randn(count, self.generator.latent, generator=random, device=random.device)
+
+    @torch.no_grad()
+    def dream(self, count: int) -> Tensor:
+        """x~: fresh images of the old classes, from the old generator."""
+        return self.old_generator.decode(self.noise(count))
+
+    def loss(self, x: Tensor, y: Tensor) -> Losses:
+        old, seen, batch = self.old, self.seen, len(x)
+        if not old:
+            h = self.model(x)
+            return {"classification": self.classification(h, y), **self.generator_loss(x, torch.ones_like(h[:, 0]))}
+        x_dream = self.dream(batch)
+        t = self.teach(x_dream)
+        x_all, y_all = torch.cat([x, x_dream]), torch.cat([y, t.argmax(1)])
+        r = old / seen
+        weight = torch.where(y_all < old, r, 1 - r)
+
+        h = self.model(x_all)
+        ce = F.cross_entropy(h[:, :seen], y_all, reduction="none")
+        kd = distillation(h[batch:, :old], t, self.settings.temp)
+        return {
+            "classification": (weight * ce).mean(),
+            "distillation": self.settings.mu * kd,
+            **self.generator_loss(x_all, weight),
+        }
+
+    def generator_loss(self, x: Tensor, weight: Tensor) -> Losses:
+        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their pixels, and
+        the divergence of the latent code from N(0, I) per pixel."""
+        mean, logvar = self.generator.encode(x)
+        z = mean + torch.exp(logvar / 2) * self.noise(len(x))
+        pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none").flatten(1).mean(1)
+        divergence = (mean.square() + logvar.exp() - 1 - logvar).sum(1) / 2
+        return {"reconstruction": (weight * pixels).mean(), "divergence": divergence.mean() / x[0].numel()}

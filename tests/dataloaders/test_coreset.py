@@ -1,0 +1,117 @@
+import pytest
+import torch
+
+from dataloaders.batches import Images, InMemory, Pixels
+from dataloaders.coreset import Coreset, coreset_size, first_of_each_class, herding, nearest_to_mean, shares
+
+LABELS = torch.arange(10).repeat(30)
+
+
+@pytest.fixture
+def source():
+    return InMemory(torch.zeros(300, 3, 4, 4, dtype=torch.uint8), LABELS, Pixels((0.0,) * 3, (1.0,) * 3))
+
+
+@pytest.fixture
+def features():
+    return torch.randn(300, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def images_of(source, *classes):
+    return Images(source, torch.isin(source.labels, torch.tensor(classes)).nonzero().flatten())
+
+
+@pytest.mark.parametrize(("memory", "classes", "expected"), [(2000, 20, [100] * 20), (10, 4, [2, 2, 3, 3]), (3, 4, [0, 1, 1, 1]), (0, 2, [0, 0])])
+def test_shares_are_equal_and_the_remainder_goes_to_the_latest_classes(memory, classes, expected):
+    assert shares(memory, classes) == expected
+
+
+def test_a_class_with_fewer_images_than_its_share_leaves_room():
+    assert coreset_size(10, [2, 30, 30]) == 2 + 3 + 4
+    assert coreset_size(10, []) == 0
+
+
+# Ways of choosing
+
+
+def test_nearest_to_mean_ranks_by_distance(features):
+    distance = (features - features.mean(0)).norm(dim=1)
+    chosen = nearest_to_mean(features, 20)
+    assert torch.equal(distance[chosen], distance.sort().values[:20])
+
+
+def test_herding_is_the_greedy_choice_written_out(features):
+    features = features[:40]
+    mean, chosen = features.mean(0), []
+    for _ in range(15):
+        left = [place for place in range(40) if place not in chosen]
+        chosen.append(min(left, key=lambda place: (mean - features[[*chosen, place]].mean(0)).norm().item()))
+    assert herding(features, 15).tolist() == chosen
+
+
+def test_herding_keeps_the_mean_better_than_the_nearest_do(features):
+    def error(chosen):
+        return (features[chosen].mean(0) - features.mean(0)).norm()
+
+    assert error(herding(features, 10)) < error(nearest_to_mean(features, 10))
+
+
+@pytest.mark.parametrize("choose", [nearest_to_mean, herding])
+def test_no_image_is_chosen_twice_and_no_more_than_there_are(features, choose):
+    for count, expected in ((0, 0), (7, 7), (300, 300), (400, 300)):
+        assert len(set(choose(features, count).tolist())) == expected
+
+
+# The coreset
+
+
+def test_random_choice_takes_of_each_class_its_share_of_the_data(source):
+    coreset = Coreset(50)
+    coreset.draw(images_of(source, 0, 1, 2, 3), 4, torch.Generator().manual_seed(0))
+    chosen = coreset.images(source)
+    assert chosen.labels.tolist() == [0] * 12 + [1] * 12 + [2] * 13 + [3] * 13
+    assert len(set(chosen.rows.tolist())) == 50
+
+
+def test_random_choice_may_keep_a_repeated_image_twice(source):
+    few = images_of(source, 0)[torch.tensor([0, 0, 0, 1])]
+    coreset = Coreset(3)
+    coreset.draw(few, 1, torch.Generator().manual_seed(0))
+    assert len(coreset) == 3
+    assert len(set(coreset.images(source).rows.tolist())) <= 2
+
+
+def test_a_ranked_class_keeps_the_first_of_its_own_list(source, features):
+    coreset = Coreset(20)
+    coreset.rank(images_of(source, 0, 1), 2, lambda images: features[images.rows], herding)
+    before = [rows.tolist() for rows in coreset.classes]
+    coreset.rank(images_of(source, 2, 3), 4, lambda images: -features[images.rows], nearest_to_mean)
+    assert [rows.tolist() for rows in coreset.classes[:2]] == [rows[:5] for rows in before]
+    assert coreset.images(source).labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+
+
+def test_ranking_again_changes_nothing(source, features):
+    coreset = Coreset(20)
+    coreset.rank(images_of(source, 0, 1), 2, lambda images: features[images.rows], herding)
+    before = coreset.images(source).rows.tolist()
+    coreset.rank(images_of(source, 0, 1), 2, lambda images: -features[images.rows], nearest_to_mean)
+    assert coreset.images(source).rows.tolist() == before
+
+
+def test_a_coreset_goes_on_from_its_state(source, features):
+    coreset, other = Coreset(5), Coreset(5)
+    assert len(other.images(source)) == 0
+    for last in (1, 3, 5):  # fewer images than classes in the end
+        coreset.rank(images_of(source, last - 1, last), last + 1, lambda images: features[images.rows], herding)
+        other.load_state_dict(coreset.state_dict())
+        assert [rows.tolist() for rows in other.classes] == [rows.tolist() for rows in coreset.classes]
+        assert len(other) == len(coreset) == 5
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 99])
+def test_the_first_of_each_class_are_found_in_any_order(count):
+    labels = LABELS[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
+    first = first_of_each_class(labels, count)
+    for label in range(10):
+        places = (labels == label).nonzero().flatten()
+        assert first[places].tolist() == [number < count for number in range(30)]

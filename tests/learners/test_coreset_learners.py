@@ -1,0 +1,146 @@
+"""Naive Rehearsal, LwF, E2E and BiC: what they learn from, hold out and keep. Golden numbers pin the losses."""
+
+import pytest
+import torch
+
+from dataloaders.coreset import herding, nearest_to_mean
+from tests.learners.test_learners import learn_task, prepare, same, state, train
+
+RANKED = {"ETE": nearest_to_mean, "BIC": herding}
+
+
+@pytest.fixture
+def remembering(problem):
+    """A learner with a coreset of its first task's images, at the beginning of the second: (learner, tasks, stages by name)."""
+
+    def build(name, **settings):
+        learner, tasks = problem(name, **{"memory": 40, **settings})
+        learn_task(learner, tasks[0])
+        return learner, tasks, {stage.name: stage for stage in prepare(learner, tasks[1])}
+
+    return build
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "LWF"])
+def test_rehearsal_resamples_as_many_old_images_as_the_task_has(remembering, name):
+    learner, (_, task), stages = remembering(name)
+    data = stages["learn"].batches.data
+    assert torch.equal(data[: len(task.train)].rows, task.train.rows)
+    old = data[len(task.train) :]
+    assert len(old) == len(task.train)
+    kept = set(learner.coreset.images(task.train.source).rows.tolist())
+    assert set(old.rows.tolist()) <= kept
+    assert len(set(old.rows.tolist())) > len(kept) / 2
+    assert torch.equal(learner.data(task).rows, data.rows)  # the same choice when a stopped run asks again
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "LWF"])
+def test_rehearsal_keeps_what_it_drew_from_all_that_was_learned(remembering, name):
+    learner, (_, task), stages = remembering(name)
+    data = stages["learn"].batches.data
+    learner.end_task(task)
+    kept = learner.coreset.images(task.train.source)
+    assert kept.labels.bincount().tolist() == [10] * 4
+    pool = data.rows.bincount(minlength=240)
+    assert (kept.rows.bincount(minlength=240) <= pool).all()
+
+
+@pytest.mark.parametrize("name", list(RANKED))
+def test_ranked_coresets_choose_by_the_model_just_learned(remembering, name):
+    learner, tasks, _ = remembering(name)
+    learner.eval()
+    for label in (0, 1):
+        mine = tasks[0].train[(tasks[0].train.labels == label).nonzero().flatten()]
+        with torch.no_grad():
+            features = torch.cat([learner.model.features(x) for x, _ in mine.in_order(100)])
+        assert torch.equal(learner.coreset.classes[label], mine.rows[RANKED[name](features, 20)])
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "LWF", "ETE", "BIC"])
+def test_without_memory_and_in_the_first_task_there_are_only_the_tasks_images(problem, name):
+    learner, tasks = problem(name)
+    assert torch.equal(learner.data(tasks[0]).rows, tasks[0].train.rows)
+    assert [stage.name for stage in prepare(learner, tasks[0])] == ["learn"]
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "LWF", "ETE", "BIC"])
+def test_the_steps_expected_are_those_that_come(remembering, name):
+    _, _, stages = remembering(name)
+    for stage in stages.values():
+        expected = stage.batches.steps(0)
+        assert expected > 0
+        assert len(list(stage.batches.epoch(0))) == stage.batches.steps(0) == expected
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "LWF", "ETE", "BIC"])
+def test_memory_counts_the_coresets_pixels(remembering, name):
+    learner, _, _ = remembering(name)
+    parameters = sum(p.numel() for p in learner.model.parameters())
+    assert learner.memory() == parameters + 40 * 32 * 32 * 3
+
+
+# E2E
+
+
+def test_e2e_appends_the_coreset_as_it_is(remembering):
+    learner, (_, task), stages = remembering("ETE")
+    assert torch.equal(stages["learn"].batches.data.rows, torch.cat([*learner.coreset.classes, task.train.rows]))
+
+
+def test_e2e_balances_on_a_coreset_with_the_new_classes_in_it(remembering):
+    learner, (_, task), stages = remembering("ETE")
+    train(learner, stages["learn"])
+    data = stages["balance"].batches.data
+    assert data.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
+    train(learner, stages["balance"])
+    learner.end_task(task)
+    assert torch.equal(learner.coreset.images(task.train.source).rows, data.rows)
+
+
+def test_e2es_balanced_stage_learns_the_classifier_alone_at_a_hundredth_of_the_rate(remembering):
+    learner, _, stages = remembering("ETE", lr=0.5)
+    balance = stages["balance"]
+    assert balance.start_epoch(0) == pytest.approx(0.005)
+    before = state(learner.model)
+    train(learner, balance)
+    moved = {key for key, value in learner.model.state_dict().items() if not torch.equal(value, before[key])}
+    assert {key for key in moved if "running" not in key and "batches" not in key} == {"last.weight", "last.bias"}
+    assert "bn1.running_mean" in moved  # the rest runs in training mode
+
+
+# BiC
+
+
+def test_bic_holds_out_the_first_images_of_every_class(remembering):
+    learner, (_, task), stages = remembering("BIC")
+    held, rest = stages["bias"].batches.data, stages["learn"].batches.data
+    assert held.labels.bincount().tolist() == [2] * 4  # 40 // 10 // 2
+    assert [held[held.labels == label].rows.tolist() for label in (0, 1)] == [learner.coreset.classes[label][:2].tolist() for label in (0, 1)]
+    new = task.train[task.train.labels == 2]
+    assert held[held.labels == 2].rows.tolist() == new.rows[:2].tolist()
+    whole = torch.cat([*learner.coreset.classes, task.train.rows])
+    assert sorted([*held.rows.tolist(), *rest.rows.tolist()]) == sorted(whole.tolist())
+
+
+def test_bics_bias_stage_learns_two_numbers(remembering):
+    learner, _, stages = remembering("BIC")
+    before = state(learner)
+    train(learner, stages["bias"])
+    moved = {key for key, value in learner.named_parameters() if not torch.equal(value, before[key])}
+    assert moved == {"alpha.1", "beta.1"}
+    assert same({key.removeprefix("teacher."): value for key, value in before.items() if key.startswith("teacher.")}, learner.teacher)
+    assert not torch.equal(learner.model.bn1.running_mean, before["model.bn1.running_mean"])
+
+
+def test_bic_predicts_through_the_bias_layers(problem):
+    learner, _ = problem("BIC")
+    learner.eval()
+    x = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        plain = learner.predict(x)
+        learner.alpha[1].fill_(2.0)
+        learner.beta[1].fill_(-1.0)
+        corrected = learner.predict(x)
+    torch.testing.assert_close(corrected[:, 2:4], 2 * plain[:, 2:4] - 1)
+    assert torch.equal(corrected[:, :2], plain[:, :2])
+    assert torch.equal(corrected[:, 4:], plain[:, 4:])
