@@ -1,5 +1,5 @@
 #!/bin/sh
-# CIFAR-100 in five tasks of 20 classes: the published protocol (table 1), three repeats of every learner.
+# CIFAR-100 in five tasks of 20 classes: the published protocol (tables 1 and 2), three repeats of every learner.
 #
 #     sh experiments/cifar100-fivetask.sh [GPU]        GPU: its index, default 0; -1 for the CPU
 #
@@ -28,8 +28,11 @@ $PYTHON run.py $PROTOCOL $SPLIT \
     --learner_type default --learner_name NormalNN \
     --log_dir $OUT/base
 
+# The first task of LwF and of the methods with a coreset is the same training as Base's: take its models.
+SAME="--load_model_dir $OUT/base"
+
 # LwF
-$PYTHON run.py $PROTOCOL $SPLIT \
+$PYTHON run.py $PROTOCOL $SPLIT $SAME \
     --learner_type kd --learner_name LWF --mu 1 --temp 2 \
     --log_dir $OUT/lwf
 
@@ -37,6 +40,12 @@ $PYTHON run.py $PROTOCOL $SPLIT \
 $PYTHON run.py $PROTOCOL $SPLIT \
     --learner_type kd --learner_name LWF_MC \
     --log_dir $OUT/lwf_mc
+
+# DGR
+$PYTHON run.py $PROTOCOL $SPLIT --weight_decay 0 \
+    --gen_model_type autoencoder --gen_model_name CIFAR_GEN \
+    --learner_type dgr --learner_name Generative_Replay --mu 1 --temp 2 \
+    --log_dir $OUT/dgr
 
 # DeepInversion
 $PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
@@ -53,4 +62,25 @@ $PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name AlwaysBeDreaming --mu 0.1 \
     --log_dir $OUT/abd
 
-$PYTHON -m utils.tables $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd
+# Naive Rehearsal, with a coreset of 2,000 images
+$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+    --learner_type default --learner_name NormalNN \
+    --log_dir $OUT/naive_rehearsal
+
+# LwF with a coreset
+$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+    --learner_type kd --learner_name LWF --mu 1 --temp 2 \
+    --log_dir $OUT/lwf_coreset
+
+# E2E
+$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+    --learner_type kd --learner_name ETE --mu 1 --temp 2 \
+    --log_dir $OUT/e2e
+
+# BiC
+$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+    --learner_type kd --learner_name BIC --temp 2 \
+    --log_dir $OUT/bic
+
+$PYTHON -m utils.tables outputs/cifar100-upper-bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+    $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -9,7 +9,7 @@ PYTHON=${PYTHON:-.venv/bin/python}
 OUT=outputs/demo
 
 for METHOD in base deep_inversion abd; do
-    $PYTHON run.py --config configs/$METHOD.yaml configs/digits.yaml --log_dir $OUT/$METHOD
+    $PYTHON run.py --config configs/digits.yaml configs/$METHOD.yaml --log_dir $OUT/$METHOD
 done
 echo
 $PYTHON -m utils.tables $OUT/base $OUT/deep_inversion $OUT/abd

@@ -13,9 +13,10 @@ from utils.settings import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits")
-METHODS = {
-    "base": "NormalNN", "lwf": "LWF", "lwf_mc": "LWF_MC", "deep_inversion": "DeepInversionGenBN",
-    "lwf_synthetic": "DeepInversionLWF", "abd": "AlwaysBeDreaming",
+METHODS = {  # file of a method's settings -> learner, coreset
+    "base": ("NormalNN", 0), "lwf": ("LWF", 0), "lwf_mc": ("LWF_MC", 0), "dgr": ("Generative_Replay", 0),
+    "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
+    "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
 SCRIPTS = sorted(ROOT.glob("experiments/*.sh"))
 SHELL = [*SCRIPTS, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
@@ -26,11 +27,11 @@ SHELL = [*SCRIPTS, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_goes_with_every_method_in_any_order(protocol, method):
+def test_every_method_goes_on_top_of_every_protocol(protocol, method):
     paths = [str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method)]
     settings = parse(["--config", *paths])
-    assert settings.learner_name == METHODS[method]
-    assert settings == parse(["--config", *reversed(paths)])
+    assert (settings.learner_name, settings.memory) == METHODS[method]
+    assert settings.weight_decay == (0 if method == "dgr" else 2e-4)
 
 
 def test_every_config_is_tested_above():
@@ -46,12 +47,13 @@ def test_the_protocols_of_cifar_are_the_published_ones(protocol):
 
 def published(settings):
     assert settings.model_name == "resnet32"
-    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 2e-4)
+    assert (settings.optimizer, settings.lr, settings.momentum) == ("SGD", 0.1, 0.9)
+    assert settings.weight_decay == (0 if settings.learner_name == "Generative_Replay" else 2e-4)
     assert (settings.schedule, settings.batch_size, settings.repeat) == ([100, 150, 200, 250], 128, 3)
     assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
 
 
-@pytest.mark.parametrize(("method", "mu"), [("lwf", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1)])
+@pytest.mark.parametrize(("method", "mu"), [("lwf", 1.0), ("dgr", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1), ("lwf_coreset", 1.0), ("e2e", 1.0)])
 def test_methods_have_their_published_mu(method, mu):
     assert parse(["--config", str(ROOT / "configs" / f"{method}.yaml")]).mu == mu
 
@@ -130,11 +132,22 @@ def column(request, commands, monkeypatch):
 
 def test_a_column_has_the_upper_bound_and_every_learner_once(column):
     settings, size = column
-    sizes = [(one.learner_name, one.first_split_size, one.other_split_size) for one in settings]
+    sizes = [(one.learner_name, one.first_split_size, one.other_split_size, one.memory) for one in settings]
     bound = [one for one in settings if one.first_split_size == 100]
     assert [one.learner_name for one in bound] == ["NormalNN"]
-    rest = [triple for triple in sizes if triple[1] != 100]
-    assert sorted(rest) == sorted((learner, size, size) for learner in METHODS.values())
+    rest = [one for one in sizes if one[1] != 100]
+    assert sorted(rest) == sorted((learner, size, size, memory) for learner, memory in METHODS.values())
+
+
+def test_methods_with_bases_first_task_take_it_from_a_folder_filled_before(column):
+    settings, _ = column
+    place = {one.log_dir: number for number, one in enumerate(settings)}
+    sharing = [one for one in settings if one.load_model_dir]
+    assert sorted(one.learner_name for one in sharing) == ["BIC", "ETE", "LWF", "LWF", "NormalNN"]
+    for one in sharing:
+        source = settings[place[one.load_model_dir]]
+        assert (source.learner_name, source.memory) == ("NormalNN", 0)
+        assert place[source.log_dir] < place[one.log_dir]
 
 
 def test_a_column_follows_the_published_protocol(column):
@@ -146,7 +159,8 @@ def test_a_column_follows_the_published_protocol(column):
 
 def test_a_column_has_each_learners_published_weights(column):
     mu = {one.learner_name: one.mu for one in column[0]}
-    assert (mu["LWF"], mu["DeepInversionGenBN"], mu["DeepInversionLWF"], mu["AlwaysBeDreaming"]) == (1, 1, 0.1, 0.1)
+    assert (mu["LWF"], mu["Generative_Replay"], mu["ETE"]) == (1, 1, 1)
+    assert (mu["DeepInversionGenBN"], mu["DeepInversionLWF"], mu["AlwaysBeDreaming"]) == (1, 0.1, 0.1)
     for one in column[0]:
         assert (one.temp, one.power_iters, one.gen_model_name) == (2, 10000, "CIFAR_GEN")
         assert one.deep_inv_params == [1e-3, 50, 1e-3, 1e3, 1]

@@ -130,7 +130,7 @@ def test_a_first_task_is_learned(trainer, tmp_path):
 # The same bytes
 
 
-@pytest.mark.parametrize("name", ["NormalNN", ABD])
+@pytest.mark.parametrize("name", ["NormalNN", "ETE", ABD])
 def test_the_same_settings_give_the_same_bytes(finished, trainer, lasting, tmp_path, name):
     torch.manual_seed(12345)  # whatever the global random state
     torch.rand(10)
@@ -163,8 +163,9 @@ def test_repeats_differ(finished):
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["after-saving", "with-an-epoch-lost"])
-@pytest.mark.parametrize("name", ["NormalNN", ABD])
+@pytest.mark.parametrize("name", ["NormalNN", "ETE", "BIC", "Generative_Replay", ABD])
 def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, name, lost):
+    undisturbed = finished(name)
     monkeypatch.setattr("learners.dreaming.Iterations", functools.partial(Iterations, round=2))
     save = Trainer.save
     saves = []
@@ -186,12 +187,30 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
             break
         except Stopped:
             continue
-    learn = 0 if name == "NormalNN" else 1
-    dream = [] if name == "NormalNN" else [(0, 1, 0, 1), (0, 1, 0, 2)]
-    assert saves == [(0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *dream, (0, 1, learn, 1), (0, 1, learn, 2), (0, 2, 0, 0), (1, 0, 0, 0)]
-    assert lasting(tmp_path) == lasting(finished(name))
-    if name == "NormalNN":  # rounds of two iterations have records of their own
-        assert records(tmp_path) == records(finished(name))
+    second = {ABD: [(0, 1, 0, 1), (0, 1, 0, 2), (0, 1, 1, 1), (0, 1, 1, 2)]}.get(name, [(0, 1, 0, 1), (0, 1, 0, 2)])
+    second += {"ETE": [(0, 1, 1, 1), (0, 1, 1, 2)], "BIC": [(0, 1, 1, 1), (0, 1, 1, 2)]}.get(name, [])
+    assert saves == [(0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *second, (0, 2, 0, 0), (1, 0, 0, 0)]
+    assert lasting(tmp_path) == lasting(undisturbed)
+    if name != ABD:  # rounds of two iterations have records of their own
+        assert records(tmp_path) == records(undisturbed)
+
+
+def test_naive_rehearsal_stopped_within_a_task_resamples_what_it_had(finished, trainer, lasting, tmp_path, monkeypatch):
+    more = ("--memory", "40", "--max_task", "3", "--schedule", "2")
+    undisturbed = finished("NormalNN", *more)
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        save(self, *arguments)
+        if (self.place.task, self.place.epoch) == (2, 1) and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise Stopped
+
+    monkeypatch.setattr(Trainer, "save", stopping)
+    with pytest.raises(Stopped):
+        trainer(tmp_path, "NormalNN", *more).run()
+    trainer(tmp_path, "NormalNN", *more).run()
+    assert lasting(tmp_path) == lasting(undisturbed)
 
 
 def test_a_run_that_stops_in_its_second_repeat_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch):
@@ -362,8 +381,15 @@ def test_a_first_task_that_does_not_fit_is_refused_before_work(finished, trainer
 
 
 def test_a_batch_larger_than_a_task_is_refused_by_name(trainer, tmp_path):
-    with pytest.raises(UserError, match=r"--batch_size 2000: task 1 has \d+ training images"):
+    with pytest.raises(UserError, match=r"--batch_size 2000: task 1 has \d+ images to learn; less than one batch"):
         trainer(tmp_path, "NormalNN", "--batch_size", 2000)
+
+
+@pytest.mark.parametrize(("name", "memory", "stage"), [("ETE", 0, "balance"), ("ETE", 60, "balance"), ("BIC", 0, "bias"), ("BIC", 70, "bias")])
+def test_a_coreset_too_small_for_a_batch_of_a_stage_is_refused_by_name(trainer, tmp_path, name, memory, stage):
+    with pytest.raises(UserError, match=rf"task 2 has \d+ images to {stage}, of the coreset of --memory {memory}"):
+        trainer(tmp_path, name, "--memory", memory)
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_batch_larger_than_a_task_without_its_validation_images_is_refused(trainer, tmp_path):
