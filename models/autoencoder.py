@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 # name -> (side of the images in pixels, channels of the encoder, channels of the decoder, latent dimensions).
-# CIFAR_GEN_SMALL is CIFAR_GEN at half the width, for CPUs.
+# CIFAR_GEN_SMALL is CIFAR_GEN at a quarter of the width, for CPUs.
 AUTOENCODERS = {
     "CIFAR_GEN": (32, (3, 64, 128, 512), (512, 256, 64, 3), 1024),
-    "CIFAR_GEN_SMALL": (32, (3, 32, 64, 256), (256, 128, 32, 3), 512),
+    "CIFAR_GEN_SMALL": (32, (3, 16, 32, 128), (128, 64, 16, 3), 256),
     "TINYIMNET_GEN": (64, (3, 64, 128, 512), (512, 256, 64, 3), 1024),
 }
 
