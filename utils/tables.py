@@ -140,8 +140,8 @@ class Run:
             each["seconds"] = self.seconds.sum(0)
         if self.memory is not None:
             each["stored_values"] = self.memory[-1]
-        ended = np.isfinite(self.accuracy[-1])
-        known = {name: [value for value, end in zip(values.tolist(), ended) if end and math.isfinite(value)] for name, values in each.items()}
+        # The NaN of tasks that a repeat has not come to run through every sum and mean, and leave it out here.
+        known = {name: [value for value in values.tolist() if math.isfinite(value)] for name, values in each.items()}
         return {name: mean_std(known.get(name, [])) for name in MEASURES}
 
 

@@ -120,6 +120,14 @@ def test_a_joint_model_of_another_protocol_or_split_normalises_nothing(leave, re
     assert records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)[0]["normalised_accuracy"] == ""
 
 
+def test_a_scaled_down_run_is_normalised_by_the_joint_model_of_its_protocol(leave, records):
+    leave("small", [matrix(5)], batch_size=64)
+    leave("joint", [matrix(5, 100.0, 0.0)], "base", oracle_flag=True)
+    assert [cell["normalised_accuracy"] for cell in records() if cell["run"] == "small"] == [""]
+    leave("small joint", [matrix(5, 80.0, 0.0)], "base", oracle_flag=True, batch_size=64)
+    assert [cell["normalised_accuracy"] for cell in records() if cell["run"] == "small"] == ["0.875000"]
+
+
 def test_a_joint_model_that_knows_nothing_normalises_nothing(leave, records):
     leave("a", TWO)
     leave("joint", [matrix(5, 0.0, 0.0)], "base", oracle_flag=True)
@@ -139,6 +147,7 @@ def test_ub_on_all_classes_is_that_of_every_split_and_forgets_nothing(leave, rec
 def test_the_last_joint_model_is_ub_of_its_split(leave, records):
     leave("joint", TWO, "base", oracle_flag=True)
     assert [cell["accuracy"] for cell in records(**PUBLISHED, table=1, method="UB")] == ["55.000000", "", ""]
+    assert {cell["normalised_accuracy"] for cell in records(method="UB")} == {""}
     assert {cell["run"] for cell in records(method="Base")} == {""}
 
 
