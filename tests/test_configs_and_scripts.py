@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shlex
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from dataloaders.datasets import DATASETS
+from utils.files import write_yaml
 from utils.settings import parse
+from utils.tables import PUBLISHED, PaperTables
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits")
@@ -18,8 +21,9 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
     "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
-SCRIPTS = sorted(ROOT.glob("experiments/*.sh"))
-SHELL = [*SCRIPTS, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
+TABLES = ROOT / "experiments" / "tables.sh"
+SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - {TABLES})
+SHELL = [*SCRIPTS, TABLES, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
 
 
 # Configs
@@ -113,6 +117,11 @@ def test_a_table_is_made_of_folders_that_the_script_fills(commands, path, monkey
     assert set(last[2:]) <= {one.log_dir for one in runs(calls)}
 
 
+def test_the_tables_are_those_of_the_folder_and_form_asked_for(commands):
+    assert commands(TABLES) == [["-m", "utils.tables"]]
+    assert commands(TABLES, "a folder", "--csv")[-1] == ["-m", "utils.tables", "a folder", "--csv"]
+
+
 def test_a_failing_run_ends_a_script(tmp_path):
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\necho called >> "$0.calls"\nexit 3\n')
@@ -155,6 +164,16 @@ def test_a_column_follows_the_published_protocol(column):
         published(one)
         assert one.dataset == "CIFAR100"
         assert not one.oracle_flag
+
+
+def test_a_column_fills_cells_beside_the_papers_numbers(column, tmp_path):
+    settings, size = column
+    for one in settings:
+        write_yaml(tmp_path / "runs" / one.log_dir / "args.yaml", dataclasses.asdict(one))
+    tables = PaperTables(tmp_path / "runs")
+    assert (tables.labels(), tables.warnings) == ([PUBLISHED], [])
+    filled = {run.name for line in tables.tables(PUBLISHED)[1] for split, run in line.runs.items() if split == 100 // size}
+    assert filled == {one.log_dir for one in settings if one.memory == 0}
 
 
 def test_a_column_has_each_learners_published_weights(column):

@@ -1,44 +1,427 @@
-"""Accuracy after each task of some runs, side by side.
+"""The paper's two tables with what has been measured, or accuracy after each task of some runs side by side.
 
-    python -m utils.tables outputs/demo/base outputs/demo/abd
+    python -m utils.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh)
+    python -m utils.tables RUN [RUN ...]    these runs side by side
+
+Accuracies are in percent, over the repeats that have finished their last task, with the population's deviation. What
+has not been measured is an empty cell.
 """
 
+import argparse
+import csv
+import io
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
 
 from utils.errors import UserError
 from utils.metrics import mean_std
+from utils.paper import CLASSES, PROTOCOL, SPLITS, TABLES, UB, Method
+from utils.progress import duration
+
+METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
+MEASURES = ("accuracy", "average_incremental_accuracy", "forgetting", "normalised_accuracy", "seconds", "stored_values")
+WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "max_task")
+PUBLISHED = "published protocol"
+UNKNOWN = (math.nan, math.nan)
 
 
-def read_history(run: Path) -> list[list[float]]:
-    """[after task][repeat] accuracy in percent of a run; NaN where it has not come so far. Raises UserError."""
-    path = run / "results-acc" / "global.yaml"
+# Reading a run
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping out of a file. Raises UserError, naming the file."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))["history"]
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise UserError(f"{run}: {path} cannot be read ({type(error).__name__}); has the run finished a task?") from error
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
 
 
-def accuracy_table(runs: list[Path]) -> str:
-    """A line a run: mean accuracy after each task over its repeats, and the final mean ± population std."""
-    histories = {run: read_history(run) for run in runs}
+def read_history(path: Path, dimensions: int = 2) -> np.ndarray:
+    """``history`` of a results file: [after task, repeat] or [after task, on task, repeat]; NaN where the run has not
+    come so far. Raises UserError, naming the file."""
+    content = read_yaml(path)
+    try:
+        history = np.array(content["history"], dtype=float)
+        if history.ndim != dimensions or not history.size:
+            raise ValueError(history.shape)
+        return history
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} holds no numbers by task and repeat under 'history'") from error
+
+
+def finished(accuracy: np.ndarray) -> int:
+    """How many repeats of accuracy [after task, repeat] have finished their last task."""
+    return int((~np.isnan(accuracy[-1])).sum())
+
+
+def unfinished(accuracy: np.ndarray, wanted: int = 0) -> list[str]:
+    """Which task each repeat that has not finished is at; the first of those ``wanted`` that has no result yet, too."""
+    tasks, done = len(accuracy), (~np.isnan(accuracy)).sum(0).tolist()
+    if finished(accuracy) == len(done) < wanted:
+        done.append(0)  # a repeat begins when the one before ends
+    return [f"task {count + 1}/{tasks}" for count in done if count < tasks]
+
+
+@dataclass(eq=False)
+class Run:
+    """A run of one of the paper's methods.
+
+    Attributes:
+        name: its folder, seen from the one that was searched.
+        protocol: where it departs from the published protocol, as "setting value".
+        own: where it departs from its method's own published settings.
+        tasks: of its split; 1 for UB on all classes at once.
+        joint: every task has its joint model, trained on all classes so far (``--oracle_flag``).
+        repeat: how many repeats are wanted.
+        accuracy: [after task, repeat].
+        matrix: [after task, on task, repeat]; None where it is missing, as with the next two.
+        seconds, memory: [task, repeat].
+    """
+
+    name: str
+    method: Method
+    protocol: tuple[str, ...]
+    own: tuple[str, ...]
+    tasks: int
+    joint: bool
+    repeat: int
+    accuracy: np.ndarray
+    matrix: np.ndarray | None
+    seconds: np.ndarray | None
+    memory: np.ndarray | None
+
+    @property
+    def label(self) -> str:
+        """The protocol, as the tables name it."""
+        if self.protocol or self.own:
+            return f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
+        return PUBLISHED
+
+    @property
+    def finished(self) -> int:
+        return finished(self.accuracy)
+
+    @property
+    def unfinished(self) -> list[str]:
+        return unfinished(self.accuracy, self.repeat)
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """The columns it belongs to."""
+        return SPLITS if self.tasks == 1 else (self.tasks,)
+
+    def measures(self, joint: "Run | None") -> dict[str, tuple[float, float]]:
+        """(mean, std) of the MEASURES over finished repeats; NaN where unknown.
+
+        accuracy: after the last task.
+        average_incremental_accuracy: mean over tasks of the accuracy after each.
+        forgetting: mean over all tasks but the last of the best accuracy on it at any earlier time less that after the
+            last task (Chaudhry et al. 2018).
+        normalised_accuracy: mean over tasks of the accuracy after each over the joint model's of the same repeat.
+        seconds: of training a repeat.
+        stored_values: parameters and coreset after the last task.
+        """
+        each = {"accuracy": self.accuracy[-1], "average_incremental_accuracy": self.accuracy.mean(0)}
+        if self.matrix is not None and len(self.matrix) > 1:
+            best = np.fmax.reduce(self.matrix[:-1, :-1])  # passes over the NaN of times before the task
+            each["forgetting"] = (best - self.matrix[-1, :-1]).mean(0)
+        if joint and self.method is not UB:
+            both = min(self.accuracy.shape[1], joint.accuracy.shape[1])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                each["normalised_accuracy"] = (self.accuracy[:, :both] / joint.accuracy[:, :both]).mean(0)
+        if self.seconds is not None:
+            each["seconds"] = self.seconds.sum(0)
+        if self.memory is not None:
+            each["stored_values"] = self.memory[-1]
+        # The NaN of tasks that a repeat has not come to run through every sum and mean, and leave it out here.
+        known = {name: [value for value in values.tolist() if math.isfinite(value)] for name, values in each.items()}
+        return {name: mean_std(known.get(name, [])) for name in MEASURES}
+
+
+def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str, ...]:
+    """The settings that are not as published, as "setting value"."""
+    shown = {name: settings[name] if isinstance(settings[name], list) else [settings[name]] for name in published}
+    return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
+
+
+def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
+    """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
+    and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
+    path = folder / "args.yaml"
+    settings = read_yaml(path)
+
+    def need(*names: str) -> None:
+        for name in names:
+            if name not in settings:
+                raise UserError(f"{path} lacks {name}; was it written to its end?")
+            if name in WHOLE_NUMBERS and type(settings[name]) is not int:
+                raise UserError(f"{path}: {name} {settings[name]!r} is not a whole number")
+
+    need("dataset", "learner_name", "memory", "first_split_size", "other_split_size", "oracle_flag", "repeat")
+    first, other, joint = settings["first_split_size"], settings["other_split_size"], settings["oracle_flag"] is True
+    tasks = next((tasks for tasks in SPLITS if first == other == CLASSES // tasks), 1 if first == CLASSES else 0)
+    method = METHODS.get((str(settings["learner_name"]), settings["memory"] > 0))
+    if settings["learner_name"] == UB.learner_name and not settings["memory"] and (joint or tasks == 1):
+        method = UB
+    if settings["dataset"] != PROTOCOL["dataset"] or method is None or not tasks or (tasks == 1 and method is not UB):
+        return None
+    own = {"memory": method.memory, **method.settings}
+    protocol = {name: value for name, value in PROTOCOL.items() if name not in own}
+    need(*protocol, *own)
+    length = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
+
+    def history(part: str, dimensions: int = 2) -> np.ndarray | None:
+        if not (folder / part).exists():
+            return None
+        try:
+            values = read_history(folder / part, dimensions)
+            if any(size != length for size in values.shape[:-1]):
+                raise UserError(f"{folder / part} is not about {length} tasks, as args.yaml is")
+            return values
+        except UserError as error:
+            warnings.append(str(error))
+            return None
+
+    accuracy = history("results-acc/global.yaml")
+    return Run(
+        name, method, departures(settings, protocol), departures(settings, own), tasks, joint, settings["repeat"],
+        np.empty((length, 0)) if accuracy is None else accuracy,
+        history("results-acc/pt.yaml", 3), history("results-time/global.yaml"), history("results-mem/global.yaml"))
+
+
+# The paper's tables
+
+
+@dataclass
+class Line:
+    """A line of a table: the runs and the paper's numbers by split."""
+
+    name: str
+    runs: dict[int, Run]
+    numbers: dict[int, tuple[float, float]]
+
+
+class PaperTables:
+    """Tables 1 and 2 with the runs under a folder, found by what they hold. Raises UserError where there is no such folder.
+
+    Attributes:
+        cells: {(label, method, own, split): of its runs the one with the most finished repeats}.
+        joints: {(protocol, split): the run with every task's joint model}.
+        warnings: a line each on what cannot be read, is in no table or is there twice.
+    """
+
+    def __init__(self, outputs: Path):
+        if not outputs.is_dir():
+            raise UserError(f"{outputs.absolute()}: there is no such folder; name the one that holds the runs")
+        self.cells: dict[tuple[str, Method, tuple[str, ...], int], Run] = {}
+        self.joints: dict[tuple[tuple[str, ...], int], Run] = {}
+        self.warnings: list[str] = []
+        runs, elsewhere = [], []
+        for path in sorted(outputs.rglob("args.yaml")):
+            name = str(path.parent.relative_to(outputs))
+            try:
+                run = read_run(path.parent, name, self.warnings)
+            except UserError as error:
+                self.warnings.append(str(error))
+                continue
+            if run:
+                runs.append(run)
+            else:
+                elsewhere.append(name)
+        if elsewhere:
+            self.warnings.append(f"in no table for their data set, split or learner: {', '.join(elsewhere)}")
+        for run in sorted(runs, key=lambda run: (-run.finished, run.joint)):
+            self.add(run)
+
+    def add(self, run: Run) -> None:
+        """A run into those of its cells that are still free."""
+        if run.joint:
+            self.joints.setdefault((run.protocol, run.tasks), run)
+        shown = {split: self.cells.setdefault((run.label, run.method, run.own, split), run) for split in run.splits}
+        for other in dict.fromkeys(shown.values()):
+            if other is not run:
+                splits = ", ".join(str(split) for split in shown if shown[split] is other)
+                self.warnings.append(
+                    f"{run.method.name}, {splits} tasks: {other.name} ({other.finished} finished) is shown, {run.name} ({run.finished}) is not")
+
+    def labels(self) -> list[str]:
+        """The protocols, the published one first."""
+        return list(dict.fromkeys([PUBLISHED, *(label for label, *_ in self.cells)]))
+
+    def tables(self, label: str) -> dict[int, list[Line]]:
+        """The lines of each table under a protocol: both tables for the published one, else those that add a run."""
+        rows: dict[tuple[Method, tuple[str, ...]], dict[int, Run]] = {}
+        for (of, method, own, split), run in self.cells.items():
+            if of == label:
+                rows.setdefault((method, own), {})[split] = run
+        tables: dict[int, list[Line]] = {}
+        left = {method for method, _ in rows}
+        for number, (_, methods) in TABLES.items():
+            if label == PUBLISHED or left.intersection(methods):
+                left.difference_update(methods)
+                tables[number] = [
+                    Line(", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if label == PUBLISHED else {})
+                    for method in methods for own in sorted(own for one, own in rows if one is method) or [()]]
+        return tables
+
+    def measures(self, run: Run | None) -> dict[str, tuple[float, float]]:
+        """The run's, beside the joint model of its protocol and split."""
+        return run.measures(self.joints.get((run.protocol, run.tasks))) if run else dict.fromkeys(MEASURES, UNKNOWN)
+
+    def show(self, form: str = "text") -> str:
+        """The tables as ``text``, ``markdown`` or ``csv``; the last is one long table of every method and split."""
+        if form == "csv":
+            return show_rows(self.records(), form)
+        parts: list[str] = []
+        for label in self.labels():
+            details: dict[Run, list[str]] = {}
+            for number, lines in self.tables(label).items():
+                here, paper = ["", "repeats"], ["paper", "difference"] if label == PUBLISHED else []
+                rows = [["final accuracy (%)", *(head or f"{split} tasks" for split in SPLITS for head in (*here, *paper))]]
+                for line in lines:
+                    row = [line.name]
+                    for split in SPLITS:
+                        run, number_there = line.runs.get(split), line.numbers.get(split, UNKNOWN)
+                        number_here = self.measures(run)["accuracy"]
+                        row += [show_number(*number_here), show_repeats(run.finished, run.unfinished) if run else ""]
+                        if paper:
+                            row += [show_number(*number_there), show_value(number_here[0] - number_there[0], "+.1f")]
+                        if run:
+                            details[run] = self.detail(run, line.name)
+                    rows.append(row)
+                parts.append(show_title(f"Table {number}, {TABLES[number][0]}; {label}", form) + show_rows(rows, form))
+            if details:
+                heading = ["run", "method", "tasks", "average incremental accuracy", "forgetting", "over joint model", "time a repeat", "stored values"]
+                parts.append(show_title(f"More of these runs; {label}", form) + show_rows([heading, *details.values()], form))
+        return "\n\n".join(parts)
+
+    def detail(self, run: Run, name: str) -> list[str]:
+        """What the paper's tables don't have, of a run."""
+        measures = self.measures(run)
+        seconds, stored = measures["seconds"][0], measures["stored_values"][0]
+        return [
+            run.name, name, str(len(run.accuracy)), show_number(*measures["average_incremental_accuracy"]), show_number(*measures["forgetting"]),
+            show_number(*measures["normalised_accuracy"], ".3f"), "" if math.isnan(seconds) else duration(seconds), show_value(stored, ",.0f")]
+
+    def records(self) -> list[list[str]]:
+        """A heading, then a line for every table, method and split with all that is known."""
+        measured = [f"{name}{part}" for name in MEASURES for part in ("", "_std")]
+        records = [["table", "protocol", "method", "tasks", "run", "repeats", "unfinished", *measured, "paper", "paper_std", "difference"]]
+        for label in self.labels():
+            for number, lines in self.tables(label).items():
+                for line in lines:
+                    for split in SPLITS:
+                        run, paper = line.runs.get(split), line.numbers.get(split, UNKNOWN)
+                        measures = self.measures(run)
+                        values = [value for pair in (*measures.values(), paper) for value in pair] + [measures["accuracy"][0] - paper[0]]
+                        found = [run.name, str(run.finished), "; ".join(run.unfinished)] if run else ["", "", ""]
+                        records.append([str(number), label, line.name, str(split), *found, *(show_value(value, ".6f") for value in values)])
+        return records
+
+
+def paper_tables(outputs: Path, form: str = "text") -> tuple[str, list[str]]:
+    """Tables 1 and 2 out of all runs under a folder, and a line on each thing to know about them.
+
+    Args:
+        form: "text", "markdown" or "csv".
+
+    Raises UserError where there is no such folder.
+    """
+    tables = PaperTables(outputs)
+    return tables.show(form), tables.warnings
+
+
+# Runs side by side
+
+
+def accuracy_table(runs: list[Path], form: str = "text") -> str:
+    """A line a run: mean accuracy after each task over its repeats, and the final mean ± population std. Raises UserError."""
+    histories = {run: read_history(run / "results-acc" / "global.yaml") for run in runs}
     tasks = max(len(history) for history in histories.values())
-    width = max(len("accuracy (%) after task"), *(len(run.name) for run in runs))
-    lines = [f"{'accuracy (%) after task':{width}}" + "".join(f"{task + 1:7}" for task in range(tasks)) + "   final       repeats"]
+    rows = [["accuracy (%) after task", *(str(task + 1) for task in range(tasks)), "final", "repeats"]]
     for run, history in histories.items():
-        known = [[value for value in row if not math.isnan(value)] for row in history]
-        cells = "".join(f"{mean_std(row)[0]:7.1f}" if row else " " * 7 for row in known)
-        mean, std = mean_std(known[-1])
-        final = f"{mean:.1f} ± {std:.1f}" if known[-1] else ""
-        lines.append(f"{run.name:{width}}{cells}{' ' * 7 * (tasks - len(history))}   {final:12}{len(known[-1]):7}")
-    return "\n".join(lines)
+        known = [[value for value in row if not math.isnan(value)] for row in history.tolist()]
+        after = [show_value(mean_std(row)[0], ".1f") for row in known]
+        rows.append([
+            run.name, *after, *[""] * (tasks - len(after)), show_number(*mean_std(known[-1])),
+            show_repeats(finished(history), unfinished(history))])
+    return show_rows(rows, form)
+
+
+# Forms
+
+
+def show_value(value: float, form: str) -> str:
+    return "" if math.isnan(value) else f"{value:{form}}"
+
+
+def show_number(mean: float, std: float, form: str = ".1f") -> str:
+    return "" if math.isnan(mean) else f"{mean:{form}} ± {std:{form}}"
+
+
+def show_repeats(done: int, places: list[str]) -> str:
+    """As ``2``, or ``2 + 1 unfinished (task 3/5)``."""
+    return f"{done} + {len(places)} unfinished ({', '.join(places)})" if places else str(done)
+
+
+def show_title(title: str, form: str) -> str:
+    return f"### {title}\n\n" if form == "markdown" else f"{title}\n\n"
+
+
+def show_rows(rows: list[list[str]], form: str) -> str:
+    """A heading and lines as aligned ``text``, ``markdown`` or ``csv``."""
+    if form == "csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        return text.getvalue().rstrip("\n")
+    if form == "markdown":
+        escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+        head, *lines = [f"| {' | '.join(row)} |" for row in escaped]
+        return "\n".join([head, "|" + " --- |" * len(rows[0]), *lines])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(zip(row, widths))) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UserError(f"{message} (--help lists all flags)")
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "args.yaml").is_file() or (folder / "results-acc").is_dir()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="utils.tables", description="The paper's tables with what has been measured, or runs side by side.", allow_abbrev=False)
+    parser.add_argument(
+        "folders", nargs="*", type=Path, default=[Path("outputs")], metavar="FOLDER",
+        help="one folder that holds runs, at any depth: tables 1 and 2 of the paper; runs themselves: accuracy after each task, side by side; "
+             "default: outputs")
+    forms = parser.add_mutually_exclusive_group()
+    for form in ("markdown", "csv"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
+    try:
+        given = parser.parse_args(arguments)
+        if len(given.folders) > 1 or is_run(given.folders[0]):
+            print(accuracy_table(given.folders, given.form))
+        else:
+            text, warnings = paper_tables(given.folders[0], given.form)
+            for warning in warnings:
+                print(f"utils.tables: {warning}", file=sys.stderr)
+            print(text)
+    except UserError as error:
+        print(f"utils.tables: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        print(accuracy_table([Path(argument) for argument in sys.argv[1:]]))
-    except UserError as error:
-        sys.exit(f"utils.tables: {error}")
+    sys.exit(main())

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Tables 1 and 2 of the paper with what the runs under OUTPUTS have reached so far, finished or not.
+#
+#     sh experiments/tables.sh [OUTPUTS] [--markdown | --csv]        OUTPUTS: a folder, default outputs
+#
+# Folders that are runs themselves are set side by side instead.
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+${PYTHON:-.venv/bin/python} -m utils.tables "$@"
