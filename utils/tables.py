@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,6 +152,15 @@ def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str
     return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
 
 
+def same_first_task(source: Path, changed: tuple[str, ...]) -> bool:
+    """Whether the first task of the run in ``source`` was learned with the same departures from the protocol."""
+    try:
+        settings = read_yaml(source / "args.yaml")
+        return departures(settings, PROTOCOL) == changed
+    except (UserError, KeyError):
+        return False
+
+
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
@@ -174,7 +184,11 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
         return None
     own = {"memory": method.memory, **method.settings}
     protocol = {name: value for name, value in PROTOCOL.items() if name not in own}
-    need(*protocol, *own)
+    need(*protocol, *own, "load_model_dir", "log_dir")
+    changed, source = departures(settings, protocol), settings["load_model_dir"]
+    # From the one run to the other as when they ran, wherever they lie now.
+    if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), changed):
+        changed += (f"load_model_dir {source}",)
     length = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
 
     def history(part: str, dimensions: int = 2) -> np.ndarray | None:
@@ -191,7 +205,7 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
 
     accuracy = history("results-acc/global.yaml")
     return Run(
-        name, method, departures(settings, protocol), departures(settings, own), tasks, joint, settings["repeat"],
+        name, method, changed, departures(settings, own), tasks, joint, settings["repeat"],
         np.empty((length, 0)) if accuracy is None else accuracy,
         history("results-acc/pt.yaml", 3), history("results-time/global.yaml"), history("results-mem/global.yaml"))
 

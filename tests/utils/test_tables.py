@@ -60,6 +60,14 @@ PUBLISHED = {"protocol": "published protocol"}
 TWO = [matrix(5), matrix(5, 90.0, 20.0)]  # after each task 80 75 70 65 60, and 90 80 70 60 50
 
 
+def test_a_first_task_taken_from_a_run_of_the_same_protocol_is_no_departure(leave, records, tmp_path):
+    leave("base", TWO, "base", log_dir="outputs/x/base")
+    leave("lwf", TWO, "lwf", log_dir="outputs/x/lwf", load_model_dir="outputs/x/base")
+    assert records(**PUBLISHED, table=1, method="LwF", tasks=5)[0]["run"] == "lwf"
+    leave("base", TWO, "base", log_dir="outputs/x/base", schedule=[1])
+    assert records(**PUBLISHED, table=1, method="LwF", tasks=5)[0]["run"] == ""
+
+
 # Measures
 
 
