@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from dataloaders.datasets import DATASETS
+from learners import LEARNERS
 from utils.settings import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits")
+PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits", "tinyimagenet", "imagenet")
 METHODS = {
     "base": "NormalNN", "lwf": "LWF", "lwf_mc": "LWF_MC", "deep_inversion": "DeepInversionGenBN",
     "lwf_synthetic": "DeepInversionLWF", "abd": "AlwaysBeDreaming",
@@ -49,6 +50,29 @@ def published(settings):
     assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 2e-4)
     assert (settings.schedule, settings.batch_size, settings.repeat) == ([100, 150, 200, 250], 128, 3)
     assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
+
+
+def published_tinyimagenet(settings):
+    published(settings)
+    assert (settings.dataset, settings.other_split_size) == ("TinyImageNet", 10 if settings.first_split_size == 10 else 200)
+    assert settings.power_iters == 10000
+    assert settings.gen_model_name == "TINYIMNET_GEN" or not LEARNERS[settings.learner_name].dreams
+
+
+def published_imagenet(settings):
+    assert (settings.dataset, settings.model_name) == ("ImageNet", "resnet18")
+    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 1e-4)
+    assert (settings.schedule, settings.batch_size, settings.repeat) == ([30, 60, 80, 90, 100], 256, 3)
+    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
+    assert (settings.power_iters, settings.gen_model_name) == (50000, "IMNET_GEN") or not LEARNERS[settings.learner_name].dreams
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("protocol", "check"), [("tinyimagenet", published_tinyimagenet), ("imagenet", published_imagenet)])
+def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, check, method):
+    settings = parse(["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))])
+    check(settings)
+    assert settings.first_split_size == settings.other_split_size == 10
 
 
 @pytest.mark.parametrize(("method", "mu"), [("lwf", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1)])
@@ -158,6 +182,22 @@ def test_the_columns_share_their_upper_bound(commands, monkeypatch):
     bounds = [one for one in runs(calls) if one.first_split_size == 100]
     assert bounds
     assert all(one == bounds[0] for one in bounds)  # else the second script would be refused the first one's folder
+
+
+@pytest.mark.parametrize(("name", "check", "classes"), [("tinyimnet-twentytask", published_tinyimagenet, 200), ("imnet-fivetask", published_imagenet, 50)])
+def test_a_benchmark_has_the_upper_bound_and_every_learner_once_with_published_flags(commands, monkeypatch, name, check, classes):
+    monkeypatch.chdir(ROOT)
+    calls = commands(ROOT / "experiments" / f"{name}.sh")
+    settings = runs(calls)
+    for one in settings:
+        check(one)
+        assert (one.temp, one.deep_inv_params) == (2, [1e-3, 50, 1e-3, 1e3, 1])
+    bound, *rest = settings
+    assert (bound.learner_name, bound.first_split_size) == ("NormalNN", classes)
+    assert sorted((one.learner_name, one.first_split_size) for one in rest) == sorted((learner, 10) for learner in METHODS.values())
+    mu = {one.learner_name: one.mu for one in rest}
+    assert (mu["LWF"], mu["DeepInversionGenBN"], mu["DeepInversionLWF"], mu["AlwaysBeDreaming"]) == (1, 1, 0.1, 0.1)
+    assert not any("--config" in call for call in calls)
 
 
 def test_the_gpu_is_the_scripts_argument_and_0_without_one(commands):

@@ -88,6 +88,17 @@ def test_epochs_differ_and_repeat_with_the_seed(paths):
     assert not torch.equal(first[0], other[0])
 
 
+def test_a_saved_stream_goes_on_with_the_next_epochs_images(paths):
+    def epoch(streams):
+        return torch.cat([x for x, _ in ShuffledBatches(Images.all_of(source(paths)), 3, True, streams).epoch(0)])
+
+    streams, resumed = Streams(), Streams()
+    streams.start(0, 0)
+    epoch(streams)
+    resumed.load_state_dict(streams.state_dict())
+    assert torch.equal(epoch(resumed), epoch(streams))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_no_global_random_state_is_touched(paths, workers):
     before = torch.get_rng_state()
