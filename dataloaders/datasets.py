@@ -136,6 +136,14 @@ def _pictures(root: Path, folder: Path) -> list[Path]:
     return found
 
 
+def _lines(root: Path, path: Path) -> list[str]:
+    """The lines of a text file that are not empty. Raises UserError."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"--dataroot {root}: {path} cannot be read ({error.strerror}); put the official file there") from error
+
+
 def _decoded(paths: list[Path], side: int) -> np.ndarray:
     """Images [N, 3, side, side] uint8 of files. Raises UserError."""
     images = np.empty((len(paths), 3, side, side), np.uint8)
@@ -181,21 +189,13 @@ def _read_tinyimagenet(root: Path, learned: Learned = range) -> Data:
         tuple(word_of.get(wnid, wnid).split(",")[0] for wnid in wnids))
 
 
-def _lines(root: Path, path: Path) -> list[str]:
-    """The lines of a text file that are not empty. Raises UserError."""
-    try:
-        return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    except OSError as error:
-        raise UserError(f"--dataroot {root}: {path} cannot be read ({error.strerror}); put the official file there") from error
-
-
 def _read_imagenet(root: Path, learned: Learned = range) -> Data:
     """ImageNet as paths of files: ilsvrc/train/WNID/*.JPEG, and ilsvrc/val/WNID/*.JPEG, the published test set.
 
     Classes are numbered by WNID among the folders of train and val together, normally all 1000. Only folders of
     classes to be learned are looked into. A copy with fewer folders is taken to hold the first classes of the
-    published order (``class_order``), so that one with the 50 classes of the published runs alone gives the same
-    tasks as the whole.
+    order, so that one with the 50 classes of the published runs alone gives the same tasks as the whole
+    (``class_order``); which classes they are can't be seen from it.
     """
     folder = root / "ilsvrc"
     wnids = sorted({*_class_folders(root, folder / "train"), *_class_folders(root, folder / "val")})
