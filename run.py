@@ -4,6 +4,7 @@
     python run.py --help
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
 from utils.checkpoint import RunFolder
 from utils.errors import UserError
-from utils.trainer import Trainer
+from utils.trainer import Trainer, learned_classes
 
 
 def choose_device(gpuid: list[int]) -> torch.device:
@@ -29,7 +30,7 @@ def main() -> int:
     try:
         settings = settings_module.parse()
         device = choose_device(settings.gpuid)
-        data = DATASETS[settings.dataset].read(Path(settings.dataroot))
+        data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
         folder = RunFolder(settings)
         Trainer(settings, data, folder, device).run()
     except UserError as error:

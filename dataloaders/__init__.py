@@ -1,1 +1,1 @@
-"""Data sets as arrays, the sequence of tasks, and device-resident batches."""
+"""Data sets as arrays or files, the sequence of tasks, and device-resident batches."""

@@ -36,7 +36,7 @@ class Pixels:
 
 
 class Source(Protocol):
-    """Where images come from: InMemory, or a folder of files.
+    """Where images come from: InMemory, or ImageFiles on disk (dataloaders/image_files.py).
 
     Attributes:
         labels: [N] int64 on the device, places of the class order.

@@ -1,35 +1,51 @@
-"""The data sets by the names that ``--dataset`` takes, read whole into memory as uint8 arrays."""
+"""The data sets by the names that ``--dataset`` takes: uint8 arrays in memory, or, of ImageNet, the paths of its files."""
 
 import hashlib
 import ssl
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import datasets as vision
 
+from dataloaders.image_files import decode
 from utils.errors import UserError
 
 
 class Split(NamedTuple):
-    """Images [N, 3, S, S] as uint8 and their labels [N] as the data set numbers its classes."""
+    """Images [N, 3, S, S] as uint8, or the paths [N] of their files, and labels [N] as the data set numbers its classes."""
 
     images: np.ndarray
     labels: np.ndarray
 
 
 class Data(NamedTuple):
-    """A data set in memory; names[k] is what its class k is called."""
+    """A data set; names[k] is what its class k is called."""
 
     train: Split
     test: Split
     names: tuple[str, ...]
+
+
+Learned = Callable[[int], Iterable[int]]
+
+
+class Read(Protocol):
+    """Reads a data set from a folder of data sets. Raises UserError.
+
+    Args:
+        learned: which classes will be learned, given how many classes there are; others may be left out.
+    """
+
+    def __call__(self, root: Path, learned: Learned = range) -> Data: ...
 
 
 @dataclass(frozen=True)
@@ -37,16 +53,19 @@ class Dataset:
     """What is known of a data set before it is read.
 
     Attributes:
+        classes: that can be learned, the network's outputs: of ImageNet, 50 of its 1000.
         image_size: side in pixels.
         mean, std: of each channel in [0, 1] (METHODS.md, "Protocol").
-        read: reads it from a folder of data sets. Raises UserError.
+        read: see Read.
+        top_k: an image counts as recognised with its class among this many that the network holds likeliest.
     """
 
     classes: int
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    read: Callable[[Path], Data]
+    read: Read
+    top_k: int = 1
 
 
 def _check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
@@ -80,7 +99,7 @@ def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> Data:
     return Data(*splits, tuple(train.classes))
 
 
-def _read_digits(root: Path) -> Data:
+def _read_digits(root: Path, learned: Learned = range) -> Data:
     """scikit-learn's bundled handwritten digits: 1,797 real images, 8 x 8 pixels of 17 greys, enlarged to
     32 x 32 in three equal channels. The last fifth of each class is the test set."""
     from sklearn.datasets import load_digits
@@ -96,12 +115,109 @@ def _read_digits(root: Path) -> Data:
     return Data(Split(images[~test], labels[~test]), Split(images[test], labels[test]), tuple("0123456789"))
 
 
-DATASETS = {
+def _listed(root: Path, folder: Path) -> list[Path]:
+    """What a folder holds, by name. Raises UserError."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"--dataroot {root}: {folder} cannot be read ({error.strerror}); put the official folder there or name another --dataroot") from error
+
+
+def _class_folders(root: Path, folder: Path) -> list[str]:
+    """WNIDs (WordNet's numbers of classes, such as n01443537) with a folder of their own, in alphabetical order."""
+    return [path.name for path in _listed(root, folder) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _pictures(root: Path, folder: Path) -> list[Path]:
+    """The JPEG files of a folder, one at least. Raises UserError."""
+    found = [path for path in _listed(root, folder) if path.suffix == ".JPEG"]
+    if not found:
+        raise UserError(f"--dataroot {root}: {folder} has no *.JPEG; unpack that class of the official set into it")
+    return found
+
+
+def _lines(root: Path, path: Path) -> list[str]:
+    """The lines of a text file that are not empty. Raises UserError."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"--dataroot {root}: {path} cannot be read ({error.strerror}); put the official file there") from error
+
+
+def _decoded(paths: list[Path], side: int) -> np.ndarray:
+    """Images [N, 3, side, side] uint8 of files. Raises UserError."""
+    images = np.empty((len(paths), 3, side, side), np.uint8)
+
+    def fill(place: int) -> None:
+        image = decode(paths[place])
+        if image.size != (side, side):
+            raise UserError(f"--dataroot: {paths[place]} is {image.width} x {image.height} pixels, not {side} x {side}; put the official file in its place")
+        images[place] = np.asarray(image).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in tqdm(pool.map(fill, range(len(paths))), "decoding images", len(paths), leave=False, disable=None):
+            pass
+    return images
+
+
+def _read_tinyimagenet(root: Path, learned: Learned = range) -> Data:
+    """TinyImageNet as its archive unpacks: tiny-imagenet-200/train/WNID/images/*.JPEG, and val/images/ with
+    val/val_annotations.txt, the published test set. Classes are numbered by WNID; words.txt, where present, names them."""
+    folder = root / "tiny-imagenet-200"
+    wnids = _class_folders(root, folder / "train")
+    if len(wnids) != 200:
+        raise UserError(f"--dataroot {root}: {folder / 'train'} has {len(wnids)} class folders, not the 200 of the official set")
+    train = [_pictures(root, folder / "train" / wnid / "images") for wnid in wnids]
+
+    number = {wnid: label for label, wnid in enumerate(wnids)}
+    annotations = folder / "val" / "val_annotations.txt"
+    test, labels = [], []
+    for line in _lines(root, annotations):
+        name, wnid, *_ = [*line.split("\t"), ""]
+        if wnid not in number:
+            raise UserError(f"--dataroot {root}: {annotations} has a line without a class of the training set ({line[:40]!r}); put the official file in its place")
+        test.append(folder / "val" / "images" / name)
+        labels.append(number[wnid])
+    for label in set(number.values()) - set(labels):
+        raise UserError(f"--dataroot {root}: {annotations} has no image of class {wnids[label]}; put the official file in its place")
+
+    words = folder / "words.txt"
+    word_of = dict(line.split("\t", 1) for line in _lines(root, words) if "\t" in line) if words.is_file() else {}
+    return Data(
+        Split(_decoded([path for paths in train for path in paths], 64), np.repeat(np.arange(200), [len(paths) for paths in train])),
+        Split(_decoded(test, 64), np.array(labels)),
+        tuple(word_of.get(wnid, wnid).split(",")[0] for wnid in wnids))
+
+
+def _read_imagenet(root: Path, learned: Learned = range) -> Data:
+    """ImageNet as paths of files: ilsvrc/train/WNID/*.JPEG, and ilsvrc/val/WNID/*.JPEG, the published test set.
+
+    Classes are numbered by WNID among the folders of train and val together, normally all 1000. Only folders of
+    classes to be learned are looked into. A copy with fewer folders is taken to hold the first classes of the
+    order, so that one with the 50 classes of the published runs alone gives the same tasks as the whole
+    (``class_order``); which classes they are can't be seen from it.
+    """
+    folder = root / "ilsvrc"
+    wnids = sorted({*_class_folders(root, folder / "train"), *_class_folders(root, folder / "val")})
+    if len(wnids) > 1000:
+        raise UserError(f"--dataroot {root}: {folder} has {len(wnids)} class folders, more than ImageNet's 1000; take out those that are none")
+    labels = sorted(learned(len(wnids)))
+
+    def split(part: str) -> Split:
+        found = [_pictures(root, folder / part / wnids[label]) for label in labels]
+        return Split(np.array([str(path) for paths in found for path in paths]), np.repeat(labels, [len(paths) for paths in found]))
+
+    return Data(split("train"), split("val"), tuple(wnids))
+
+
+DATASETS: dict[str, Dataset] = {
     "CIFAR10": Dataset(
         10, 32, (0.49139968, 0.48215841, 0.44653091), (0.24703223, 0.24348513, 0.26158784),
-        lambda root: _read_cifar(vision.CIFAR10, root)),
+        lambda root, learned=range: _read_cifar(vision.CIFAR10, root)),
     "CIFAR100": Dataset(
         100, 32, (0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047),
-        lambda root: _read_cifar(vision.CIFAR100, root)),
+        lambda root, learned=range: _read_cifar(vision.CIFAR100, root)),
+    "TinyImageNet": Dataset(200, 64, (0.4389, 0.4114, 0.3682), (0.2402, 0.2350, 0.2268), _read_tinyimagenet),
+    "ImageNet": Dataset(50, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), _read_imagenet, top_k=5),
     "Digits": Dataset(10, 32, (0.3053,) * 3, (0.3228,) * 3, _read_digits),
 }

@@ -8,6 +8,7 @@ import torch
 
 from dataloaders.batches import Images, InMemory, Pixels, Source
 from dataloaders.datasets import DATASETS, Split
+from dataloaders.image_files import ImageFiles
 
 VALIDATION_FOLDS = 5
 
@@ -16,10 +17,12 @@ def class_order(dataset: str, classes: int, repeat: int) -> list[int]:
     """The order in which a data set's classes are learned with ``--rand_split`` (METHODS.md, "Protocol").
 
     Args:
+        classes: how many the data set numbers. Of ImageNet fewer than 1000 are the first of the order of 1000, numbered among themselves.
         repeat: index of the repeat, from 0; it seeds the shuffle. ImageNet's order is the same in all.
     """
     if dataset == "ImageNet":
-        return np.random.RandomState(1993).permutation(classes).tolist()
+        first = np.random.RandomState(1993).permutation(1000)[:classes]
+        return first.argsort().argsort().tolist()
     order = list(range(classes))
     random.Random(repeat).shuffle(order)
     return order
@@ -69,23 +72,28 @@ def task_sequence(
     *,
     normalised: bool = True,
     cumulative: bool = False,
+    workers: int = 0,
     device: torch.device | str = "cpu",
 ) -> list[Task]:
     """The tasks of one repeat, on the device.
 
     Args:
         names: of the data set's classes.
-        order: order[place] is the data set's number of the class learned at that place.
+        order: order[place] is the data set's number of the class learned at that place; not all need be learned.
         normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
         cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
+        workers: processes that decode images that stay on disk.
     """
     known = DATASETS[dataset]
     pixels = Pixels(known.mean, known.std, device) if normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
-    place = np.empty(len(order), np.int64)
+    place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
 
-    def source(split: Split) -> InMemory:
-        return InMemory(torch.from_numpy(split.images).to(device), torch.from_numpy(place[split.labels]).to(device), pixels)
+    def source(split: Split) -> Source:
+        labels = torch.from_numpy(place[split.labels]).to(device)
+        if split.images.dtype == np.uint8:
+            return InMemory(torch.from_numpy(split.images).to(device), labels, pixels)
+        return ImageFiles(split.images, labels, pixels, workers)
 
     def select(whole: Source, classes: range) -> Images:
         mine = (whole.labels >= classes.start) & (whole.labels < classes.stop)

@@ -182,7 +182,8 @@ class Learner(nn.Module):
 
     def expected(self, task: Task, stage: str) -> int:
         """How many images a stage will have, before the coreset is known."""
-        memory, counts = self.settings.memory, task.train.source.labels.bincount(minlength=task.seen).tolist()
+        labels = task.train.source.labels  # below 0 where a class is not learned
+        memory, counts = self.settings.memory, labels[labels >= 0].bincount(minlength=task.seen).tolist()
         kept, keeps = coreset_size(memory, counts[: task.old]), coreset_size(memory, counts[: task.seen])
         return self.stage_images(len(task.train), kept, keeps, task.old, task.seen)[stage]
 

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dataloaders.datasets import DATASETS, Split
-from dataloaders.tasks import split_classes, task_sequence
+from dataloaders.tasks import class_order, split_classes, task_sequence
 from learners import LEARNERS
 from utils.checkpoint import RunFolder
 from utils.settings import Settings, parse
@@ -59,6 +61,70 @@ def cifar100(tmp_path_factory):
     folder = tmp_path_factory.mktemp("datasets")
     done = subprocess.run([sys.executable, unpack, folder], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def write_pictures(folder, names, side, label):
+    """JPEG files of noise around a colour of the class's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.RandomState(label)
+    colour = random.randint(40, 216, 3)
+    for name in names:
+        pixels = colour + random.randint(-40, 40, (side, side, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / name, quality=95)
+
+
+@pytest.fixture(scope="session")
+def write_tinyimagenet():
+    """Writes TinyImageNet in its official layout, a few images a class: write_tinyimagenet(root, train=3, val=2) -> WNIDs."""
+
+    def write(root, train=3, val=2):
+        folder, wnids, lines = root / "tiny-imagenet-200", [f"n{1000000 + 37 * label:08}" for label in range(200)], []
+        for label, wnid in enumerate(wnids):
+            write_pictures(folder / "train" / wnid / "images", [f"{wnid}_{k}.JPEG" for k in range(train)], 64, label)
+            (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("")
+            names = [f"val_{val * (199 - label) + k}.JPEG" for k in range(val)]
+            write_pictures(folder / "val" / "images", names, 64, label)
+            lines += [f"{name}\t{wnid}\t0\t0\t63\t63\n" for name in names]
+        (folder / "val" / "val_annotations.txt").write_text("".join(reversed(lines)))
+        (folder / "words.txt").write_text("".join(f"{wnid}\tword {label}, synonym\n" for label, wnid in enumerate(wnids) if label != 7))
+        return wnids
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tinyimagenet(write_tinyimagenet, tmp_path_factory):
+    """A folder that holds a TinyImageNet of 3 training and 2 test images a class; not to be changed."""
+    folder = tmp_path_factory.mktemp("datasets")
+    write_tinyimagenet(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_imagenet():
+    """Writes ImageNet's layout, 3 training and 2 test images in the folders named, of other sizes than the network's:
+    write_imagenet(root, {WNID: label})."""
+
+    def write(root, filled):
+        for part, count in (("train", 3), ("val", 2)):
+            for wnid, label in filled.items():
+                names = [f"{wnid}_{k}.JPEG" if part == "train" else f"ILSVRC2012_val_{10 * label + k:08}.JPEG" for k in range(count)]
+                write_pictures(root / "ilsvrc" / part / wnid, names, 40 + label, label)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def imagenet(write_imagenet, tmp_path_factory):
+    """A folder with all 1000 class folders of an ImageNet, of which the first four of its order have images; one
+    other has a file that is no image. Not to be changed."""
+    folder, order = tmp_path_factory.mktemp("datasets"), class_order("ImageNet", 1000, 0)
+    wnids = [f"n{1000000 + 11 * label:08}" for label in range(1000)]
+    write_imagenet(folder, {wnids[label]: place for place, label in enumerate(order[:4])})
+    for wnid in wnids:
+        (folder / "ilsvrc" / "train" / wnid).mkdir(exist_ok=True)
+    (folder / "ilsvrc" / "train" / wnids[order[4]] / "damaged.JPEG").write_text("no image")
     return folder
 
 

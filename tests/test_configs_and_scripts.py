@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from dataloaders.datasets import DATASETS
+from learners import LEARNERS
 from utils.files import write_yaml
 from utils.settings import parse
 from utils.tables import PUBLISHED, PaperTables
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits")
+PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits", "tinyimagenet", "imagenet")
 METHODS = {  # file of a method's settings -> learner, coreset
     "base": ("NormalNN", 0), "lwf": ("LWF", 0), "lwf_mc": ("LWF_MC", 0), "dgr": ("Generative_Replay", 0),
     "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
@@ -29,13 +30,12 @@ SHELL = [*SCRIPTS, TABLES, ROOT / "install_requirements.sh", ROOT / "tests" / "r
 # Configs
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in METHODS if (p, m) != ("imagenet", "dgr")])
 def test_every_method_goes_on_top_of_every_protocol(protocol, method):
     paths = [str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method)]
     settings = parse(["--config", *paths])
     assert (settings.learner_name, settings.memory) == METHODS[method]
-    assert settings.weight_decay == (0 if method == "dgr" else 2e-4)
+    assert settings.weight_decay == (0 if method == "dgr" else 1e-4 if protocol == "imagenet" else 2e-4)
 
 
 def test_every_config_is_tested_above():
@@ -55,6 +55,29 @@ def published(settings):
     assert settings.weight_decay == (0 if settings.learner_name == "Generative_Replay" else 2e-4)
     assert (settings.schedule, settings.batch_size, settings.repeat) == ([100, 150, 200, 250], 128, 3)
     assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
+
+
+def published_tinyimagenet(settings):
+    published(settings)
+    assert (settings.dataset, settings.other_split_size) == ("TinyImageNet", 10 if settings.first_split_size == 10 else 200)
+    assert settings.power_iters == 10000
+    assert settings.gen_model_name == "TINYIMNET_GEN" or not LEARNERS[settings.learner_name].generator_type
+
+
+def published_imagenet(settings):
+    assert (settings.dataset, settings.model_name) == ("ImageNet", "resnet18")
+    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 1e-4)
+    assert (settings.schedule, settings.batch_size, settings.repeat) == ([30, 60, 80, 90, 100], 256, 3)
+    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
+    assert (settings.power_iters, settings.gen_model_name) == (50000, "IMNET_GEN") or not LEARNERS[settings.learner_name].generator_type
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "dgr"])
+@pytest.mark.parametrize(("protocol", "check"), [("tinyimagenet", published_tinyimagenet), ("imagenet", published_imagenet)])
+def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, check, method):
+    settings = parse(["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))])
+    check(settings)
+    assert settings.first_split_size == settings.other_split_size == 10
 
 
 @pytest.mark.parametrize(("method", "mu"), [("lwf", 1.0), ("dgr", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1), ("lwf_coreset", 1.0), ("e2e", 1.0)])
@@ -191,6 +214,24 @@ def test_the_columns_share_their_upper_bound(commands, monkeypatch):
     bounds = [one for one in runs(calls) if one.first_split_size == 100]
     assert bounds
     assert all(one == bounds[0] for one in bounds)  # else the second script would be refused the first one's folder
+
+
+@pytest.mark.parametrize(("name", "check", "classes"), [("tinyimnet-twentytask", published_tinyimagenet, 200), ("imnet-fivetask", published_imagenet, 50)])
+def test_a_benchmark_has_the_upper_bound_and_every_learner_once_with_published_flags(commands, monkeypatch, name, check, classes):
+    monkeypatch.chdir(ROOT)
+    calls = commands(ROOT / "experiments" / f"{name}.sh")
+    settings = runs(calls)
+    for one in settings:
+        check(one)
+        assert (one.temp, one.deep_inv_params) == (2, [1e-3, 50, 1e-3, 1e3, 1])
+    bound, *rest = settings
+    assert (bound.learner_name, bound.first_split_size) == ("NormalNN", classes)
+    found = [(one.learner_name, one.memory) for one in rest]
+    assert sorted(found) == sorted(pair for method, pair in METHODS.items() if (name, method) != ("imnet-fivetask", "dgr"))
+    assert {one.first_split_size for one in rest} == {10}
+    mu = {one.learner_name: one.mu for one in rest}
+    assert (mu["LWF"], mu["DeepInversionGenBN"], mu["DeepInversionLWF"], mu["AlwaysBeDreaming"]) == (1, 1, 0.1, 0.1)
+    assert not any("--config" in call for call in calls)
 
 
 def test_the_gpu_is_the_scripts_argument_and_0_without_one(commands):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+import yaml
 
 import run
 from utils.errors import UserError
@@ -65,6 +66,57 @@ def test_a_killed_run_ends_like_an_undisturbed_one(finished, lasting, tiny, envi
     assert lasting(tmp_path) == lasting(finished(name))
 
 
+# The benchmarks, in their official folder layouts
+
+
+def accuracies(folder):
+    return yaml.safe_load((folder / "results-acc" / "global.yaml").read_text())
+
+
+TINYIMAGENET = "--dataset TinyImageNet --gen_model_name TINYIMNET_GEN --train_aug --batch_size 4 --power_iters 2".split()
+IMAGENET = "--dataset ImageNet --model_name resnet18 --gen_model_name IMNET_GEN --train_aug --batch_size 2 --power_iters 2 --no_figures".split()
+
+
+@pytest.mark.parametrize(("learner", "more"), [("NormalNN", ("--repeat", 2, "--schedule", 15)), ("AlwaysBeDreaming", ("--schedule", 5))])
+def test_tinyimagenet_runs_to_its_final_accuracy(main, tiny, tinyimagenet, tmp_path, learner, more):
+    assert main(*tiny(learner, *TINYIMAGENET, "--dataroot", tinyimagenet, "--log_dir", tmp_path, *more)) == (0, [])
+    *_, last = (tmp_path / "output.log").read_text().splitlines()
+    assert last.startswith("final accuracy: ") and "top" not in last
+    results = accuracies(tmp_path)
+    assert list(results) == ["mean", "std", "history"]
+    assert results["mean"][0] > 60  # each class has a colour of its own, and the first task has two classes
+    assert 0 < results["mean"][1] < 100
+
+
+@pytest.mark.parametrize(("learner", "workers"), [("NormalNN", 0), ("NormalNN", 2), ("AlwaysBeDreaming", 0)])
+def test_imagenet_runs_to_its_final_accuracy_which_is_top_5(main, tiny, imagenet, tmp_path, learner, workers):
+    flags = tiny(learner, *IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path, "--workers", workers, "--schedule", 1)
+    assert main(*flags) == (0, [])
+    assert accuracies(tmp_path) == {"mean": [100.0] * 2, "std": [0.0] * 2, "history": [[100.0]] * 2, "top_k": 5}  # of four classes
+    lines = (tmp_path / "output.log").read_text().splitlines()
+    assert lines[-1] == "final accuracy: 100.0 ± 0.0 % (top-5) over 1 repeat (100.0)"
+    assert sum("accuracy 100.0 % (top-5)" in line for line in lines) == 2
+
+
+def test_fewer_class_folders_than_a_run_learns_are_refused(main, tiny, write_imagenet, tmp_path):
+    write_imagenet(tmp_path, {f"n{label:08}": label for label in range(3)})
+    status, (line,) = main(*tiny("NormalNN", *IMAGENET, "--dataroot", tmp_path, "--log_dir", tmp_path / "run"))
+    assert status == 2
+    assert line.startswith(f"run.py: --dataroot {tmp_path}: ImageNet has 3 class folders there, this run learns 4")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_cannot_be_decoded_in_the_middle_is_one_line(main, tiny, write_imagenet, tmp_path):
+    write_imagenet(tmp_path, {f"n{label:08}": label for label in range(4)})
+    damaged = sorted((tmp_path / "ilsvrc" / "val" / "n00000001").iterdir())[1]
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    for workers in (0, 1):
+        flags = tiny("NormalNN", *IMAGENET, "--dataroot", tmp_path, "--log_dir", tmp_path / f"run{workers}", "--workers", workers, "--schedule", 1)
+        status, lines = main(*flags)
+        assert (status, len(lines)) == (2, 1)
+        assert lines[0].startswith(f"run.py: --dataroot: {damaged} cannot be decoded")
+
+
 # Errors, in this process
 
 
@@ -75,6 +127,8 @@ def test_a_killed_run_ends_like_an_undisturbed_one(finished, lasting, tiny, envi
     (("--first_split_size", 3), "--other_split_size"),
     (("--config", "nowhere.yaml"), "nowhere.yaml"),
     (("--load_model_dir", "nowhere"), "--load_model_dir nowhere"),
+    (("--dataset", "TinyImageNet", "--dataroot", "nowhere"), "--dataroot nowhere"),
+    (("--dataset", "ImageNet", "--dataroot", "nowhere"), "--dataroot nowhere"),
 ])
 def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, flags, named):
     status, lines = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))

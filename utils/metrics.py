@@ -12,14 +12,16 @@ from learners import Learner
 from utils.files import write_yaml
 
 @torch.no_grad()
-def accuracy(learner: Learner, test: Images, seen: int, own: range) -> tuple[float, float]:
-    """Top-1 accuracy in percent on a task's test images: (among all seen classes, among the task's own)."""
+def accuracy(learner: Learner, test: Images, seen: int, own: range, top_k: int = 1) -> tuple[float, float]:
+    """Accuracy in percent on a task's test images: (among all seen classes, among the task's own). An image is right
+    where its class has one of the ``top_k`` highest logits, or where there are no more classes than that."""
     learner.eval()
     right = torch.zeros(2, dtype=torch.long, device=test.labels.device)
     for images, labels in test.in_order(EVALUATION_BATCH):
         logits = learner.predict(images)
-        right[0] += (logits[:, :seen].argmax(1) == labels).sum()
-        right[1] += (logits[:, own.start : own.stop].argmax(1) + own.start == labels).sum()
+        for which, classes in enumerate((range(seen), own)):
+            best = logits[:, classes.start : classes.stop].topk(min(top_k, len(classes))).indices + classes.start
+            right[which] += (best == labels.unsqueeze(1)).sum()
     everywhere, local = (100 * right / len(test)).tolist()
     return everywhere, local
 
@@ -55,20 +57,21 @@ class Results:
         """[repeat][after task]: mean over the tasks seen so far."""
         return [[float(np.mean(row)) for row in rows] for rows in self.matrix]
 
-    def save(self, folder: Path, tasks: int) -> None:
+    def save(self, folder: Path, tasks: int, top_k: int = 1) -> None:
         """Write results-acc, results-mem and results-time as published: keys mean, std and history, the latter
-        tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan."""
+        tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan. Accuracies other than top-1 say so by the key top_k."""
+        note = {"top_k": top_k} if top_k > 1 else {}
         for name, values in (("acc", self.accuracies()), ("mem", self.memory), ("time", self.seconds)):
             history = np.full((tasks, len(values)), np.nan)
             for repeat, column in enumerate(values):
                 history[: len(column), repeat] = column
-            _write(folder / f"results-{name}" / "global.yaml", history)
+            _write(folder / f"results-{name}" / "global.yaml", history, note if name == "acc" else {})
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
             history = np.full((tasks, tasks, len(matrices)), np.nan)
             for repeat, rows in enumerate(matrices):
                 for after, row in enumerate(rows):
                     history[after, : len(row), repeat] = row
-            _write(folder / "results-acc" / f"{name}.yaml", history)
+            _write(folder / "results-acc" / f"{name}.yaml", history, note)
 
 
 def mean_std(values: list[float]) -> tuple[float, float]:
@@ -76,9 +79,9 @@ def mean_std(values: list[float]) -> tuple[float, float]:
     return (float(np.mean(values)), float(np.std(values))) if values else (math.nan, math.nan)
 
 
-def _write(path: Path, history: np.ndarray) -> None:
+def _write(path: Path, history: np.ndarray, note: dict[str, Any]) -> None:
     flat = history.reshape(-1, history.shape[-1])
     known = [row[~np.isnan(row)].tolist() for row in flat]
     mean, std = np.array([mean_std(row) for row in known]).T
     shape = history.shape[:-1]
-    write_yaml(path, {"mean": mean.reshape(shape).tolist(), "std": std.reshape(shape).tolist(), "history": history.tolist()})
+    write_yaml(path, {"mean": mean.reshape(shape).tolist(), "std": std.reshape(shape).tolist(), "history": history.tolist(), **note})

@@ -44,7 +44,7 @@ class Settings:
     # Data and task sequence
     dataset: str = setting("CIFAR100", "data", "data set", choices=list(DATASETS))
     dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing")
-    train_aug: bool = setting(False, "data", "augment training images: brightness, contrast, flip and crop")
+    train_aug: bool = setting(False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
     rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's index")
     first_split_size: int = setting(2, "data", "classes of the first task", low=1)
     other_split_size: int = setting(2, "data", "classes of every other task", low=1)
@@ -78,7 +78,7 @@ class Settings:
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task")
-    workers: int = setting(0, "run", "processes that read images of data sets too large for memory (none of those here needs any)", low=0)
+    workers: int = setting(0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no pictures of dreams")
 
 

@@ -54,9 +54,16 @@ class Streams:
 
 
 @contextmanager
-def seeded_weights(repeat: int, task: int = 0) -> Iterator[None]:
-    """Initial weights come from the stream "weights"; torch's initialisers know the global state only,
-    so it is borrowed here and given back. Weights are drawn on the CPU: the same with or without a GPU."""
+def global_state_seeded(seed: int) -> Iterator[None]:
+    """For code that draws from torch's global state on the CPU and knows no other: it is borrowed and given back."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(repeat, task, "weights"))
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def seeded_weights(repeat: int, task: int = 0) -> Iterator[None]:
+    """Initial weights come from the stream "weights", by torch's initialisers. They are drawn on the CPU:
+    the same with or without a GPU."""
+    with global_state_seeded(seed_of(repeat, task, "weights")):
         yield

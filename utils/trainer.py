@@ -35,6 +35,27 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     return learner_class(settings, streams, *(network.to(device, memory_format=torch.channels_last) for network in networks))
 
 
+def task_ranges(settings: Settings) -> list[range]:
+    """The places of the class order that each task learns."""
+    return split_classes(DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size, settings.max_task)
+
+
+def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
+    """The numbers of the data set's classes, of which there are ``classes``, in the order of a repeat."""
+    order = class_order(settings.dataset, classes, repeat) if settings.rand_split else list(range(classes))
+    return order[: DATASETS[settings.dataset].classes]
+
+
+def learned_classes(settings: Settings, classes: int) -> set[int]:
+    """Which of the data set's ``classes`` any repeat learns. Raises UserError where there are too few."""
+    *_, last = task_ranges(settings)
+    if classes < last.stop:
+        raise UserError(
+            f"--dataroot {settings.dataroot}: {settings.dataset} has {classes} class folders there, this run learns {last.stop} classes; "
+            "add the missing ones, or learn fewer tasks with --max_task")
+    return {label for repeat in range(settings.repeat) for label in order_of_repeat(settings, classes, repeat)[: last.stop]}
+
+
 class Trainer:
     """Trains, shows, times, checkpoints and resumes the stages of any learner.
 
@@ -55,7 +76,9 @@ class Trainer:
         self.results = Results()
         self.seconds = 0.0  # of training, in the current task
         self.progress: Progress | None = None
-        self.ranges = split_classes(DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size, settings.max_task)
+        self.ranges = task_ranges(settings)
+        self.top_k = DATASETS[settings.dataset].top_k
+        self.percent = "%" if self.top_k == 1 else f"% (top-{self.top_k})"
         self.check_batches()
         self.first_task_models = [first_task_model(settings, repeat) for repeat in range(settings.repeat)] if settings.load_model_dir else []
         folder.begin()
@@ -83,7 +106,7 @@ class Trainer:
         final = [rows[-1] for rows in self.results.accuracies()]
         mean, std = mean_std(final)
         each = ", ".join(f"{value:.1f}" for value in final)
-        self.log.line(f"final accuracy: {mean:.1f} ± {std:.1f} % over {len(final)} repeat{'s' * (len(final) > 1)} ({each})")
+        self.log.line(f"final accuracy: {mean:.1f} ± {std:.1f} {self.percent} over {len(final)} repeat{'s' * (len(final) > 1)} ({each})")
         self.log.close()
         return self.results
 
@@ -93,15 +116,14 @@ class Trainer:
         """Training data, test data and class order of a repeat."""
         settings, data = self.settings, self.data
         train, test = hold_out(data.train, repeat) if settings.validation else (data.train, data.test)
-        classes = DATASETS[settings.dataset].classes
-        return train, test, class_order(settings.dataset, classes, repeat) if settings.rand_split else list(range(classes))
+        return train, test, order_of_repeat(settings, len(data.names), repeat)
 
     def check_batches(self) -> None:
         """Every stage of every repeat must fill a batch: incomplete ones are dropped."""
         settings = self.settings
         for repeat in range(settings.repeat):
             train, _, order = self.splits(repeat)
-            count = np.bincount(train.labels, minlength=len(order))[order]
+            count = np.bincount(train.labels, minlength=len(self.data.names))[order]
             for index, new in enumerate(self.ranges):
                 before, after = count[: new.start].tolist(), count[: new.stop].tolist()
                 images = LEARNERS[settings.learner_name].stage_images(
@@ -119,7 +141,7 @@ class Trainer:
         learner_class = LEARNERS[settings.learner_name]
         self.tasks = task_sequence(
             settings.dataset, train, test, self.data.names, self.ranges, order,
-            normalised=learner_class.normalised, cumulative=settings.oracle_flag, device=self.device)
+            normalised=learner_class.normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=self.device)
         self.learner = build_learner(settings, self.streams, self.device, place.repeat)
         if place == Place(place.repeat):
             self.streams.start(place.repeat, 0)
@@ -226,13 +248,13 @@ class Trainer:
     def measure(self, task: Task) -> None:
         """Accuracy on every task so far, into the log, the records and the results files."""
         repeat = self.place.repeat
-        pairs = [accuracy(self.learner, past.test, task.seen, range(past.old, past.seen)) for past in self.tasks[: task.index + 1]]
+        pairs = [accuracy(self.learner, past.test, task.seen, range(past.old, past.seen), self.top_k) for past in self.tasks[: task.index + 1]]
         row, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         self.results.add(repeat, row, local, self.learner.memory(), round(self.seconds, 3))
-        self.results.save(self.folder.path, len(self.tasks))
+        self.results.save(self.folder.path, len(self.tasks), self.top_k)
         by_task = " ".join(f"{value:.1f}" for value in row)
-        self.log.line(f"{self.where(task)}  accuracy {np.mean(row):.1f} %  task by task: {by_task}  trained {duration(self.seconds)}")
-        self.log.record(repeat=repeat + 1, task=task.index + 1, accuracy=float(np.mean(row)), by_task=row, by_task_local=local)
+        self.log.line(f"{self.where(task)}  accuracy {np.mean(row):.1f} {self.percent}  task by task: {by_task}  trained {duration(self.seconds)}")
+        self.log.record(repeat=repeat + 1, task=task.index + 1, top_k=self.top_k, accuracy=float(np.mean(row)), by_task=row, by_task_local=local)
         for name, network in self.learner.networks().items():
             with replacing(self.folder.model_path(repeat, task.index) / f"{name}.pth") as partial:
                 torch.save(network.state_dict(), partial)
@@ -245,12 +267,13 @@ class Trainer:
         """What the model of the tasks before this one dreams; the random streams stay as they were."""
         self.learner.eval()
         kept = copy.deepcopy(self.streams.state_dict())
-        dreams = self.learner.dream(PICTURED * task.old)
+        # A class's worth at a time: all at once, dreams of 224 x 224 pixels fill a GPU.
+        dreams = [self.learner.dream(PICTURED) for _ in range(task.old)]
         self.streams.load_state_dict(kept)
-        confidence, places = self.learner.teach(dreams).softmax(1).max(1)
+        confidence, places = torch.cat([self.learner.teach(some) for some in dreams]).softmax(1).max(1)
         path = self.folder.path / "figures" / f"repeat-{self.place.repeat + 1}" / f"dreams-after-task-{task.index}.png"
         title = f"{self.settings.learner_name}: dreamed after task {task.index} of {len(self.tasks)}"
-        draw_dreams(path, task.train.pixels.denormalise(dreams), places, confidence, task.names, title)
+        draw_dreams(path, task.train.pixels.denormalise(torch.cat(dreams)), places, confidence, task.names, title)
 
     def save(self, stage: Stage | None = None) -> None:
         """The checkpoint, with the optimiser of the stage under way."""

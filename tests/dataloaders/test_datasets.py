@@ -2,16 +2,19 @@ import hashlib
 import pickle
 import shutil
 import urllib.error
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import datasets as vision
 
 from dataloaders import datasets
 from dataloaders.datasets import DATASETS
+from dataloaders.tasks import class_order
 from utils.errors import UserError
 
 
@@ -158,6 +161,188 @@ def test_files_that_are_missing_are_downloaded_and_then_checked(cifar10, monkeyp
     assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
 
 
+# TinyImageNet
+
+
+@pytest.fixture(scope="module")
+def tiny_images(tinyimagenet):
+    return DATASETS["TinyImageNet"].read(tinyimagenet)
+
+
+def test_tinyimagenet_is_read_whole_with_classes_by_wnid(tiny_images, tinyimagenet):
+    for split, count in ((tiny_images.train, 3), (tiny_images.test, 2)):
+        assert (split.images.shape, split.images.dtype) == ((200 * count, 3, 64, 64), np.uint8)
+        assert np.bincount(split.labels).tolist() == [count] * 200
+    last = sorted((tinyimagenet / "tiny-imagenet-200" / "train").iterdir())[-1] / "images"
+    theirs = np.stack([np.array(Image.open(path)).transpose(2, 0, 1) for path in sorted(last.iterdir())])
+    assert np.array_equal(tiny_images.train.images[tiny_images.train.labels == 199], theirs)
+
+
+def test_tinyimagenets_test_images_have_the_class_of_their_annotation(tiny_images):
+    """The pictures of a class, in both sets, are of one colour."""
+    colour = {label: tiny_images.train.images[tiny_images.train.labels == label].mean((0, 2, 3)) for label in range(200)}
+    for image, label in zip(tiny_images.test.images, tiny_images.test.labels):
+        assert abs(image.mean((1, 2)) - colour[label]).max() < 8
+
+
+def test_tinyimagenets_classes_have_their_word_or_their_wnid(tiny_images):
+    assert (tiny_images.names[6], tiny_images.names[8]) == ("word 6", "word 8")
+    assert tiny_images.names[7].startswith("n0")
+
+
+@pytest.fixture
+def tiny_copy(tinyimagenet, tmp_path):
+    """The root of a TinyImageNet that a test may damage, and its folder."""
+    shutil.copytree(tinyimagenet / "tiny-imagenet-200", tmp_path / "tiny-imagenet-200")
+    return tmp_path, tmp_path / "tiny-imagenet-200"
+
+
+def test_tinyimagenet_does_without_words(tiny_copy):
+    root, folder = tiny_copy
+    (folder / "words.txt").unlink()
+    assert all(name.startswith("n0") for name in DATASETS["TinyImageNet"].read(root).names)
+
+
+def damage_train(folder):
+    path = sorted(folder.glob("train/*/images/*"))[300]
+    path.write_bytes(path.read_bytes()[:500])
+    return path
+
+
+def damage_test(folder):
+    path = sorted(folder.glob("val/images/*"))[0]
+    path.write_text("no image")
+    return path
+
+
+def lose_test_image(folder):
+    path = folder / "val" / "images" / "val_17.JPEG"
+    path.unlink()
+    return path
+
+
+def shrink_image(folder):
+    path = sorted(folder.glob("train/*/images/*"))[5]
+    Image.open(path).resize((32, 32)).save(path)
+    return path
+
+
+def empty_class(folder):
+    path = sorted(folder.glob("train/*/images"))[9]
+    shutil.rmtree(path)
+    path.mkdir()
+    return path
+
+
+def lose_class(folder):
+    shutil.rmtree(sorted(folder.glob("train/*"))[0])
+    return "199"
+
+
+def lose_annotations(folder):
+    path = folder / "val" / "val_annotations.txt"
+    path.unlink()
+    return path
+
+
+def strange_annotation(folder):
+    path = folder / "val" / "val_annotations.txt"
+    path.write_text(path.read_text() + "val_1.JPEG\tn99999999\n")
+    return path
+
+
+def malformed_annotation(folder):
+    path = folder / "val" / "val_annotations.txt"
+    path.write_text(path.read_text() + "val_1.JPEG\n")
+    return path
+
+
+def class_without_annotation(folder):
+    path = folder / "val" / "val_annotations.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[2:]))
+    return path
+
+
+@pytest.mark.parametrize("harm", [
+    damage_train, damage_test, lose_test_image, shrink_image, empty_class, lose_class, lose_annotations, strange_annotation,
+    malformed_annotation, class_without_annotation])
+def test_a_faulty_tinyimagenet_is_refused_by_name_in_one_line(tiny_copy, harm):
+    root, folder = tiny_copy
+    fault = harm(folder)
+    with pytest.raises(UserError) as error:
+        DATASETS["TinyImageNet"].read(root)
+    assert str(error.value).startswith("--dataroot")
+    assert str(fault) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# ImageNet
+
+
+def first(order, count):
+    """What learned_classes gives for the first classes of an order."""
+    return lambda classes: order(classes)[:count]
+
+
+def published_order(classes):
+    return class_order("ImageNet", classes, 0)
+
+
+def test_imagenet_is_the_paths_of_the_classes_to_be_learned(imagenet):
+    data = DATASETS["ImageNet"].read(imagenet, first(published_order, 4))
+    assert len(data.names) == 1000
+    for split, part, count in ((data.train, "train", 3), (data.test, "val", 2)):
+        assert sorted(set(split.labels)) == sorted(published_order(1000)[:4])
+        assert len(split.images) == len(split.labels) == 4 * count
+        for path, label in zip(split.images, split.labels):
+            assert Path(path).is_file()
+            assert Path(path).parent == imagenet / "ilsvrc" / part / data.names[label]
+
+
+def test_folders_of_the_first_classes_alone_give_the_same_tasks(imagenet, tmp_path):
+    whole = DATASETS["ImageNet"].read(imagenet, first(published_order, 4))
+    for part in ("train", "val"):
+        for label in published_order(1000)[:4]:
+            shutil.copytree(imagenet / "ilsvrc" / part / whole.names[label], tmp_path / "ilsvrc" / part / whole.names[label])
+    few = DATASETS["ImageNet"].read(tmp_path, first(published_order, 4))
+    assert len(few.names) == 4
+    assert [few.names[label] for label in published_order(4)] == [whole.names[label] for label in published_order(1000)[:4]]
+    assert [path.removeprefix(str(tmp_path)) for path in few.train.images] == [path.removeprefix(str(imagenet)) for path in whole.train.images]
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize("harm", ["missing", "empty"])
+def test_a_class_folder_that_is_missing_or_empty_is_named(write_imagenet, tmp_path, part, harm):
+    write_imagenet(tmp_path, {f"n{label:08}": label for label in range(4)})
+    folder = tmp_path / "ilsvrc" / part / "n00000002"
+    shutil.rmtree(folder)
+    if harm == "empty":
+        folder.mkdir()
+        (folder / "notes.txt").write_text("")
+    with pytest.raises(UserError) as error:
+        DATASETS["ImageNet"].read(tmp_path, first(range, 3))
+    assert str(error.value).startswith("--dataroot")
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(DATASETS["ImageNet"].read(tmp_path, first(range, 2)).train.images) == 6  # which don't need it
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_imagenet_needs_both_parts(write_imagenet, tmp_path, part):
+    write_imagenet(tmp_path, {"n00000000": 0})
+    shutil.rmtree(tmp_path / "ilsvrc" / part)
+    with pytest.raises(UserError, match=f"--dataroot.*{part}"):
+        DATASETS["ImageNet"].read(tmp_path)
+
+
+def test_more_class_folders_than_imagenet_has_are_refused(tmp_path):
+    for part in ("train", "val"):
+        for label in range(1001):
+            (tmp_path / "ilsvrc" / part / f"n{label:08}").mkdir(parents=True)
+    with pytest.raises(UserError, match="--dataroot.*1001"):
+        DATASETS["ImageNet"].read(tmp_path, first(published_order, 4))
+
+
 # Digits
 
 
@@ -205,6 +390,8 @@ def test_digits_have_the_recorded_mean_and_deviation(digits):
     assert pixels.std() == pytest.approx(known.std[0], abs=2e-3)
 
 
-def test_every_data_set_is_what_it_says(digits):
-    assert len(digits.names) == datasets.DATASETS["Digits"].classes
-    assert digits.train.images.shape[-1] == datasets.DATASETS["Digits"].image_size
+@pytest.mark.parametrize("name", ["Digits", "TinyImageNet"])
+def test_every_data_set_is_what_it_says(digits, tiny_images, name):
+    data = digits if name == "Digits" else tiny_images
+    assert len(data.names) == datasets.DATASETS[name].classes
+    assert data.train.images.shape[-1] == datasets.DATASETS[name].image_size

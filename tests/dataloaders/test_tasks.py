@@ -57,6 +57,14 @@ def test_imagenets_order_is_the_golden_one_in_every_repeat(golden):
             assert class_order("ImageNet", 1000, repeat)[: len(order)] == order
 
 
+@pytest.mark.parametrize("count", [1, 20, 50, 100])
+def test_fewer_classes_of_imagenet_are_the_first_of_the_order_numbered_among_themselves(count):
+    order = class_order("ImageNet", 1000, 0)[:count]
+    few = class_order("ImageNet", count, 0)
+    assert sorted(few) == list(range(count))
+    assert [sorted(order)[label] for label in few] == order
+
+
 def test_an_order_touches_no_global_random_state():
     import random
 
@@ -114,6 +122,16 @@ def test_images_are_normalised_unless_the_networks_want_them_plain(tasks):
     assert normalised.pixels.normalise(white).flatten()[0] == pytest.approx((1 - 0.3053) / 0.3228, rel=1e-5)
 
 
+def test_images_may_be_files_and_some_classes_left_out():
+    files = Split(np.array([f"{k}.JPEG" for k in range(8)]), np.repeat([5, 0, 9, 3], 2))
+    first, second = task_sequence("ImageNet", files, files, NAMES, split_classes(4, 2, 2), [9, 0, 3, 5, 1], workers=3)
+    assert first.train.source.paths[first.train.rows].tolist() == ["2.JPEG", "3.JPEG", "4.JPEG", "5.JPEG"]
+    assert first.train.labels.tolist() == [1, 1, 0, 0]
+    assert second.test.source.paths[second.test.rows].tolist() == ["0.JPEG", "1.JPEG", "6.JPEG", "7.JPEG"]
+    assert second.test.labels.tolist() == [3, 3, 2, 2]
+    assert first.train.source.workers == 3
+
+
 # Validation
 
 
@@ -139,3 +157,10 @@ def test_five_folds_hold_every_image_once(split):
 
 def test_the_sixth_repeat_holds_out_what_the_first_did(split):
     assert np.array_equal(hold_out(split, 5)[1].images, hold_out(split, 0)[1].images)
+
+
+def test_files_are_held_out_like_images(split):
+    files = split._replace(images=np.array([f"{k}.JPEG" for k in range(200)]))
+    for images, paths in zip(hold_out(split, 1), hold_out(files, 1)):
+        assert paths.images.tolist() == [f"{k}.JPEG" for k in images.images[:, 0, 0, 0]]
+        assert np.array_equal(paths.labels, images.labels)

@@ -51,6 +51,12 @@ def test_outputs_that_have_not_been_learned_do_not_count(shown):
     assert accuracy(Fixed(), shown[torch.tensor([0])], 3, range(2, 3))[0] == 100.0
 
 
+@pytest.mark.parametrize(("top_k", "seen", "expected"), [
+    (1, 4, (50.0, 75.0)), (2, 4, (75.0, 100.0)), (3, 4, (100.0, 100.0)), (5, 4, (100.0, 100.0)), (2, 3, (50.0, 50.0))])
+def test_top_k_counts_a_class_among_the_k_best_of_those_that_compete(shown, top_k, seen, expected):
+    assert accuracy(Fixed(), shown, seen, range(2, seen), top_k) == expected
+
+
 def test_accuracy_after_a_task_is_the_mean_over_tasks(results):
     assert results.accuracies() == [[90.0, 60.0, 30.0], [80.0]]
 
@@ -71,6 +77,12 @@ def test_pt_yaml_is_tasks_by_tasks_by_repeats(results, tmp_path):
     assert [column[0] for column in content["history"][1]] == pytest.approx([40.0, 80.0, math.nan], nan_ok=True)
     assert content["mean"][0][0] == 85.0
     assert math.isnan(content["mean"][0][2])
+
+
+def test_accuracies_other_than_top_1_say_so(results, tmp_path):
+    results.save(tmp_path, 3, top_k=5)
+    said = {path: read(tmp_path / f"results-{path}.yaml").get("top_k") for path in ("acc/global", "acc/pt", "acc/pt-local", "mem/global", "time/global")}
+    assert said == {"acc/global": 5, "acc/pt": 5, "acc/pt-local": 5, "mem/global": None, "time/global": None}
 
 
 def test_local_memory_and_time_have_their_files(results, tmp_path):

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+from torchvision import transforms
+
+from dataloaders.batches import Images, Pixels, ShuffledBatches
+from dataloaders.datasets import DATASETS
+from dataloaders.image_files import ImageFiles, decode
+from utils.errors import UserError
+from utils.streams import Streams
+
+PIXELS = Pixels((0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Seven files of several sizes: noise, dark on the left, bright on the right."""
+    folder, random = tmp_path_factory.mktemp("files"), np.random.RandomState(0)
+    for place, size in enumerate([(300, 250), (250, 300), (64, 64), (500, 30), (224, 224), (256, 256), (100, 90)]):
+        noise = random.randint(0, 100, (size[1], size[0], 3))
+        noise[:, size[0] // 2 :] += 150
+        Image.fromarray(noise.astype(np.uint8)).save(folder / f"{place}.JPEG")
+    return np.array([str(path) for path in sorted(folder.iterdir())])
+
+
+def source(paths, workers=0, pixels=PIXELS):
+    return ImageFiles(np.array(paths), torch.arange(len(paths)), pixels, workers)
+
+
+def served(paths, rows, seed=None, workers=0):
+    """All images of the rows in batches of three, augmented where there is a seed."""
+    random = None if seed is None else torch.Generator().manual_seed(seed)
+    return torch.cat(list(source(paths, workers).batches(torch.tensor(rows).split(3), random)))
+
+
+def test_images_for_evaluation_are_resized_to_256_and_cut_in_the_middle(paths):
+    imagenet = DATASETS["ImageNet"]
+    published = transforms.Compose([
+        transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(imagenet.mean, imagenet.std)])
+    expected = torch.stack([published(Image.open(path)) for path in paths])
+    data = Images.all_of(source(paths, pixels=Pixels(imagenet.mean, imagenet.std)))
+    got, labels = map(torch.cat, zip(*data.in_order(3)))
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    assert labels.tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_the_number_of_workers_changes_no_byte(paths, seed):
+    rows = [6, 0, 3, 3, 1, 2, 5, 4]
+    alone = served(paths, rows, seed)
+    assert all(torch.equal(served(paths, rows, seed, workers), alone) for workers in (1, 2))
+
+
+def test_training_images_are_random_resized_crops_and_flips(paths):
+    some = served(paths, [0] * 60, seed=0)
+    assert some.shape == (60, 3, 224, 224)
+    assert len({image.numpy().tobytes() for image in some}) == 60  # each its own draw
+    dark_left = (some[..., :100].mean((1, 2, 3)) < some[..., -100:].mean((1, 2, 3)) - 0.3).sum()
+    dark_right = (some[..., -100:].mean((1, 2, 3)) < some[..., :100].mean((1, 2, 3)) - 0.3).sum()
+    assert dark_left > 5 and dark_right > 5
+    assert dark_left + dark_right < 60  # some crops lie in one half
+
+
+def test_an_images_augmentation_is_the_published_transform_seeded_by_its_draw(paths):
+    draws = torch.randint(2**63 - 1, (2,), generator=torch.Generator().manual_seed(0))
+    published = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor()])
+    expected = []
+    with torch.random.fork_rng():
+        for path, seed in zip(paths[:2], draws.tolist()):
+            torch.manual_seed(seed)
+            expected.append(published(Image.open(path)))
+    torch.testing.assert_close(served(paths, [0, 1], seed=0), torch.stack(expected), rtol=0, atol=1e-6)
+
+
+def test_epochs_differ_and_repeat_with_the_seed(paths):
+    def two_epochs(seed):
+        streams = Streams()
+        streams.start(seed, 0)
+        batches = ShuffledBatches(lambda: Images.all_of(source(paths)), len(paths), 3, True, streams)
+        return [torch.cat([x for x, _ in batches.epoch(epoch)]) for epoch in (0, 1)]
+
+    first, again, other = two_epochs(0), two_epochs(0), two_epochs(1)
+    assert not torch.equal(*first)
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_a_saved_stream_goes_on_with_the_next_epochs_images(paths):
+    def epoch(streams):
+        return torch.cat([x for x, _ in ShuffledBatches(lambda: Images.all_of(source(paths)), len(paths), 3, True, streams).epoch(0)])
+
+    streams, resumed = Streams(), Streams()
+    streams.start(0, 0)
+    epoch(streams)
+    resumed.load_state_dict(streams.state_dict())
+    assert torch.equal(epoch(resumed), epoch(streams))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_global_random_state_is_touched(paths, workers):
+    before = torch.get_rng_state()
+    served(paths, [0, 1], seed=0, workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_only_the_files_of_a_batch_are_opened(paths):
+    data = Images.all_of(source([*paths, "nowhere.JPEG"]))
+    chosen = data[torch.tensor([2, 5])] + data[torch.tensor([2])]
+    (images, labels), = chosen.in_order(9)
+    assert labels.tolist() == [2, 5, 2]
+    assert torch.equal(images[0], images[2]) and not torch.equal(images[0], images[1])
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1"])
+def test_other_kinds_of_picture_become_rgb(paths, tmp_path, mode):
+    picture = Image.open(paths[2]).convert(mode)
+    picture.save(tmp_path / "x.JPEG", format="PNG" if mode in ("P", "RGBA", "1") else "JPEG")  # as some files of ImageNet are
+    assert decode(tmp_path / "x.JPEG").mode == "RGB"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("content", [b"", b"no image", "cut", "missing", "folder"])
+def test_what_cannot_be_decoded_is_one_line_with_its_name(paths, tmp_path, workers, content):
+    path = tmp_path / "broken.JPEG"
+    if content == "folder":
+        path.mkdir()
+    elif content != "missing":
+        with open(paths[0], "rb") as whole:
+            path.write_bytes(whole.read()[:3000] if content == "cut" else content)
+    with pytest.raises(UserError) as error:
+        served([*paths, path], [0, 1, 2, 7], workers=workers)
+    assert str(error.value).startswith(f"--dataroot: {path} cannot be decoded (")
+    assert "\n" not in str(error.value)
