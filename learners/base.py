@@ -157,9 +157,10 @@ class Learner(nn.Module):
         return {"class": self.model}
 
     def memory(self) -> int:
-        """Stored values: parameters of the networks kept between tasks and pixels of the coreset (the published measure)."""
+        """Stored values: parameters of model and generator, and pixels of the coreset (the published measure)."""
         pixels = 3 * DATASETS[self.settings.dataset].image_size ** 2
-        return sum(p.numel() for network in self.networks().values() for p in network.parameters()) + len(self.coreset) * pixels
+        networks = [self.networks()[name] for name in ("class", "generator") if name in self.networks()]
+        return sum(p.numel() for network in networks for p in network.parameters()) + len(self.coreset) * pixels
 
     # The images to learn from and those to keep
 

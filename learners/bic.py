@@ -24,14 +24,26 @@ def held_out_per_class(coreset: int, old: int) -> int:
     return coreset // 10 // old
 
 
+class BiasLayers(nn.Module):
+    """One (alpha, beta) a task for the logits of its classes: alpha h + beta; 1 and 0 until learned."""
+
+    def __init__(self, ranges: list[range]):
+        super().__init__()
+        self.ranges = ranges
+        self.alpha = nn.ParameterList(torch.ones(()) for _ in ranges)
+        self.beta = nn.ParameterList(torch.zeros(()) for _ in ranges)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Logits [B, classes], corrected."""
+        parts = [alpha * h[:, j.start : j.stop] + beta for j, alpha, beta in zip(self.ranges, self.alpha, self.beta)]
+        return torch.cat(parts, 1)
+
+
 class BIC(Learner):
     """(1 - l) CE(h[seen], y) + l KD(h[old], t[old]), l = old / seen, logits bias-corrected. Table 2, "BiC".
 
-    From the second task on some images of every class are held out; on them a second stage learns one (alpha, beta)
-    for the logits of the task's classes, alpha h + beta. The coreset is chosen by herding.
-
-    Attributes:
-        alpha, beta: [task] scalars, 1 and 0 until learned.
+    From the second task on some images of every class are held out; on them a second stage learns the task's bias
+    layer. The coreset is chosen by herding.
     """
 
     learner_type = "kd"
@@ -40,14 +52,16 @@ class BIC(Learner):
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet):
         super().__init__(settings, streams, model)
-        self.alpha = nn.ParameterList(torch.ones(()) for _ in self.ranges)
-        self.beta = nn.ParameterList(torch.zeros(()) for _ in self.ranges)
+        self.bias = BiasLayers(self.ranges)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {**super().networks(), "bias": self.bias}
 
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.old:
             # The model runs in training mode, as published: its batch-norm statistics move, nothing else of it.
-            mine = [self.alpha[task.index], self.beta[task.index]]
+            mine = [self.bias.alpha[task.index], self.bias.beta[task.index]]
             stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], self.bias_loss, self.model, mine, lr_factor=0.01))
         return stages
 
@@ -72,21 +86,16 @@ class BIC(Learner):
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, herding)
 
-    def corrected(self, h: Tensor) -> Tensor:
-        """Logits [B, classes] through every task's bias layer."""
-        parts = [alpha * h[:, j.start : j.stop] + beta for j, alpha, beta in zip(self.ranges, self.alpha, self.beta)]
-        return torch.cat(parts, 1)
-
     def predict(self, images: Tensor) -> Tensor:
-        return self.corrected(self.model(images))
+        return self.bias(self.model(images))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         old, seen = self.old, self.seen
-        h = self.corrected(self.model(x))
+        h = self.bias(self.model(x))
         if not old:
             return {"classification": self.classification(h, y)}
         with torch.no_grad():
-            t = self.corrected(self.teacher(x))[:, :old]
+            t = self.bias(self.teacher(x))[:, :old]
         part = old / seen
         return {
             "classification": (1 - part) * self.classification(h, y),
@@ -97,4 +106,4 @@ class BIC(Learner):
         """CE over all seen classes; only the task's alpha and beta learn."""
         with torch.no_grad():
             h = self.model(x)
-        return {"bias": F.cross_entropy(self.corrected(h)[:, : self.seen], y)}
+        return {"bias": F.cross_entropy(self.bias(h)[:, : self.seen], y)}

@@ -222,8 +222,8 @@ def set_bias_layers(learner: BIC, recipe: dict[str, Any]) -> None:
     for name, values in recipe.items():
         if name.startswith("bias_of_classes_"):
             index = int(name.split("_")[3]) // TASK_SIZE
-            learner.alpha[index].fill_(values["alpha"])
-            learner.beta[index].fill_(values["beta"])
+            learner.bias.alpha[index].fill_(values["alpha"])
+            learner.bias.beta[index].fill_(values["beta"])
 
 
 def bias_stage(learner: BIC, recipe: dict[str, Any], expected: dict[str, Any], old: int, seen: int) -> Iterator[float]:
@@ -233,8 +233,8 @@ def bias_stage(learner: BIC, recipe: dict[str, Any], expected: dict[str, Any], o
     for k in range(recipe["steps"]):
         y = labels(recipe["real_labels"] + 10 * k, 0, seen)
         yield relative(sum(step(bias, stretched(recipe["real"] + 10 * k, 4), y).values()), expected["stage_two_loss"][k])
-    yield absolute(learner.alpha[this.index].item(), expected["stage_two_alpha"])
-    yield absolute(learner.beta[this.index].item(), expected["stage_two_beta"])
+    yield absolute(learner.bias.alpha[this.index].item(), expected["stage_two_alpha"])
+    yield absolute(learner.bias.beta[this.index].item(), expected["stage_two_beta"])
 
 
 def unit_images(seed: int) -> Tensor:

@@ -127,7 +127,7 @@ def test_bics_bias_stage_learns_two_numbers(remembering):
     before = state(learner)
     train(learner, stages["bias"])
     moved = {key for key, value in learner.named_parameters() if not torch.equal(value, before[key])}
-    assert moved == {"alpha.1", "beta.1"}
+    assert moved == {"bias.alpha.1", "bias.beta.1"}
     assert same({key.removeprefix("teacher."): value for key, value in before.items() if key.startswith("teacher.")}, learner.teacher)
     assert not torch.equal(learner.model.bn1.running_mean, before["model.bn1.running_mean"])
 
@@ -138,8 +138,8 @@ def test_bic_predicts_through_the_bias_layers(problem):
     x = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         plain = learner.predict(x)
-        learner.alpha[1].fill_(2.0)
-        learner.beta[1].fill_(-1.0)
+        learner.bias.alpha[1].fill_(2.0)
+        learner.bias.beta[1].fill_(-1.0)
         corrected = learner.predict(x)
     torch.testing.assert_close(corrected[:, 2:4], 2 * plain[:, 2:4] - 1)
     assert torch.equal(corrected[:, :2], plain[:, :2])
