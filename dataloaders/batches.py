@@ -12,8 +12,6 @@ from torch import Tensor
 from dataloaders.augmentation import augment
 from utils.streams import Streams
 
-EVALUATION_BATCH = 500
-
 
 class Pixels:
     """Turns 0..255 into what a network sees: [0, 1], then, where mean and std are given, normalised.
@@ -40,10 +38,12 @@ class Source(Protocol):
 
     Attributes:
         labels: [N] int64 on the device, places of the class order.
+        evaluation_batch: images a batch where nothing is learned.
     """
 
     labels: Tensor
     pixels: Pixels
+    evaluation_batch: int
 
     def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         """For each tensor of rows, what a network sees of those images; augmented where ``random`` is given."""
@@ -57,6 +57,7 @@ class InMemory:
     images: Tensor
     labels: Tensor
     pixels: Pixels
+    evaluation_batch: int = 500
 
     def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         for chosen in rows:
@@ -100,14 +101,15 @@ class Images:
         for images, mine in zip(self.source.batches(rows, random), rows):
             yield images, self.source.labels[mine]
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, not augmented, for evaluation."""
-        return self.batches(torch.arange(len(self), device=self.rows.device).split(batch_size))
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of every image once, not augmented, for evaluation."""
+        return self.batches(torch.arange(len(self), device=self.rows.device).split(self.source.evaluation_batch))
 
 
 @dataclass
 class ShuffledBatches:
-    """Epochs of training batches (images, labels): shuffled, augmented, the last incomplete batch dropped.
+    """Epochs of training batches (images, labels): shuffled, augmented, the last incomplete batch dropped. A set that
+    does not fill a batch is one by itself (BiC's held-out images of TinyImageNet and ImageNet).
 
     Attributes:
         choose: gives the images, asked once, when the first epoch begins: a coreset may change until then.
@@ -125,7 +127,8 @@ class ShuffledBatches:
         return self.choose()
 
     def steps(self, epoch: int) -> int:
-        return (len(self.data) if "data" in vars(self) else self.expected) // self.batch_size
+        images = len(self.data) if "data" in vars(self) else self.expected
+        return max(images // self.batch_size, min(images, 1))
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.data), generator=self.streams.order, device=self.data.rows.device)

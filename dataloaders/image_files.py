@@ -71,6 +71,7 @@ class ImageFiles:
     labels: Tensor
     pixels: Pixels
     workers: int
+    evaluation_batch: int = 64  # shared memory holds two a worker
 
     def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         device = self.labels.device

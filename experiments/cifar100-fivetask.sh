@@ -18,11 +18,6 @@ SPLIT="--first_split_size 20 --other_split_size 20"
 DREAMS="--gen_model_type generator --gen_model_name CIFAR_GEN
     --power_iters 10000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1"
 
-# UB, the upper bound: all classes at once (its number is the same for every split)
-$PYTHON run.py $PROTOCOL --first_split_size 100 --other_split_size 100 \
-    --learner_type default --learner_name NormalNN \
-    --log_dir outputs/cifar100-upper-bound
-
 # Base
 $PYTHON run.py $PROTOCOL $SPLIT \
     --learner_type default --learner_name NormalNN \
@@ -81,6 +76,11 @@ $PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
 $PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name BIC --temp 2 \
     --log_dir $OUT/bic
+
+# UB, the upper bound: all classes at once (the same for every split: the scripts share its folder)
+$PYTHON run.py $PROTOCOL --first_split_size 100 --other_split_size 100 \
+    --learner_type default --learner_name NormalNN \
+    --log_dir outputs/cifar100-upper-bound
 
 $PYTHON -m utils.tables outputs/cifar100-upper-bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

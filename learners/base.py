@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dataloaders.batches import EVALUATION_BATCH, Images, ShuffledBatches
+from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, coreset_size
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, split_classes
@@ -124,6 +124,8 @@ class Learner(nn.Module):
         self.seen = 0
         self.class_weights: Tensor | None = None
 
+    generator: nn.Module  # where there is a generator_type
+
     # The contract with the trainer
 
     def start_task(self, task: Task) -> None:
@@ -159,7 +161,7 @@ class Learner(nn.Module):
     def memory(self) -> int:
         """Stored values: parameters of model and generator, and pixels of the coreset (the published measure)."""
         pixels = 3 * DATASETS[self.settings.dataset].image_size ** 2
-        networks = [self.networks()[name] for name in ("class", "generator") if name in self.networks()]
+        networks = [self.model, self.generator] if self.generator_type else [self.model]
         return sum(p.numel() for network in networks for p in network.parameters()) + len(self.coreset) * pixels
 
     # The images to learn from and those to keep
@@ -174,7 +176,8 @@ class Learner(nn.Module):
 
     @classmethod
     def stage_images(cls, new: int, kept: int, keeps: int, old: int, seen: int) -> dict[str, int]:
-        """How many images each stage over images has, for the checks before any work and the remaining time.
+        """How many images each stage over images has, for the checks before any work and the remaining time; a stage
+        that is not named has the task's.
 
         Args:
             new: images of the task. kept, keeps: in the coreset before the task and after it.
@@ -186,7 +189,7 @@ class Learner(nn.Module):
         labels = task.train.source.labels  # below 0 where a class is not learned
         memory, counts = self.settings.memory, labels[labels >= 0].bincount(minlength=task.seen).tolist()
         kept, keeps = coreset_size(memory, counts[: task.old]), coreset_size(memory, counts[: task.seen])
-        return self.stage_images(len(task.train), kept, keeps, task.old, task.seen)[stage]
+        return self.stage_images(len(task.train), kept, keeps, task.old, task.seen).get(stage, len(task.train))
 
     def remember(self, task: Task) -> None:
         """Choose the coreset anew when a task ends: at random, from all that was learned from, repeats included, as published."""
@@ -197,7 +200,7 @@ class Learner(nn.Module):
         """The model's features [N, 64] in evaluation mode, of images without augmentation."""
         training = self.model.training
         self.model.eval()
-        features = torch.cat([self.model.features(x) for x, _ in images.in_order(EVALUATION_BATCH)])
+        features = torch.cat([self.model.features(x) for x, _ in images.in_order()])
         self.model.train(training)
         return features
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,9 +34,12 @@ class BiasLayers(nn.Module):
         self.alpha = nn.ParameterList(torch.ones(()) for _ in ranges)
         self.beta = nn.ParameterList(torch.zeros(()) for _ in ranges)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Logits [B, classes], corrected."""
-        parts = [alpha * h[:, j.start : j.stop] + beta for j, alpha, beta in zip(self.ranges, self.alpha, self.beta)]
+    def forward(self, h: Tensor, learning: int = -1) -> Tensor:
+        """Logits [B, classes], corrected; gradients go to the layer of the task ``learning`` alone, if any."""
+        parts = []
+        for index, (j, alpha, beta) in enumerate(zip(self.ranges, self.alpha, self.beta)):
+            alpha, beta = (alpha, beta) if index == learning else (alpha.detach(), beta.detach())
+            parts.append(alpha * h[:, j.start : j.stop] + beta)
         return torch.cat(parts, 1)
 
 
@@ -62,7 +66,8 @@ class BIC(Learner):
         if task.old:
             # The model runs in training mode, as published: its batch-norm statistics move, nothing else of it.
             mine = [self.bias.alpha[task.index], self.bias.beta[task.index]]
-            stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], self.bias_loss, self.model, mine, lr_factor=0.01))
+            loss = partial(self.bias_loss, task.index)
+            stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], loss, self.model, mine, lr_factor=0.01))
         return stages
 
     def divide(self, task: Task) -> tuple[Images, Images]:
@@ -102,8 +107,8 @@ class BIC(Learner):
             "distillation": part * distillation(h[:, :old], t, self.settings.temp),
         }
 
-    def bias_loss(self, x: Tensor, y: Tensor) -> Losses:
-        """CE over all seen classes; only the task's alpha and beta learn."""
+    def bias_loss(self, index: int, x: Tensor, y: Tensor) -> Losses:
+        """CE over all seen classes; only alpha and beta of the task ``index`` learn."""
         with torch.no_grad():
             h = self.model(x)
-        return {"bias": F.cross_entropy(self.bias(h)[:, : self.seen], y)}
+        return {"bias": F.cross_entropy(self.bias(h, learning=index)[:, : self.seen], y)}

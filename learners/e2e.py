@@ -1,5 +1,6 @@
 """E2E: End-to-End Incremental Learning (Castro et al. 2018)."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -62,8 +63,10 @@ class ETE(Learner):
         """``loss`` with |seen| as divisor, and KD for the new classes too. The paper distils these from the model as it
         was before this stage; the published code, and so its tables, from the teacher's first |new| outputs."""
         old, seen = self.old, self.seen
-        h, t = self.model(x), self.teach(x)
         new = seen - old
+        with torch.no_grad():
+            t, f = self.teacher(x), self.model.features(x)
+        h = self.model.last(f)
         kd_new = distillation(h[:, old:seen], t[:, :new], self.settings.temp)
         kd = self.past_distillation(h, t, seen) + new / seen * kd_new
         return {"classification": F.cross_entropy(h[:, :seen], y), "distillation": self.settings.mu * kd}

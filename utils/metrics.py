@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataloaders.batches import EVALUATION_BATCH, Images
+from dataloaders.batches import Images
 from learners import Learner
 from utils.files import write_yaml
+
 
 @torch.no_grad()
 def accuracy(learner: Learner, test: Images, seen: int, own: range, top_k: int = 1) -> tuple[float, float]:
@@ -17,7 +18,7 @@ def accuracy(learner: Learner, test: Images, seen: int, own: range, top_k: int =
     where its class has one of the ``top_k`` highest logits, or where there are no more classes than that."""
     learner.eval()
     right = torch.zeros(2, dtype=torch.long, device=test.labels.device)
-    for images, labels in test.in_order(EVALUATION_BATCH):
+    for images, labels in test.in_order():
         logits = learner.predict(images)
         for which, classes in enumerate((range(seen), own)):
             best = logits[:, classes.start : classes.stop].topk(min(top_k, len(classes))).indices + classes.start
@@ -32,7 +33,7 @@ class Results:
     Attributes:
         matrix: [repeat][after task][on task] accuracy in percent among all seen classes.
         local: the same among the task's own classes.
-        memory: [repeat][task] stored values: parameters, and 32 x 32 x 3 an image of the coreset.
+        memory: [repeat][task] stored values: parameters, and the pixels of the coreset.
         seconds: [repeat][task] spent on training.
     """
 

@@ -65,7 +65,7 @@ class Settings:
     mu: float = setting(1.0, "method", "weight of the distillation", low=0)
     temp: float = setting(2.0, "method", "temperature of the distillation", above=0)
     beta: float = setting(1.0, "method", "kept for published scripts and recorded; no published loss reads it")
-    DW: bool = setting(False, "method", "weigh each image's cross-entropy by the inverse frequency of its class in the data of the task")
+    DW: bool = setting(False, "method", "weigh cross-entropy by the inverse frequency of the class in the data of the task; ABD and DGR have weights of their own after the first task")
     memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
     power_iters: int = setting(10000, "method", "training steps of the generator after every task but the last", low=1)
     deep_inv_params: list[float] = setting(
@@ -209,6 +209,8 @@ def check(settings: Settings) -> None:
         raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset; use --memory 0")
     if settings.oracle_flag and settings.learner_name != "NormalNN":
         raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {settings.learner_name} learns task by task")
+    if settings.DW and settings.learner_name == "LWF_MC":
+        raise UserError("--DW: LWF_MC has no cross-entropy over classes to weigh; leave the flag out")
     if settings.oracle_flag and settings.memory:
         raise UserError(f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all tasks so far; use --memory 0")
     if settings.load_model_dir and settings.learner_name == "Generative_Replay":

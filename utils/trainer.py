@@ -119,7 +119,7 @@ class Trainer:
         return train, test, order_of_repeat(settings, len(data.names), repeat)
 
     def check_batches(self) -> None:
-        """Every stage of every repeat must fill a batch: incomplete ones are dropped."""
+        """Every stage of every repeat must have images, and those of a task fill a batch: incomplete ones are dropped."""
         settings = self.settings
         for repeat in range(settings.repeat):
             train, _, order = self.splits(repeat)
@@ -129,10 +129,10 @@ class Trainer:
                 images = LEARNERS[settings.learner_name].stage_images(
                     sum(after[new.start :]), coreset_size(settings.memory, before), coreset_size(settings.memory, after), new.start, new.stop)
                 for stage, number in images.items():
-                    if number < settings.batch_size:
-                        enlarge = "" if stage == "learn" else f", of the coreset of --memory {settings.memory}"
-                        raise UserError(
-                            f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to {stage}{enlarge}; less than one batch")
+                    if stage == "learn" and number < settings.batch_size:
+                        raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
+                    if not number:
+                        raise UserError(f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
 
     def start_repeat(self) -> None:
         """Build the tasks and the learner, as new or, in the middle of a repeat, as the checkpoint has them."""

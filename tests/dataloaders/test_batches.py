@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -56,9 +58,19 @@ def test_images_are_chosen_once_and_late(data):
     assert asked == [1]
 
 
+def test_a_set_smaller_than_a_batch_is_one_batch(data):
+    streams = Streams()
+    streams.start(0, 0)
+    batches = ShuffledBatches(lambda: data[torch.arange(5)], 5, 16, False, streams)
+    (_, served), = batches.epoch(0)
+    assert sorted(served.tolist()) == [0, 3, 6, 9, 12]
+    assert batches.steps(0) == 1
+    assert ShuffledBatches(lambda: data[:0], 0, 16, False, streams).steps(0) == 0
+
+
 def test_sets_of_one_source_add_up_and_repeat_an_image_as_often_as_its_row(data):
     both = data[torch.tensor([5, 5, 7])] + data[torch.tensor([0])]
-    assert labels(both.in_order(2)) == both.labels.tolist() == [15, 15, 21, 0]
+    assert labels(both.in_order()) == both.labels.tolist() == [15, 15, 21, 0]
 
 
 def test_images_keep_their_labels(batches):
@@ -90,7 +102,9 @@ def test_augmented_images_differ_from_the_plain_ones(batches):
 
 @pytest.mark.parametrize("size", [1, 32, 70, 500])
 def test_in_order_serves_every_image_once_as_it_is(data, size):
-    served = list(data.in_order(size))
+    data = Images.all_of(replace(data.source, evaluation_batch=size))
+    served = list(data.in_order())
+    assert max(len(y) for _, y in served) == min(size, 70)
     assert labels(served) == data.labels.tolist()
     assert torch.equal((torch.cat([x for x, _ in served]) * 255).round(), data.source.images.float())
 

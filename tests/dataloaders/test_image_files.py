@@ -42,7 +42,7 @@ def test_images_for_evaluation_are_resized_to_256_and_cut_in_the_middle(paths):
         transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(imagenet.mean, imagenet.std)])
     expected = torch.stack([published(Image.open(path)) for path in paths])
     data = Images.all_of(source(paths, pixels=Pixels(imagenet.mean, imagenet.std)))
-    got, labels = map(torch.cat, zip(*data.in_order(3)))
+    got, labels = map(torch.cat, zip(*data.in_order()))
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
     assert labels.tolist() == list(range(7))
 
@@ -109,7 +109,7 @@ def test_no_global_random_state_is_touched(paths, workers):
 def test_only_the_files_of_a_batch_are_opened(paths):
     data = Images.all_of(source([*paths, "nowhere.JPEG"]))
     chosen = data[torch.tensor([2, 5])] + data[torch.tensor([2])]
-    (images, labels), = chosen.in_order(9)
+    (images, labels), = chosen.in_order()
     assert labels.tolist() == [2, 5, 2]
     assert torch.equal(images[0], images[2]) and not torch.equal(images[0], images[1])
 

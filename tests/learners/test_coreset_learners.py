@@ -1,9 +1,12 @@
 """Naive Rehearsal, LwF, E2E and BiC: what they learn from, hold out and keep. Golden numbers pin the losses."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from dataloaders.coreset import herding, nearest_to_mean
+from learners.base import distillation
 from tests.learners.test_learners import learn_task, prepare, same, state, train
 
 RANKED = {"ETE": nearest_to_mean, "BIC": herding}
@@ -52,7 +55,7 @@ def test_ranked_coresets_choose_by_the_model_just_learned(remembering, name):
     for label in (0, 1):
         mine = tasks[0].train[(tasks[0].train.labels == label).nonzero().flatten()]
         with torch.no_grad():
-            features = torch.cat([learner.model.features(x) for x, _ in mine.in_order(100)])
+            features = torch.cat([learner.model.features(x) for x, _ in mine.in_order()])
         assert torch.equal(learner.coreset.classes[label], mine.rows[RANKED[name](features, 20)])
 
 
@@ -106,6 +109,18 @@ def test_e2es_balanced_stage_learns_the_classifier_alone_at_a_hundredth_of_the_r
     moved = {key for key, value in learner.model.state_dict().items() if not torch.equal(value, before[key])}
     assert {key for key in moved if "running" not in key and "batches" not in key} == {"last.weight", "last.bias"}
     assert "bn1.running_mean" in moved  # the rest runs in training mode
+
+
+def test_e2e_reads_the_teachers_first_outputs_where_a_task_is_larger_than_all_before(problem):
+    learner, tasks = problem("ETE", first_split_size=2, other_split_size=4)
+    tasks[1] = dataclasses.replace(tasks[1], seen=6)
+    learner.start_task(tasks[1])
+    learner.eval()
+    x, y = torch.randn(4, 3, 32, 32), torch.randint(6, (4,))
+    h, t = learner.model(x), learner.teacher(x)
+    past = 2 / 6 * distillation(h[:, :2], t[:, :2], 2.0)
+    expected = past + 4 / 6 * distillation(h[:, 2:6], t[:, :4], 2.0)
+    torch.testing.assert_close(learner.balanced_loss(x, y)["distillation"], expected)
 
 
 # BiC

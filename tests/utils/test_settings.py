@@ -183,6 +183,7 @@ REFUSED = [
     ("--learner_type datafree --learner_name AlwaysBeDreaming --oracle_flag", ["--oracle_flag", "AlwaysBeDreaming"]),
     ("--oracle_flag --load_model_dir x", ["--load_model_dir", "--oracle_flag"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --memory 2000", ["--memory", "2000"]),
+    ("--learner_type kd --learner_name LWF_MC --DW", ["--DW", "LWF_MC"]),
     ("--memory 2000 --oracle_flag", ["--memory", "--oracle_flag"]),
     ("--learner_type dgr --learner_name Generative_Replay", ["--gen_model_type", "autoencoder"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --gen_model_type autoencoder", ["--gen_model_type", "generator"]),
