@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ SHARED = ROOT.parent / "shared"
 
 TINY = (
     "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 --model_name resnet8 "
-    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --mu 0.1 --lr 0.05"
+    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --threads 1 --mu 0.1 --lr 0.05"
 ).split()
 
 
@@ -92,6 +93,15 @@ def finished(trainer, tmp_path_factory):
         return path
 
     return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run that may be changed: copied(learner, flag, value, ...)."""
+    def copy(*which):
+        return shutil.copytree(finished(*which), tmp_path / "copied")
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """run.py as a user starts it."""
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -98,14 +99,13 @@ def test_a_damaged_checkpoint_is_one_line_with_the_remedy(main, tiny, tmp_path):
     assert "--overwrite 1" in line
 
 
-def test_an_interrupt_says_how_to_go_on(main, tiny, tmp_path, monkeypatch):
-    def interrupt(self):
+def test_an_interrupt_before_the_run_is_one_line(main, tiny, tmp_path, monkeypatch):
+    def interrupt(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.Trainer, "run", interrupt)
-    status, lines = main(*tiny("NormalNN", "--log_dir", tmp_path))
-    assert status == 130
-    assert "same command" in lines[-1]
+    monkeypatch.setitem(run.DATASETS, "Digits", dataclasses.replace(run.DATASETS["Digits"], read=interrupt))
+    assert main(*tiny("NormalNN", "--log_dir", tmp_path / "run")) == (130, ["run.py: stopped before any work"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_defect_of_the_program_is_not_dressed_up_as_the_users(main, tiny, tmp_path, monkeypatch):

@@ -11,14 +11,15 @@ from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
 from learners import LEARNERS, Learner, Stage
 from models import GENERATORS, RESNETS, Generator, ResNet
-from utils.checkpoint import Place, RunFolder, first_task_model
-from utils.errors import UserError
+from utils.checkpoint import CHECKPOINT, Place, RunFolder, first_task_model
+from utils.errors import RunError, UserError
 from utils.figures import draw_dreams
-from utils.files import replacing
+from utils.files import write_tensors
 from utils.log import Log
 from utils.metrics import Results, accuracy, mean_std
 from utils.progress import Progress, Work, duration
 from utils.settings import Settings
+from utils.stop import Stopped, StopWish
 from utils.streams import Streams, seeded_weights
 
 PICTURED = 20  # dreams a class, of which the surest are shown
@@ -54,37 +55,60 @@ class Trainer:
         self.results = Results()
         self.seconds = 0.0  # of training, in the current task
         self.progress: Progress | None = None
+        self.wish = StopWish()
         self.ranges = split_classes(DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size, settings.max_task)
         self.check_batches()
         self.first_task_models = [first_task_model(settings, repeat) for repeat in range(settings.repeat)] if settings.load_model_dir else []
-        folder.begin()
-        self.log = Log(folder.path)
+        try:
+            folder.begin()
+            self.log = Log(folder.path)
+        except OSError as error:
+            raise UserError(f"--log_dir {settings.log_dir}: {error.filename} cannot be written or deleted ({error.strerror})") from error
 
     def run(self) -> Results:
-        """All repeats, from wherever the folder's checkpoint stands."""
+        """All repeats, from wherever the folder's checkpoint stands.
+
+        Raises RunError where a disk is full, the folder vanishes or numbers go bad; Stopped after SIGTERM or SIGINT.
+        """
+        try:
+            with self.wish:
+                self.train()
+        except OSError as error:
+            raise RunError(f"{error.filename or self.settings.log_dir}: {error.strerror or error}; {self.folder.going_on()}") from error
+        finally:
+            if self.progress:
+                self.progress.close()
+            self.log.close()
+        return self.results
+
+    def train(self) -> None:
+        """The repeats and tasks that are not done, and a last line."""
         saved = self.folder.state
         if saved:
             self.place = Place(**saved["place"])
             self.results = Results(saved["results"])
-            self.log.forget_records_after(saved["records_end"])
-        try:
-            while self.place.repeat < self.settings.repeat:
-                self.start_repeat()
-                while self.place.task < len(self.tasks):
-                    self.run_task(self.tasks[self.place.task])
-                    self.place.task, self.place.stage = self.place.task + 1, 0
-                    self.save()
-                self.place = Place(self.place.repeat + 1)
+        self.log.forget_after(saved["log"] if saved else {})
+        if self.folder.damage:
+            self.log.line(f"{self.folder.damage}: going on from the checkpoint before it")
+        while self.place.repeat < self.settings.repeat:
+            self.start_repeat()
+            if not self.folder.place:  # no work without a checkpoint to go on from
                 self.save()
-        finally:
-            if self.progress:
-                self.progress.close()
+            while self.place.task < len(self.tasks):
+                self.run_task(self.tasks[self.place.task])
+                self.place.task, self.place.stage = self.place.task + 1, 0
+                self.save()
+            self.place = Place(self.place.repeat + 1)
+            self.save()
         final = [rows[-1] for rows in self.results.accuracies()]
         mean, std = mean_std(final)
         each = ", ".join(f"{value:.1f}" for value in final)
         self.log.line(f"final accuracy: {mean:.1f} ± {std:.1f} % over {len(final)} repeat{'s' * (len(final) > 1)} ({each})")
-        self.log.close()
-        return self.results
+
+    def heed_signals(self) -> None:
+        """Between two steps, where nothing is half done. Raises Stopped."""
+        if self.wish.signal:
+            raise Stopped(self.wish.signal, f"stopped by {self.wish.signal.name}; {self.folder.going_on()}, what came after it is done again")
 
     # One repeat
 
@@ -127,10 +151,15 @@ class Trainer:
         """The learner, its lasting optimisers and the random streams out of the checkpoint."""
         saved = self.folder.state
         assert saved
-        self.learner.load_state_dict(saved["learner"])
-        for name, optimizer in self.learner.lasting_optimizers().items():
-            optimizer.load_state_dict(saved["optimizers"][name])
-        self.streams.load_state_dict(saved["streams"])
+        try:
+            self.learner.load_state_dict(saved["learner"])
+            for name, optimizer in self.learner.lasting_optimizers().items():
+                optimizer.load_state_dict(saved["optimizers"][name])
+            self.streams.load_state_dict(saved["streams"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"--log_dir {self.settings.log_dir}: the checkpoint is of another version of {self.settings.learner_name} "
+                f"({str(error).splitlines()[0]}); name another folder, or --overwrite 1 starts afresh") from error
         self.seconds = saved["seconds"]
 
     def plan(self) -> Progress:
@@ -190,7 +219,7 @@ class Trainer:
             lr = stage.start_epoch(epoch)
             heading = f"{title}  {unit} {epoch + 1}/{stage.epochs}"
             self.progress.start(self.kind(stage, task), heading)
-            losses = self.train_epoch(stage, epoch)
+            losses = self.train_epoch(stage, epoch, heading)
             seconds = time.monotonic() - began
             self.seconds += seconds
             shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
@@ -203,24 +232,43 @@ class Trainer:
         if stage.dreams and not self.settings.no_figures:
             self.picture(task)
 
-    def train_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:
-        """One pass over the stage's batches; the mean of each loss. The host waits for the device once, at the end."""
+    def train_epoch(self, stage: Stage, epoch: int, heading: str) -> dict[str, float]:
+        """One pass over the stage's batches; the mean of each loss. The host waits for the device once, at the end.
+
+        Raises RunError where a loss or, after the last step, a weight is not finite: before another checkpoint is written.
+        """
         assert self.progress
-        sums: dict[str, torch.Tensor] = {}
+        history: list[torch.Tensor] = []
         for batch in stage.batches.epoch(epoch):
+            self.heed_signals()
             losses = stage.loss(*batch)
+            values = torch.stack(list(losses.values()))
             stage.optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
+            values.sum().backward()
             stage.optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+            history.append(values.detach())
             self.progress.step()
-        return {name: (value / stage.batches.steps(epoch)).item() for name, value in sums.items()}
+        by_step = torch.stack(history).cpu().double()
+        bad = (~by_step.isfinite()).any(1).nonzero().flatten().tolist()
+        if bad:
+            shown = "  ".join(f"{name} {value:g}" for name, value in zip(losses, by_step[bad[0]].tolist()))
+            raise self.not_finite(heading, f"the losses of step {bad[0] + 1} of {len(history)}: {shown}")
+        for name, value in self.learner.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise self.not_finite(heading, f"{name} after the last step; the losses were")
+        return dict(zip(losses, by_step.mean(0).tolist()))
+
+    def not_finite(self, heading: str, what: str) -> RunError:
+        """Nothing has been written since the checkpoint before."""
+        return RunError(f"{heading}: not finite are {what}; the state before is in {self.folder.path / CHECKPOINT} ({self.folder.place})")
 
     def measure(self, task: Task) -> None:
         """Accuracy on every task so far, into the log, the records and the results files."""
         repeat = self.place.repeat
-        pairs = [accuracy(self.learner, past.test, task.seen, range(past.old, past.seen)) for past in self.tasks[: task.index + 1]]
+        pairs = []
+        for past in self.tasks[: task.index + 1]:
+            self.heed_signals()
+            pairs.append(accuracy(self.learner, past.test, task.seen, range(past.old, past.seen)))
         row, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         self.results.add(repeat, row, local, self.learner.memory(), round(self.seconds, 3))
         self.results.save(self.folder.path, len(self.tasks))
@@ -228,8 +276,7 @@ class Trainer:
         self.log.line(f"{self.where(task)}  accuracy {np.mean(row):.1f} %  task by task: {by_task}  trained {duration(self.seconds)}")
         self.log.record(repeat=repeat + 1, task=task.index + 1, accuracy=float(np.mean(row)), by_task=row, by_task_local=local)
         for name, network in self.learner.networks().items():
-            with replacing(self.folder.model_path(repeat, task.index) / f"{name}.pth") as partial:
-                torch.save(network.state_dict(), partial)
+            write_tensors(self.folder.model_path(repeat, task.index) / f"{name}.pth", network.state_dict())
 
     def where(self, task: Task) -> str:
         return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {task.index + 1}/{len(self.tasks)}"
@@ -258,5 +305,5 @@ class Trainer:
             "streams": self.streams.state_dict(),
             "results": self.results.state_dict(),
             "seconds": self.seconds,
-            "records_end": self.log.records_end(),
+            "log": self.log.ends(),
         })

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -29,15 +28,6 @@ def read(path):
     return yaml.safe_load(path.read_text())
 
 
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A finished run that may be changed."""
-    def copy(*which):
-        return shutil.copytree(finished(*which), tmp_path / "copied")
-
-    return copy
-
-
 class Stopped(Exception):
     pass
 
@@ -49,7 +39,7 @@ def test_a_run_leaves_the_published_files(finished):
     folder = finished(ABD)
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {
-        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "figures/repeat-1/dreams-after-task-1.png",
+        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "run.lock", "figures/repeat-1/dreams-after-task-1.png",
         "results-acc/global.yaml", "results-acc/pt.yaml", "results-acc/pt-local.yaml", "results-mem/global.yaml", "results-time/global.yaml",
         *(f"models/repeat-1/task-{task}/{name}.pth" for task in (1, 2) for name in ("class", "generator"))}
 
@@ -188,7 +178,7 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
             continue
     learn = 0 if name == "NormalNN" else 1
     dream = [] if name == "NormalNN" else [(0, 1, 0, 1), (0, 1, 0, 2)]
-    assert saves == [(0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *dream, (0, 1, learn, 1), (0, 1, learn, 2), (0, 2, 0, 0), (1, 0, 0, 0)]
+    assert saves == [(0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *dream, (0, 1, learn, 1), (0, 1, learn, 2), (0, 2, 0, 0), (1, 0, 0, 0)]
     assert lasting(tmp_path) == lasting(finished(name))
     if name == "NormalNN":  # rounds of two iterations have records of their own
         assert records(tmp_path) == records(finished(name))
