@@ -56,14 +56,14 @@ def cifar100(tmp_path_factory):
     return folder
 
 
+def tiny_flags(learner="NormalNN", *more):
+    return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *map(str, more)]
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """The flags of a run of seconds: tiny(learner, flag, value, ...); later flags win."""
-
-    def flags(learner="NormalNN", *more):
-        return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *map(str, more)]
-
-    return flags
+    return tiny_flags
 
 
 @pytest.fixture(scope="session")
@@ -104,16 +104,16 @@ def copied(finished, tmp_path):
     return copy
 
 
+def lasting_files(folder):
+    paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*.yaml"), *folder.glob("results-mem/*.yaml")]
+    assert paths
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
 @pytest.fixture(scope="session")
 def lasting():
     """What two runs of the same settings share byte by byte: {path: bytes} of networks and accuracies."""
-
-    def contents(folder):
-        paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*.yaml"), *folder.glob("results-mem/*.yaml")]
-        assert paths
-        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-    return contents
+    return lasting_files
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """run.py as a user starts it."""
 
 import dataclasses
+import resource
 import signal
 import subprocess
 import sys
@@ -64,6 +65,85 @@ def test_a_killed_run_ends_like_an_undisturbed_one(finished, lasting, tiny, envi
     assert (done.returncode, done.stderr) == (0, "")
     assert "going on: repeat 1/1" in done.stdout
     assert lasting(tmp_path) == lasting(finished(name))
+
+
+@pytest.fixture
+def running(tiny, environment, root, tmp_path):
+    """run.py under way in tmp_path / "run", its second epoch begun: running(flag, value, ...) -> process."""
+    def start(*more):
+        command = [sys.executable, str(root / "run.py"), *tiny("NormalNN", "--log_dir", tmp_path / "run", *more)]
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        assert any("epoch 1/" in line for line in process.stdout), process.stderr.read()
+        return process
+
+    return start
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_run_with_a_line_that_says_how_to_go_on(running, run_py, finished, lasting, tiny, tmp_path, number, status):
+    process = running()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    first, line = errors.splitlines()
+    assert "stopping" in first
+    for part in (f"stopped by {number.name}", str(tmp_path / "run" / "checkpoint.pt"), "repeat 1, task 1, stage 1, 1 epochs done", "same command"):
+        assert part in line
+    done = run_py(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_a_second_interrupt_stops_at_once(running):
+    process = running("--batch_size", 270, "--model_name", "resnet32")  # a step of seconds
+    process.send_signal(signal.SIGINT)
+    assert "stopping" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-signal.SIGINT, "")
+
+
+def test_a_folder_in_use_is_one_line_and_status_2(running, run_py, tiny, tmp_path):
+    process = running("--schedule", 1000)
+    done = run_py(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
+    process.kill()
+    process.communicate()
+    assert done.returncode == 2
+    line, = done.stderr.splitlines()
+    assert f"in use by pid {process.pid}" in line
+
+
+@pytest.mark.parametrize("limit", [100_000, 1_000_000])
+def test_a_disk_that_takes_no_more_is_one_line_and_status_1(run_py, tiny, finished, lasting, root, environment, tmp_path, limit):
+    """A limit on the size of files, below the first checkpoint or between it and the one with the optimiser's state."""
+    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, str(root / "run.py"), *flags], env=environment, capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)))
+    assert done.returncode == 1, done.stderr
+    line, = done.stderr.splitlines()
+    assert "File too large" in line and "the same command" in line
+    assert (tmp_path / "run" / "checkpoint.pt").exists() == (limit == 1_000_000)
+    assert run_py(*flags).returncode == 0
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_threads_of_the_environment_change_nothing(tiny, environment, root, lasting, finished, tmp_path):
+    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, str(root / "run.py"), *flags], env={**environment, "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"},
+        capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_a_progress_bar_changes_nothing(monkeypatch, trainer, lasting, finished, tmp_path):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    trainer(tmp_path, "NormalNN").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN"))
 
 
 # Errors, in this process

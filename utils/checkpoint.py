@@ -37,7 +37,7 @@ class Place:
     epoch: int = 0
 
     def __str__(self) -> str:
-        return f"repeat {self.repeat + 1}, task {self.task + 1}, stage {self.stage + 1}, epoch {self.epoch + 1}"
+        return f"repeat {self.repeat + 1}, task {self.task + 1}, stage {self.stage + 1}, {self.epoch} epochs done"
 
 
 class RunFolder:

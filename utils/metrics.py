@@ -16,11 +16,13 @@ EVALUATION_BATCH = 500
 
 @torch.no_grad()
 def accuracy(learner: Learner, test: Images, seen: int, own: range) -> tuple[float, float]:
-    """Top-1 accuracy in percent on a task's test images: (among all seen classes, among the task's own)."""
+    """Top-1 accuracy in percent on a task's test images: (among all seen classes, among the task's own).
+    NaN where an image's logits are not finite."""
     learner.eval()
-    right = torch.zeros(2, dtype=torch.long, device=test.labels.device)
+    right = torch.zeros(2, device=test.labels.device)
     for images, labels in test.in_order(EVALUATION_BATCH):
         logits = learner.predict(images)
+        right += torch.where(logits.isfinite().all(), 0.0, torch.nan)
         right[0] += (logits[:, :seen].argmax(1) == labels).sum()
         right[1] += (logits[:, own.start : own.stop].argmax(1) + own.start == labels).sum()
     everywhere, local = (100 * right / len(test)).tolist()

@@ -143,7 +143,7 @@ class Trainer:
             self.log.line(f"repeat {place.repeat + 1}/{settings.repeat}: {settings.learner_name}, {len(self.tasks)} tasks, on {self.device}")
         else:
             self.restore()
-            self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, epoch {place.epoch + 1}")
+            self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         if self.progress is None:
             self.progress = self.plan()
 
@@ -270,6 +270,8 @@ class Trainer:
             self.heed_signals()
             pairs.append(accuracy(self.learner, past.test, task.seen, range(past.old, past.seen)))
         row, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        if not np.isfinite(row).all():
+            raise self.not_finite(f"{self.where(task)}  accuracy", "the model's outputs for some test images")
         self.results.add(repeat, row, local, self.learner.memory(), round(self.seconds, 3))
         self.results.save(self.folder.path, len(self.tasks))
         by_task = " ".join(f"{value:.1f}" for value in row)

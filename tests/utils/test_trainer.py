@@ -1,7 +1,10 @@
 """Whole runs in this process: what they leave, that they repeat to the byte, and that they can be stopped anywhere."""
 
+import errno
 import functools
 import json
+import math
+import os
 
 import numpy as np
 import pytest
@@ -9,8 +12,11 @@ import torch
 import yaml
 
 from dataloaders.batches import Iterations
+from learners import Learner
+from learners.lwf import LWF
 from utils.checkpoint import RunFolder
-from utils.errors import UserError
+from utils.errors import RunError, UserError
+from utils.files import read_tensors, write_tensors
 from utils.settings import parse
 from utils.streams import Streams
 from utils.trainer import Trainer, build_learner
@@ -22,6 +28,11 @@ def records(folder):
     """What metrics.jsonl has, but for the times."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def accuracies(folder):
+    """The accuracy lines of output.log, but for the time."""
+    return [line.partition("  trained")[0] for line in (folder / "output.log").read_text().splitlines() if "accuracy" in line]
 
 
 def read(path):
@@ -155,6 +166,7 @@ def test_repeats_differ(finished):
 @pytest.mark.parametrize("lost", [False, True], ids=["after-saving", "with-an-epoch-lost"])
 @pytest.mark.parametrize("name", ["NormalNN", ABD])
 def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, name, lost):
+    undisturbed = finished(name)
     monkeypatch.setattr("learners.dreaming.Iterations", functools.partial(Iterations, round=2))
     save = Trainer.save
     saves = []
@@ -179,9 +191,10 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
     learn = 0 if name == "NormalNN" else 1
     dream = [] if name == "NormalNN" else [(0, 1, 0, 1), (0, 1, 0, 2)]
     assert saves == [(0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *dream, (0, 1, learn, 1), (0, 1, learn, 2), (0, 2, 0, 0), (1, 0, 0, 0)]
-    assert lasting(tmp_path) == lasting(finished(name))
+    assert lasting(tmp_path) == lasting(undisturbed)
+    assert accuracies(tmp_path) == accuracies(undisturbed)
     if name == "NormalNN":  # rounds of two iterations have records of their own
-        assert records(tmp_path) == records(finished(name))
+        assert records(tmp_path) == records(undisturbed)
 
 
 def test_a_run_that_stops_in_its_second_repeat_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch):
@@ -346,6 +359,143 @@ def test_a_first_task_that_does_not_fit_is_refused_before_work(finished, trainer
     with pytest.raises(UserError, match=f"--load_model_dir.*{named}"):
         trainer(tmp_path / "run", ABD, "--load_model_dir", source, *flags)
     assert not (tmp_path / "run" / "models").exists()
+
+
+# Numbers that go bad
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Makes a loss of the learning stage not finite: poisoned(step, value, name)."""
+    def poison(step, value, name="distillation"):
+        steps = []
+
+        def loss(self, x, y):
+            losses = true_loss(self, x, y)
+            steps.append(None)
+            return {key: term * value if key == name and len(steps) >= step else term for key, term in losses.items()}
+
+        true_loss = LWF.loss
+        monkeypatch.setattr(LWF, "loss", loss)
+
+    return poison
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_within_the_epoch(trainer, tmp_path, poisoned, value):
+    steps = 282 // 64  # of an epoch; the first task has two of them
+    poisoned(3 * steps + 2, value)
+    with pytest.raises(RunError) as error:
+        trainer(tmp_path, "LWF").run()
+    message = str(error.value)
+    assert "\n" not in message
+    for part in ("task 2/2  learn  epoch 2/2", "step 2 of 4", "classification ", f"distillation {value}", str(tmp_path / "checkpoint.pt"), "1 epochs done"):
+        assert part in message
+    assert [one["losses"] for one in records(tmp_path) if not np.isfinite(list(one.get("losses", {"": 0}).values())).all()] == []
+    assert read_tensors(tmp_path / "checkpoint.pt")["place"] == {"repeat": 0, "task": 1, "stage": 0, "epoch": 1}
+    assert not (tmp_path / "models" / "repeat-1" / "task-2").exists()
+
+
+def test_weights_that_are_not_finite_after_the_last_step_stop_the_run(trainer, tmp_path):
+    with pytest.raises(RunError, match=r"task 1/2  learn  epoch 1/2: not finite are .*the losses were"):
+        trainer(tmp_path, "NormalNN", "--batch_size", 280, "--lr", 1e38, "--weight_decay", 1e10).run()
+    assert not (tmp_path / "models").exists()
+
+
+def test_outputs_that_are_not_finite_are_no_accuracy(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(Learner, "predict", lambda self, images: self.model(images) * math.inf)
+    with pytest.raises(RunError, match=r"task 1/2  accuracy: not finite are .*outputs"):
+        trainer(tmp_path, "NormalNN").run()
+    assert not (tmp_path / "models").exists()
+
+
+# A full disk, a vanished folder
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_it_is_mended(finished, trainer, lasting, tmp_path, monkeypatch):
+    syncs = []
+
+    def filling(descriptor):
+        syncs.append(descriptor)
+        if len(syncs) == 12:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", filling)
+        with pytest.raises(RunError) as error:
+            trainer(tmp_path, "NormalNN").run()
+    assert "\n" not in str(error.value)
+    for part in ("No space left on device", "the same command goes on", "checkpoint.pt"):
+        assert part in str(error.value)
+    trainer(tmp_path, "NormalNN").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN"))
+    assert records(tmp_path) == records(finished("NormalNN"))
+
+
+def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(finished, trainer, lasting, tmp_path, monkeypatch):
+    train_epoch = Trainer.train_epoch
+
+    def moving(self, stage, epoch, heading):
+        losses = train_epoch(self, stage, epoch, heading)
+        if (self.place.task, epoch) == (1, 0):
+            (tmp_path / "run").rename(tmp_path / "moved")
+        return losses
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match=str(tmp_path / "run")):
+        patch.setattr(Trainer, "train_epoch", moving)
+        trainer(tmp_path / "run", "NormalNN").run()
+    assert not (tmp_path / "run").exists()
+    trainer(tmp_path / "moved", "NormalNN").run()
+    assert lasting(tmp_path / "moved") == lasting(finished("NormalNN"))
+
+
+@pytest.mark.parametrize("kind", ["cut", "flipped", "gone"])
+def test_from_the_checkpoint_before_a_damaged_one_a_run_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, capsys, kind):
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        save(self, *arguments)
+        if (self.place.task, self.place.stage) == (2, 0):
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, ABD).run()
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content[:-1] if kind == "cut" else content)
+    if kind == "gone":
+        path.unlink()
+    trainer(tmp_path, ABD).run()
+    assert ("checkpoint.pt cannot be read" in (tmp_path / "output.log").read_text()) == (kind != "gone")
+    assert lasting(tmp_path) == lasting(finished(ABD))
+    assert records(tmp_path) == records(finished(ABD))
+    assert accuracies(tmp_path) == accuracies(finished(ABD))
+
+
+def test_a_checkpoint_of_another_version_of_a_learner_is_one_line(copied, trainer):
+    folder = copied("NormalNN", "--max_task", "3")
+    state = read_tensors(folder / "checkpoint.pt")
+    state["place"] = {"repeat": 0, "task": 1, "stage": 0, "epoch": 0}
+    state["learner"]["new.weight"] = torch.ones(1)
+    write_tensors(folder / "checkpoint.pt", state)
+    with pytest.raises(RunError, match="another version of NormalNN") as error:
+        trainer(folder, "NormalNN", "--max_task", "3").run()
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, trainer, lasting, tmp_path, monkeypatch):
+    def stopping(self, *arguments):
+        raise Stopped
+
+    (tmp_path / "metrics.jsonl").write_text('{"epo')
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, "NormalNN").run()
+    trainer(tmp_path, "NormalNN").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN"))
+    assert records(tmp_path) == records(finished("NormalNN"))
 
 
 # Refused before any work
