@@ -15,7 +15,7 @@ from typing import get_args, get_origin
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import run
@@ -119,6 +119,7 @@ def test_any_settings_run_to_the_end_or_are_refused_in_one_line(small, command):
         patch.chdir(folder)  # a wrong --log_dir is a folder in here
         Path("config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8", errors="surrogateescape")
         status, output, errors = start(["--config", "config.yaml", "--log_dir", "run", *flags])
+        event(f"status {status}")
         if status == 0:
             assert errors == []
             assert output.splitlines()[-1].startswith("final accuracy: ")

@@ -325,5 +325,16 @@ def test_a_run_with_missing_or_damaged_files_is_refused(other, loading, name, da
     loading_refusal(loading)
 
 
+def test_a_hostile_model_or_args_yaml_is_never_run(other, loading, tmp_path):
+    path = other / "models" / "repeat-1" / "task-1" / "class.pth"
+    content = io.BytesIO()
+    torch.save(Hostile(tmp_path / "marker"), content)
+    path.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+    loading_refusal(loading)
+    (other / "args.yaml").write_text(f"!!python/object/apply:builtins.open ['{tmp_path / 'marker'}', w]")
+    loading_refusal(loading)
+    assert not (tmp_path / "marker").exists()
+
+
 def test_a_folder_that_does_not_exist_is_refused(loading):
     assert "args.yaml" in loading_refusal(loading)
