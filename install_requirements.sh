@@ -16,5 +16,5 @@ done
 echo "installing packages into .venv (once)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     torch==2.13.0 torchvision==0.28.0 numpy==2.2.6 pyyaml==6.0.3 tqdm==4.67.1 \
-    scikit-learn==1.7.2 matplotlib==3.10.7 pytest==9.0.1
+    scikit-learn==1.7.2 matplotlib==3.10.7 pytest==9.0.1 hypothesis==6.170.17
 cp install_requirements.sh .venv/installed

@@ -2,6 +2,10 @@
 
     python run.py --config configs/cifar100.yaml configs/abd.yaml --log_dir outputs/abd
     python run.py --help
+
+Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any work;
+130 and 143 stopped by Ctrl-C and SIGTERM. After any but 0 a line on stderr says what to do; the same command goes on
+from the last checkpoint, also after a kill.
 """
 
 import functools
@@ -13,7 +17,8 @@ import torch
 from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
 from utils.checkpoint import RunFolder
-from utils.errors import UserError
+from utils.errors import RunError, UserError
+from utils.stop import Stopped
 from utils.trainer import Trainer, learned_classes
 
 
@@ -29,17 +34,22 @@ def choose_device(gpuid: list[int]) -> torch.device:
 def main() -> int:
     try:
         settings = settings_module.parse()
+        torch.set_num_threads(settings.threads)
         device = choose_device(settings.gpuid)
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
-        folder = RunFolder(settings)
-        Trainer(settings, data, folder, device).run()
+        Trainer(settings, data, RunFolder(settings), device).run()
     except UserError as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return 2
+        message, status = error, 2
+    except RunError as error:
+        message, status = error, 1
+    except Stopped as stopped:
+        message, status = stopped, stopped.status
     except KeyboardInterrupt:
-        print("\nrun.py: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
+        message, status = "stopped before any work", 130
+    else:
+        return 0
+    print(f"run.py: {message}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

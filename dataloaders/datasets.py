@@ -2,6 +2,7 @@
 
 import hashlib
 import ssl
+import tarfile
 import urllib.error
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,11 @@ from torchvision import datasets as vision
 
 from dataloaders.image_files import decode
 from utils.errors import UserError
+
+
+# torchvision unpacks what it downloads with tarfile's default, which before Python 3.14 lets an archive write anywhere.
+if hasattr(tarfile, "data_filter"):
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 
 
 class Split(NamedTuple):
@@ -87,7 +93,7 @@ def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> Data:
     if not _check_files(kind, root):
         try:
             kind(str(root), download=True)
-        except (OSError, RuntimeError, urllib.error.URLError, ssl.SSLError) as error:
+        except (OSError, RuntimeError, urllib.error.URLError, ssl.SSLError, tarfile.TarError) as error:
             reason = getattr(error, "reason", None) or error
             raise UserError(
                 f"--dataroot {root}: {kind.__name__} is not in {root / kind.base_folder} and could not be downloaded ({reason}); "

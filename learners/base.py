@@ -51,6 +51,7 @@ class Stage:
         milestones: epochs at which the learning rate falls to a tenth.
         cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
         unit: what an epoch is called in the log.
+        joins: file name under which what was trained joins the networks that the task before left; "" where it does not.
         dreams: whether it leaves new dreams to look at.
     """
 
@@ -63,6 +64,7 @@ class Stage:
     milestones: Sequence[int] = ()
     cost: float = 1.0
     unit: str = "epoch"
+    joins: str = ""
     dreams: bool = False
 
     def __post_init__(self) -> None:

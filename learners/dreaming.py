@@ -90,14 +90,11 @@ class DreamingLearner(Learner):
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"dream": self.dream_optimizer}
 
-    def networks(self) -> dict[str, nn.Module]:
-        return {**super().networks(), "generator": self.generator}
-
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
-            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5, unit="round", dreams=True)
+            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5, unit="round", joins="generator", dreams=True)
             stages.insert(0, dream)
         return stages
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ SHARED = ROOT.parent / "shared"
 
 TINY = (
     "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 --model_name resnet8 "
-    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --mu 0.1 --lr 0.05"
+    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --threads 1 --mu 0.1 --lr 0.05"
 ).split()
 
 # What some learners need more: the coreset's images must fill a batch of the balanced and of the bias stage.
@@ -128,14 +129,14 @@ def imagenet(write_imagenet, tmp_path_factory):
     return folder
 
 
+def tiny_flags(learner="NormalNN", *more):
+    return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *NEEDS.get(learner, []), *map(str, more)]
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """The flags of a run of seconds: tiny(learner, flag, value, ...); later flags win."""
-
-    def flags(learner="NormalNN", *more):
-        return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *NEEDS.get(learner, []), *map(str, more)]
-
-    return flags
+    return tiny_flags
 
 
 @pytest.fixture(scope="session")
@@ -167,16 +168,25 @@ def finished(trainer, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run that may be changed: copied(learner, flag, value, ...)."""
+    def copy(*which):
+        return shutil.copytree(finished(*which), tmp_path / "copied")
+
+    return copy
+
+
+def lasting_files(folder):
+    paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*.yaml"), *folder.glob("results-mem/*.yaml")]
+    assert paths
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
 @pytest.fixture(scope="session")
 def lasting():
     """What two runs of the same settings share byte by byte: {path: bytes} of networks and accuracies."""
-
-    def contents(folder):
-        paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*.yaml"), *folder.glob("results-mem/*.yaml")]
-        assert paths
-        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-    return contents
+    return lasting_files
 
 
 @pytest.fixture(scope="session")

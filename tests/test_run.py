@@ -1,5 +1,7 @@
 """run.py as a user starts it."""
 
+import dataclasses
+import resource
 import signal
 import subprocess
 import sys
@@ -117,6 +119,82 @@ def test_a_file_that_cannot_be_decoded_in_the_middle_is_one_line(main, tiny, wri
         assert lines[0].startswith(f"run.py: --dataroot: {damaged} cannot be decoded")
 
 
+@pytest.fixture
+def running(tiny, environment, root, tmp_path):
+    """run.py under way in tmp_path / "run", its second epoch begun: running(flag, value, ...) -> process."""
+    def start(*more):
+        command = [sys.executable, str(root / "run.py"), *tiny("NormalNN", "--log_dir", tmp_path / "run", *more)]
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        assert any("epoch 1/" in line for line in process.stdout), process.stderr.read()
+        return process
+
+    return start
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_run_with_a_line_that_says_how_to_go_on(running, trainer, finished, lasting, tmp_path, number, status):
+    process = running()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    first, line = errors.splitlines()
+    assert "stopping" in first
+    for part in (f"stopped by {number.name}", str(tmp_path / "run" / "checkpoint.pt"), "repeat 1, task 1, stage 1, 1 epochs done", "same command"):
+        assert part in line
+    trainer(tmp_path / "run", "NormalNN").run()
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_a_second_interrupt_stops_at_once(running):
+    process = running("--batch_size", 270, "--model_name", "resnet32")  # a step of seconds
+    process.send_signal(signal.SIGINT)
+    assert "stopping" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-signal.SIGINT, "")
+
+
+def test_a_folder_in_use_is_one_line_and_status_2(running, main, tiny, tmp_path):
+    process = running("--schedule", 1000)
+    status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
+    process.kill()
+    process.communicate()
+    assert status == 2
+    assert f"in use by pid {process.pid}" in line
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_status_1(tiny, trainer, finished, lasting, root, environment, tmp_path):
+    """A limit on the size of files, between that of the first checkpoint and that of one with the optimiser's state."""
+    done = subprocess.run(
+        [sys.executable, str(root / "run.py"), *tiny("NormalNN", "--log_dir", tmp_path / "run")],
+        env=environment, capture_output=True, text=True, timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, resource.RLIM_INFINITY)))
+    assert done.returncode == 1, done.stderr
+    line, = done.stderr.splitlines()
+    assert "File too large" in line and "the same command goes on from" in line
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    trainer(tmp_path / "run", "NormalNN").run()
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_threads_of_the_environment_change_nothing(tiny, environment, root, lasting, finished, tmp_path):
+    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, str(root / "run.py"), *flags], env={**environment, "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"},
+        capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_a_progress_bar_changes_nothing(monkeypatch, trainer, lasting, finished, tmp_path):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    trainer(tmp_path, "NormalNN").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN"))
+
+
 # Errors, in this process
 
 
@@ -152,14 +230,13 @@ def test_a_damaged_checkpoint_is_one_line_with_the_remedy(main, tiny, tmp_path):
     assert "--overwrite 1" in line
 
 
-def test_an_interrupt_says_how_to_go_on(main, tiny, tmp_path, monkeypatch):
-    def interrupt(self):
+def test_an_interrupt_before_the_run_is_one_line(main, tiny, tmp_path, monkeypatch):
+    def interrupt(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.Trainer, "run", interrupt)
-    status, lines = main(*tiny("NormalNN", "--log_dir", tmp_path))
-    assert status == 130
-    assert "same command" in lines[-1]
+    monkeypatch.setitem(run.DATASETS, "Digits", dataclasses.replace(run.DATASETS["Digits"], read=interrupt))
+    assert main(*tiny("NormalNN", "--log_dir", tmp_path / "run")) == (130, ["run.py: stopped before any work"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_defect_of_the_program_is_not_dressed_up_as_the_users(main, tiny, tmp_path, monkeypatch):

@@ -1,21 +1,26 @@
 """The folder a run leaves, its checkpoint, and whether a run may go on from it."""
 
 import dataclasses
+import fcntl
+import os
+import platform
 import shutil
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 import torch
 import yaml
 
 from utils.errors import UserError
-from utils.files import replacing, write_yaml
+from utils.files import read_tensors, write_tensors, write_yaml
 from utils.settings import Settings, computed_from
 
-# Everything a run leaves in its log_dir; --overwrite 1 deletes these and nothing else.
-LEFT_BEHIND = (
-    "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "results-acc", "results-mem", "results-time", "models", "figures",
-)
+CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
+
+# What --overwrite 1 deletes, and nothing else. In this order: a run is none any more before it is half one.
+# args.yaml, which tells a run's folder, is replaced last.
+LEFT_BEHIND = (PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures")
 
 
 @dataclasses.dataclass
@@ -31,57 +36,106 @@ class Place:
     stage: int = 0
     epoch: int = 0
 
+    def __str__(self) -> str:
+        return f"repeat {self.repeat + 1}, task {self.task + 1}, stage {self.stage + 1}, {self.epoch} epochs done"
+
 
 class RunFolder:
-    """``--log_dir``. Raises UserError, before any work, where it can't be written or holds a run of other settings.
+    """``--log_dir``, from here on this process's alone. Raises UserError, before any work, where it can't be written,
+    is in use, holds a run of other settings or what is no run at all.
 
     Attributes:
         state: what the checkpoint holds; None where there is none, or ``--overwrite 1`` starts afresh.
+        damage: what was found wrong with the checkpoint, where the one before it is used.
+        place: of the latest checkpoint.
     """
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.path = Path(settings.log_dir)
+        self.flag = f"--log_dir {settings.log_dir}"
+        self.folder = Path(settings.log_dir)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock = self._lock()
+            self.identity = os.stat(self.folder)
         except OSError as error:
-            raise UserError(f"--log_dir {self.path}: cannot be written ({error.strerror}); name another folder") from error
+            raise UserError(f"{self.flag}: cannot be written ({error.strerror}); name another folder") from error
+        self.damage = ""
         self.state = None if settings.overwrite else self._load()
+        self.place = Place(**self.state["place"]) if self.state else None
+        results = [name for name in LEFT_BEHIND if (self.folder / name).is_dir()]
+        if results and not (self.folder / "args.yaml").exists():
+            raise UserError(f"{self.flag}: has {', '.join(results)} but no args.yaml, so it is no run's folder; name another one")
+        if results and not self.state and not settings.overwrite:
+            raise UserError(f"{self.flag}: has results but no checkpoint to go on from; name another folder, or --overwrite 1 to delete them")
+
+    @property
+    def path(self) -> Path:
+        """The folder. Raises OSError where it is gone: what is written must not end in another one of its name."""
+        if not os.path.samestat(self.identity, os.stat(self.folder)):
+            raise FileNotFoundError(0, "the folder was moved or deleted, and this is another one", str(self.folder))
+        return self.folder
+
+    def _lock(self) -> TextIO:
+        """Hold a lock on the folder, which the system gives back whatever the process dies of. Raises UserError.
+        A record lock: network file systems have it across hosts, and worker processes don't inherit it."""
+        file = (self.folder / LOCK).open("a+", encoding="utf-8")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            holder = " ".join(file.read(200).split()) or "another process"
+            raise UserError(f"{self.flag}: in use by {holder}; wait for it or stop it, or name another folder") from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        file.flush()
+        return file
 
     def begin(self) -> None:
         """Delete what ``--overwrite 1`` replaces and record the settings: once nothing can be refused any more."""
-        if self.settings.overwrite:
-            for name in LEFT_BEHIND:
-                left = self.path / name
-                if left.is_dir():
-                    shutil.rmtree(left)
-                else:
-                    left.unlink(missing_ok=True)
+        for name in LEFT_BEHIND if self.settings.overwrite else ():
+            left = self.path / name
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
         write_yaml(self.path / "args.yaml", dataclasses.asdict(self.settings))
 
     def _load(self) -> dict[str, Any] | None:
-        path = self.path / "checkpoint.pt"
-        if not path.is_file():
-            return None
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            saved, mine = state["settings"], computed_from(self.settings)
-        except Exception as error:
-            raise UserError(f"--log_dir {self.path}: {path.name} cannot be read ({type(error).__name__}); --overwrite 1 starts afresh") from error
-        for name in mine:
-            if saved.get(name) != mine[name]:
-                raise UserError(
-                    f"--log_dir {self.path}: holds a run of other settings ({name} {saved.get(name)} there, {mine[name]} here); "
-                    "name another folder, or --overwrite 1 to delete that run")
-        return state
+        """The latest of the two checkpoints that is whole."""
+        mine = computed_from(self.settings)
+        damage = []
+        for path in (self.folder / CHECKPOINT, self.folder / PREVIOUS):
+            if not path.exists():
+                continue
+            try:
+                state = read_tensors(path)
+                saved = dict(state["settings"])
+                Place(**state["place"])
+            except Exception as error:
+                damage.append(f"{path.name} cannot be read ({type(error).__name__})")
+                continue
+            for name in mine:
+                if saved.get(name) != mine[name]:
+                    raise UserError(
+                        f"{self.flag}: holds a run of other settings ({name} {saved.get(name)} there, {mine[name]} here); "
+                        "name another folder, or --overwrite 1 to delete that run")
+            self.damage = ", ".join(damage)
+            return state
+        if damage:
+            raise UserError(f"{self.flag}: {', '.join(damage)}; --overwrite 1 starts afresh")
+        return None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint: plain tensors, numbers, text and containers only, so that it loads without code."""
-        with replacing(self.path / "checkpoint.pt") as partial:
-            torch.save({"settings": computed_from(self.settings), **state}, partial)
+        """Write the checkpoint: plain tensors, numbers, text and containers only, so that it loads without code.
+        The one before it is kept, unless it is the damaged one."""
+        keeping = None if self.damage else self.path / PREVIOUS
+        write_tensors(self.path / CHECKPOINT, {"settings": computed_from(self.settings), **state}, keeping)
+        self.damage, self.place = "", Place(**state["place"])
+
+    def going_on(self) -> str:
+        """For the user of a run that ended early."""
+        return f"the same command goes on from {self.folder / CHECKPOINT} ({self.place})" if self.place else "the same command starts it again"
 
     def model_path(self, repeat: int, task: int) -> Path:
         """Folder of a finished task's networks; repeats and tasks are counted from 1, as published."""
@@ -92,18 +146,28 @@ class RunFolder:
 FIRST_TASK = ("dataset", "model_name", "rand_split", "first_split_size", "validation")
 
 
-def first_task_model(settings: Settings, repeat: int) -> dict[str, torch.Tensor]:
-    """The state of the first task's model of the run in ``--load_model_dir``. Raises UserError."""
+class FirstTask(NamedTuple):
+    """What a run takes over from another: its first task's model and how many seconds that took."""
+
+    model: dict[str, torch.Tensor]
+    seconds: float
+
+
+def first_task(settings: Settings, repeat: int) -> FirstTask:
+    """That of the run in ``--load_model_dir``. Raises UserError."""
     flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     try:
         theirs = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_tensors(path)
+        seconds = float(yaml.safe_load((folder / "results-time" / "global.yaml").read_text(encoding="utf-8"))["history"][0][repeat])
     except OSError as error:
         raise UserError(f"{flag}: {error.filename} cannot be read ({error.strerror}); that run must have finished the first task of repeat {repeat + 1}") from error
     except Exception as error:
-        raise UserError(f"{flag}: {path} or args.yaml is damaged ({type(error).__name__})") from error
+        raise UserError(f"{flag}: {path}, args.yaml or results-time/global.yaml is damaged ({type(error).__name__})") from error
     for name in FIRST_TASK:
         if theirs.get(name) != getattr(settings, name):
             raise UserError(f"{flag}: that run has {name} {theirs.get(name)}, this one {getattr(settings, name)}; their first tasks differ")
-    return state
+    if theirs.get("learner_name") == "Generative_Replay":
+        raise UserError(f"{flag}: that run is Generative_Replay's, whose networks see images that are not normalised; take another learner's")
+    return FirstTask(state, seconds)

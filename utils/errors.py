@@ -1,5 +1,9 @@
-"""The one exception for what a user can mend; ``run.py`` prints it as a line and exits with 2."""
+"""What ``run.py`` prints as one line instead of a traceback."""
 
 
 class UserError(Exception):
-    """A message that names the flag, file or field at fault and the remedy."""
+    """Refused before any work: a message that names the flag, file or field at fault and the remedy; status 2."""
+
+
+class RunError(Exception):
+    """What ends a run that had begun, such as a full disk or a loss that is not finite; status 1."""

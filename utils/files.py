@@ -1,23 +1,31 @@
 """Files that are complete or absent: written beside their place, then renamed."""
 
+import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+
+DIGEST = hashlib.sha256().digest_size
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes ``path``'s place when the block ends without an error."""
+def replacing(path: Path, keeping: Path | None = None) -> Iterator[Path]:
+    """A path beside ``path`` to write to; it takes ``path``'s place when the block ends without an error.
+    What was there until then becomes ``keeping``, where that is named."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
+        if keeping and path.exists():
+            os.replace(path, keeping)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -26,3 +34,23 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_yaml(path: Path, content: Any) -> None:
     with replacing(path) as partial:
         partial.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def write_tensors(path: Path, content: Any, keeping: Path | None = None) -> None:
+    """``torch.save`` and, after it, the SHA-256 of its bytes; ``torch.load`` reads the file all the same.
+    By way of memory: a full disk is an OSError then, and the bytes don't depend on the file's name."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
+    with replacing(path, keeping) as partial:
+        partial.write_bytes(buffer.getbuffer())
+
+
+def read_tensors(path: Path) -> Any:
+    """What ``write_tensors`` wrote, on the CPU: tensors and plain values, never code.
+    Raises an exception of some kind where the file is anything else or a bit of it has changed."""
+    written = path.read_bytes()
+    content, digest = written[:-DIGEST], written[-DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its checksum is another")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

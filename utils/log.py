@@ -13,27 +13,39 @@ class Log:
     """Lines go to ``output.log`` and the terminal; records to ``metrics.jsonl``."""
 
     def __init__(self, folder: Path):
-        self.lines = (folder / "output.log").open("a", buffering=1, encoding="utf-8")
-        self.metrics = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+        self.files = {name: (folder / name).open("a", buffering=1, encoding="utf-8") for name in ("output.log", "metrics.jsonl")}
+        self.terminal = True
 
     def line(self, text: str) -> None:
-        self.lines.write(text + "\n")
-        tqdm.write(text, file=sys.stdout)
-        sys.stdout.flush()
+        self.files["output.log"].write(text + "\n")
+        try:
+            if self.terminal:
+                tqdm.write(text, file=sys.stdout)
+                sys.stdout.flush()
+        except OSError:  # a closed terminal, or a pipe that nobody reads: no reason to end a run of days
+            self.terminal = False
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
     def record(self, **values: Any) -> None:
-        self.metrics.write(json.dumps(values) + "\n")
+        self.files["metrics.jsonl"].write(json.dumps(values) + "\n")
 
-    def records_end(self) -> int:
-        """Where the records end, in bytes, for a checkpoint."""
-        return self.metrics.tell()
+    def ends(self) -> dict[str, int]:
+        """Where each file ends, in bytes, for a checkpoint; what is before is on the disk."""
+        for file in self.files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        return {name: file.tell() for name, file in self.files.items()}
 
-    def forget_records_after(self, end: int) -> None:
-        """Drop what was recorded after the checkpoint: it is about to be done again."""
-        end = min(end, self.metrics.seek(0, os.SEEK_END))
-        self.metrics.truncate(end)
-        self.metrics.seek(end)
+    def forget_after(self, ends: dict[str, int]) -> None:
+        """Drop what was written after the checkpoint: it is about to be done, and said, again."""
+        for name, file in self.files.items():
+            end = min(ends.get(name, 0), file.seek(0, os.SEEK_END))
+            file.truncate(end)
+            file.seek(end)
 
     def close(self) -> None:
-        self.lines.close()
-        self.metrics.close()
+        for file in self.files.values():
+            try:
+                file.close()
+            except OSError:  # of a disk that was full before, and said so
+                pass

@@ -15,11 +15,12 @@ from utils.files import write_yaml
 @torch.no_grad()
 def accuracy(learner: Learner, test: Images, seen: int, own: range, top_k: int = 1) -> tuple[float, float]:
     """Accuracy in percent on a task's test images: (among all seen classes, among the task's own). An image is right
-    where its class has one of the ``top_k`` highest logits, or where there are no more classes than that."""
+    where its class has one of the ``top_k`` highest logits, or where there are no more classes than that. NaN where logits are not finite."""
     learner.eval()
-    right = torch.zeros(2, dtype=torch.long, device=test.labels.device)
+    right = torch.zeros(2, device=test.labels.device)
     for images, labels in test.in_order():
         logits = learner.predict(images)
+        right += torch.where(logits.isfinite().all(), 0.0, torch.nan)
         for which, classes in enumerate((range(seen), own)):
             best = logits[:, classes.start : classes.stop].topk(min(top_k, len(classes))).indices + classes.start
             right[which] += (best == labels.unsqueeze(1)).sum()

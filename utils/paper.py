@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CLASSES = 100
+# Whose first task is the same training, so that one may take it over from another (--load_model_dir).
+SAME_FIRST_TASK = ("NormalNN", "LWF", "ETE", "BIC", "DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming")
 SPLITS = (5, 10, 20)  # tasks, the columns of both tables
 
 PROTOCOL: dict[str, Any] = {

@@ -75,6 +75,7 @@ class Settings:
     # The run
     repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
+    threads: int = setting(2, "run", "CPU threads; on a CPU the last digits of results depend on their number", low=1, high=256)
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task")
@@ -109,7 +110,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
             if isinstance(item, bool):
                 return item
         elif element is str:
-            if isinstance(item, str):
+            if isinstance(item, str) and item.isprintable():
                 return item
         elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
             try:
@@ -118,7 +119,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
                     return number
             except (ValueError, OverflowError):
                 pass
-        what = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[element]
+        what = {bool: "true or false", str: "printable text", int: "a whole number", float: "a number"}[element]
         raise UserError(f"{where}: {item!r} is not {what}")
 
     if kind is element and len(values) != 1:
@@ -152,7 +153,7 @@ def _read_config(path: str) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
         raise UserError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
     if content is None:
         return {}
@@ -173,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="run.py",
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.",
-        epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config.",
+        epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config. "
+        "Exit status: 0 finished, 1 failed on the way, 2 refused before any work, 130 or 143 stopped by Ctrl-C or SIGTERM; "
+        "after a stop, a kill or a mended failure the same command goes on.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

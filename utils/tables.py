@@ -23,7 +23,7 @@ import yaml
 
 from utils.errors import UserError
 from utils.metrics import mean_std
-from utils.paper import CLASSES, PROTOCOL, SPLITS, TABLES, UB, Method
+from utils.paper import CLASSES, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
 from utils.progress import duration
 
 METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
@@ -152,11 +152,11 @@ def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str
     return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
 
 
-def same_first_task(source: Path, changed: tuple[str, ...]) -> bool:
+def same_first_task(source: Path, changed: tuple[str, ...], learner: str) -> bool:
     """Whether the first task of the run in ``source`` was learned with the same departures from the protocol."""
     try:
         settings = read_yaml(source / "args.yaml")
-        return departures(settings, PROTOCOL) == changed
+        return departures(settings, PROTOCOL) == changed and settings["learner_name"] in SAME_FIRST_TASK and learner in SAME_FIRST_TASK
     except (UserError, KeyError):
         return False
 
@@ -187,7 +187,7 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     need(*protocol, *own, "load_model_dir", "log_dir")
     changed, source = departures(settings, protocol), settings["load_model_dir"]
     # From the one run to the other as when they ran, wherever they lie now.
-    if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), changed):
+    if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), changed, settings["learner_name"]):
         changed += (f"load_model_dir {source}",)
     length = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
 

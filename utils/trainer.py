@@ -12,16 +12,18 @@ from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
-from utils.checkpoint import Place, RunFolder, first_task_model
-from utils.errors import UserError
+from utils.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
+from utils.errors import RunError, UserError
 from utils.figures import draw_dreams
-from utils.files import replacing
+from utils.files import write_tensors
 from utils.log import Log
 from utils.metrics import Results, accuracy, mean_std
 from utils.progress import Progress, Work, duration
 from utils.settings import Settings
+from utils.stop import Stopped, StopWish
 from utils.streams import Streams, seeded_weights
 
+CHECKPOINTED = {"place", "device", "learner", "optimizers", "streams", "results", "seconds", "log"}
 PICTURED = 20  # dreams a class, of which the surest are shown
 
 
@@ -32,7 +34,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
         networks: list[torch.nn.Module] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
-    return learner_class(settings, streams, *(network.to(device, memory_format=torch.channels_last) for network in networks))
+    return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
 
 
 def task_ranges(settings: Settings) -> list[range]:
@@ -76,39 +78,70 @@ class Trainer:
         self.results = Results()
         self.seconds = 0.0  # of training, in the current task
         self.progress: Progress | None = None
+        self.wish = StopWish()
         self.ranges = task_ranges(settings)
         self.top_k = DATASETS[settings.dataset].top_k
         self.percent = "%" if self.top_k == 1 else f"% (top-{self.top_k})"
         self.check_batches()
-        self.first_task_models = [first_task_model(settings, repeat) for repeat in range(settings.repeat)] if settings.load_model_dir else []
-        folder.begin()
-        self.log = Log(folder.path)
+        self.first_tasks = self.load_first_tasks()
+        if folder.state and not folder.state.keys() >= CHECKPOINTED:
+            raise UserError(f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; name another folder, or --overwrite 1 starts afresh")
+        if folder.state and folder.place != Place(folder.place.repeat) and folder.state["device"] != device.type:
+            raise UserError(
+                f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {folder.state['device']}, this would go on on {device.type}, "
+                "whose random numbers are others; go on there, or start another --log_dir")
+        try:
+            folder.begin()
+            self.log = Log(folder.path)
+        except OSError as error:
+            raise UserError(f"--log_dir {settings.log_dir}: {error.filename} cannot be written or deleted ({error.strerror})") from error
 
     def run(self) -> Results:
-        """All repeats, from wherever the folder's checkpoint stands."""
+        """All repeats, from wherever the folder's checkpoint stands.
+
+        Raises RunError where a disk is full, the folder vanishes or numbers go bad; Stopped after SIGTERM or SIGINT.
+        """
+        try:
+            with self.wish:
+                self.train()
+        except OSError as error:
+            raise RunError(f"{error.filename or self.settings.log_dir}: {error.strerror or error}; {self.folder.going_on()}") from error
+        except UserError as error:  # an image that cannot be decoded
+            raise RunError(f"{error}; {self.folder.going_on()}") from error
+        finally:
+            if self.progress:
+                self.progress.close()
+            self.log.close()
+        return self.results
+
+    def train(self) -> None:
+        """The repeats and tasks that are not done, and a last line."""
         saved = self.folder.state
         if saved:
             self.place = Place(**saved["place"])
             self.results = Results(saved["results"])
-            self.log.forget_records_after(saved["records_end"])
-        try:
-            while self.place.repeat < self.settings.repeat:
-                self.start_repeat()
-                while self.place.task < len(self.tasks):
-                    self.run_task(self.tasks[self.place.task])
-                    self.place.task, self.place.stage = self.place.task + 1, 0
-                    self.save()
-                self.place = Place(self.place.repeat + 1)
+        self.log.forget_after(saved["log"] if saved else {})
+        if self.folder.damage:
+            self.log.line(f"{self.folder.damage}: going on from the checkpoint before it")
+        while self.place.repeat < self.settings.repeat:
+            self.start_repeat()
+            if not self.folder.place:  # no work without a checkpoint to go on from
                 self.save()
-        finally:
-            if self.progress:
-                self.progress.close()
+            while self.place.task < len(self.tasks):
+                self.run_task(self.tasks[self.place.task])
+                self.place.task, self.place.stage = self.place.task + 1, 0
+                self.save()
+            self.place = Place(self.place.repeat + 1)
+            self.save()
         final = [rows[-1] for rows in self.results.accuracies()]
         mean, std = mean_std(final)
         each = ", ".join(f"{value:.1f}" for value in final)
         self.log.line(f"final accuracy: {mean:.1f} ± {std:.1f} {self.percent} over {len(final)} repeat{'s' * (len(final) > 1)} ({each})")
-        self.log.close()
-        return self.results
+
+    def heed_signals(self) -> None:
+        """Between two steps, where nothing is half done. Raises Stopped."""
+        if self.wish.signal:
+            raise Stopped(self.wish.signal, f"stopped by {self.wish.signal.name}; {self.folder.going_on()}, what came after it is done again")
 
     # One repeat
 
@@ -134,6 +167,13 @@ class Trainer:
                     if not number:
                         raise UserError(f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
 
+    def load_first_tasks(self) -> dict[int, FirstTask]:
+        """Those of ``--load_model_dir`` that are still needed, by repeat."""
+        if not self.settings.load_model_dir:
+            return {}
+        done = self.folder.place or Place()
+        return {repeat: first_task(self.settings, repeat) for repeat in range(done.repeat + (done.task > 0), self.settings.repeat)}
+
     def start_repeat(self) -> None:
         """Build the tasks and the learner, as new or, in the middle of a repeat, as the checkpoint has them."""
         settings, place = self.settings, self.place
@@ -148,7 +188,7 @@ class Trainer:
             self.log.line(f"repeat {place.repeat + 1}/{settings.repeat}: {settings.learner_name}, {len(self.tasks)} tasks, on {self.device}")
         else:
             self.restore()
-            self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, epoch {place.epoch + 1}")
+            self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         if self.progress is None:
             self.progress = self.plan()
 
@@ -156,10 +196,15 @@ class Trainer:
         """The learner, its lasting optimisers and the random streams out of the checkpoint."""
         saved = self.folder.state
         assert saved
-        self.learner.load_state_dict(saved["learner"])
-        for name, optimizer in self.learner.lasting_optimizers().items():
-            optimizer.load_state_dict(saved["optimizers"][name])
-        self.streams.load_state_dict(saved["streams"])
+        try:
+            self.learner.load_state_dict(saved["learner"])
+            for name, optimizer in self.learner.lasting_optimizers().items():
+                optimizer.load_state_dict(saved["optimizers"][name])
+            self.streams.load_state_dict(saved["streams"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"--log_dir {self.settings.log_dir}: the checkpoint is of another version of {self.settings.learner_name} "
+                f"({str(error).splitlines()[0]}); name another folder, or --overwrite 1 starts afresh") from error
         self.seconds = saved["seconds"]
 
     def plan(self) -> Progress:
@@ -167,7 +212,7 @@ class Trainer:
         place, progress = self.place, Progress()
         for repeat in range(place.repeat, self.settings.repeat):
             for task in self.tasks:
-                if task.index == 0 and self.first_task_models:
+                if task.index == 0 and repeat in self.first_tasks:
                     continue
                 for number, stage in enumerate(self.learner.stages(task)):
                     now = (repeat, task.index, number)
@@ -194,8 +239,10 @@ class Trainer:
                 fresh = build_learner(self.settings, self.streams, self.device, place.repeat, task.index)
                 learner.load_state_dict(fresh.state_dict())
         learner.start_task(task)
-        if task.index == 0 and self.first_task_models:
-            learner.model.load_state_dict(self.first_task_models[place.repeat])
+        if task.index == 0 and place.repeat in self.first_tasks:
+            first = self.first_tasks[place.repeat]
+            learner.model.load_state_dict(first.model)
+            self.seconds = first.seconds
         else:
             stages = learner.stages(task)
             if place.epoch:
@@ -218,7 +265,7 @@ class Trainer:
             lr = stage.start_epoch(epoch)
             heading = f"{title}  {stage.unit} {epoch + 1}/{stage.epochs}"
             self.progress.start(self.kind(stage, task), heading)
-            losses = self.train_epoch(stage, epoch)
+            losses = self.train_epoch(stage, epoch, heading)
             seconds = time.monotonic() - began
             self.seconds += seconds
             shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
@@ -228,36 +275,58 @@ class Trainer:
                 lr=lr, losses=losses, seconds=round(seconds, 3))
             self.place.epoch = epoch + 1
             self.save(stage)
+        if stage.joins:
+            write_tensors(self.folder.model_path(self.place.repeat, task.index - 1) / f"{stage.joins}.pth", stage.trained.state_dict())
         if stage.dreams and not self.settings.no_figures:
             self.picture(task)
 
-    def train_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:
-        """One pass over the stage's batches; the mean of each loss. The host waits for the device once, at the end."""
+    def train_epoch(self, stage: Stage, epoch: int, heading: str) -> dict[str, float]:
+        """One pass over the stage's batches; the mean of each loss. The host waits for the device once, at the end.
+
+        Raises RunError where a loss or, after the last step, a weight is not finite: before another checkpoint is written.
+        """
         assert self.progress
-        sums: dict[str, torch.Tensor] = {}
+        history: list[torch.Tensor] = []
         for batch in stage.batches.epoch(epoch):
+            self.heed_signals()
             losses = stage.loss(*batch)
+            values = torch.stack(list(losses.values()))
             stage.optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
+            values.sum().backward()
             stage.optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+            history.append(values.detach())
             self.progress.step()
-        return {name: (value / stage.batches.steps(epoch)).item() for name, value in sums.items()}
+        by_step = torch.stack(history).cpu().double()
+        bad = (~by_step.isfinite()).any(1).nonzero().flatten().tolist()
+        if bad:
+            shown = "  ".join(f"{name} {value:g}" for name, value in zip(losses, by_step[bad[0]].tolist()))
+            raise self.not_finite(heading, f"the losses of step {bad[0] + 1} of {len(history)}: {shown}")
+        for name, value in self.learner.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise self.not_finite(heading, f"{name} after the last step; the losses were")
+        return dict(zip(losses, by_step.mean(0).tolist()))
+
+    def not_finite(self, heading: str, what: str) -> RunError:
+        """Nothing has been written since the checkpoint before."""
+        return RunError(f"{heading}: not finite are {what}; the state before is in {self.folder.path / CHECKPOINT} ({self.folder.place})")
 
     def measure(self, task: Task) -> None:
         """Accuracy on every task so far, into the log, the records and the results files."""
         repeat = self.place.repeat
-        pairs = [accuracy(self.learner, past.test, task.seen, range(past.old, past.seen), self.top_k) for past in self.tasks[: task.index + 1]]
+        pairs = []
+        for past in self.tasks[: task.index + 1]:
+            self.heed_signals()
+            pairs.append(accuracy(self.learner, past.test, task.seen, range(past.old, past.seen), self.top_k))
         row, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        if not np.isfinite(row).all():
+            raise self.not_finite(f"{self.where(task)}  accuracy", "the model's outputs for some test images")
         self.results.add(repeat, row, local, self.learner.memory(), round(self.seconds, 3))
         self.results.save(self.folder.path, len(self.tasks), self.top_k)
         by_task = " ".join(f"{value:.1f}" for value in row)
         self.log.line(f"{self.where(task)}  accuracy {np.mean(row):.1f} {self.percent}  task by task: {by_task}  trained {duration(self.seconds)}")
         self.log.record(repeat=repeat + 1, task=task.index + 1, top_k=self.top_k, accuracy=float(np.mean(row)), by_task=row, by_task_local=local)
         for name, network in self.learner.networks().items():
-            with replacing(self.folder.model_path(repeat, task.index) / f"{name}.pth") as partial:
-                torch.save(network.state_dict(), partial)
+            write_tensors(self.folder.model_path(repeat, task.index) / f"{name}.pth", network.state_dict())
 
     def where(self, task: Task) -> str:
         return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {task.index + 1}/{len(self.tasks)}"
@@ -282,10 +351,11 @@ class Trainer:
             optimizers["stage"] = stage.optimizer
         self.folder.save({
             "place": dataclasses.asdict(self.place),
+            "device": self.device.type,
             "learner": self.learner.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
             "streams": self.streams.state_dict(),
             "results": self.results.state_dict(),
             "seconds": self.seconds,
-            "records_end": self.log.records_end(),
+            "log": self.log.ends(),
         })

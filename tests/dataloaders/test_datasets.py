@@ -1,6 +1,7 @@
 import hashlib
 import pickle
 import shutil
+import tarfile
 import urllib.error
 from pathlib import Path
 
@@ -107,6 +108,29 @@ class Hostile:
 
     def __reduce__(self):
         return open, (str(self.marker), "w")
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="a Python older than tarfile's filters")
+@pytest.mark.parametrize("official", [True, False], ids=["md5 matches", "md5 differs"])
+@pytest.mark.parametrize("way", ["dots", "absolute", "link"])
+def test_an_archive_writes_nothing_outside_its_folder(tmp_path, monkeypatch, way, official):
+    root, outside = tmp_path / "datasets", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    path = root / vision.CIFAR100.filename
+    with tarfile.open(path, "w:gz") as archive:
+        if way == "link":
+            link = tarfile.TarInfo("cifar-100-python")
+            link.type, link.linkname = tarfile.SYMTYPE, str(outside)
+            archive.addfile(link)
+        name = {"dots": "../outside/file", "absolute": str(outside / "file"), "link": "cifar-100-python/file"}[way]
+        archive.addfile(tarfile.TarInfo(name))
+    if official:
+        monkeypatch.setattr(vision.CIFAR100, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(vision.CIFAR100, "url", (tmp_path / "no-such-archive").as_uri())
+    with pytest.raises(UserError, match="--dataroot"):
+        DATASETS["CIFAR100"].read(root)
+    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("complete", [True, False])

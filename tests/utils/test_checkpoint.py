@@ -1,14 +1,24 @@
+import hashlib
+import io
 import os
 import pickle
+import platform
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from utils.checkpoint import LEFT_BEHIND, Place, RunFolder, first_task_model
+from utils.checkpoint import LEFT_BEHIND, Place, RunFolder, first_task
 from utils.errors import UserError
+from utils.files import write_tensors
 from utils.settings import Settings
+
+
+STATE = {"place": vars(Place(0, 1))}
 
 
 @pytest.fixture
@@ -45,7 +55,7 @@ def test_a_checkpoint_comes_back(settings):
 
 @pytest.mark.parametrize(("name", "value"), [("mu", 0.3), ("schedule", [1, 3]), ("learner_name", "LWF"), ("max_task", 2), ("validation", True)])
 def test_a_checkpoint_of_other_settings_is_refused_by_name(settings, name, value):
-    RunFolder(settings()).save({})
+    RunFolder(settings()).save(STATE)
     message = refusal(settings(**{name: value}))
     assert "--log_dir" in message
     assert f"({name} " in message
@@ -55,7 +65,7 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(settings, name, value
 def test_a_refused_folder_keeps_its_settings(settings, tmp_path):
     folder = RunFolder(settings())
     folder.begin()
-    folder.save({})
+    folder.save(STATE)
     before = (tmp_path / "run" / "args.yaml").read_bytes()
     refusal(settings(mu=0.3))
     assert (tmp_path / "run" / "args.yaml").read_bytes() == before
@@ -63,7 +73,7 @@ def test_a_refused_folder_keeps_its_settings(settings, tmp_path):
 
 @pytest.mark.parametrize(("name", "value"), [("repeat", 3), ("gpuid", [-1]), ("workers", 2), ("dataroot", "x"), ("no_figures", True)])
 def test_settings_that_change_no_result_may_change(settings, name, value):
-    RunFolder(settings()).save({})
+    RunFolder(settings()).save(STATE)
     assert RunFolder(settings(**{name: value})).state
 
 
@@ -75,24 +85,87 @@ class Hostile:
         return open, (str(self.marker), "w")
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty", "strange", "hostile"])
-def test_a_damaged_checkpoint_is_refused_with_the_remedy(settings, tmp_path, damage):
-    RunFolder(settings()).save({"learner": {"w": torch.randn(1000)}})
-    path = tmp_path / "run" / "checkpoint.pt"
-    if damage == "strange":
-        torch.save({"weights": torch.ones(3)}, path)
-    else:
+@pytest.fixture
+def damage(tmp_path):
+    """Damages a checkpoint: damage(name, kind); a hostile one would write the file ``marker``."""
+    def apply(name, kind):
+        path = tmp_path / "run" / name
         whole = path.read_bytes()
-        path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"not a checkpoint", "empty": b"",
-                          "hostile": pickle.dumps({"settings": Hostile(tmp_path / "marker")})}[damage])
+        if kind == "strange":
+            write_tensors(path, {"weights": torch.ones(3)})
+        elif kind == "hostile":
+            content = io.BytesIO()
+            torch.save({"settings": Hostile(tmp_path / "marker")}, content)
+            path.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+        else:
+            flipped = bytearray(whole)
+            flipped[len(whole) // 2] ^= 4
+            path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"not a checkpoint", "empty": b"", "flipped": flipped,
+                              "pickle": pickle.dumps({"settings": Hostile(tmp_path / "marker")})}[kind])
+
+    return apply
+
+
+DAMAGES = ["cut", "flipped", "text", "empty", "strange", "pickle", "hostile"]
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_with_the_remedy(settings, tmp_path, damage, kind):
+    RunFolder(settings()).save({**STATE, "learner": {"w": torch.randn(1000)}})
+    damage("checkpoint.pt", kind)
     message = refusal(settings())
     assert "checkpoint.pt" in message
     assert "--overwrite 1" in message
     assert not (tmp_path / "marker").exists()
 
 
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_in_place_of_a_damaged_checkpoint_the_one_before_it_is_used(settings, tmp_path, damage, kind):
+    folder = RunFolder(settings())
+    for task in (1, 2):
+        folder.save({"place": vars(Place(0, task)), "learner": {"w": torch.randn(1000)}})
+    damage("checkpoint.pt", kind)
+    again = RunFolder(settings())
+    assert again.place == Place(0, 1)
+    assert "checkpoint.pt" in again.damage
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(settings, damage):
+    folder = RunFolder(settings())
+    folder.save({"place": vars(Place(0, 1))})
+    folder.save({"place": vars(Place(0, 2))})
+    damage("checkpoint.pt", "cut")
+    RunFolder(settings()).save({"place": vars(Place(0, 3))})
+    damage("checkpoint.pt", "cut")
+    assert RunFolder(settings()).place == Place(0, 1)
+
+
+def test_two_damaged_checkpoints_are_refused(settings, damage):
+    folder = RunFolder(settings())
+    folder.save(STATE)
+    folder.save(STATE)
+    damage("checkpoint.pt", "cut")
+    damage("checkpoint-previous.pt", "flipped")
+    message = refusal(settings())
+    assert "checkpoint.pt" in message and "checkpoint-previous.pt" in message and "--overwrite 1" in message
+
+
+def test_a_run_killed_between_the_two_renames_goes_on_from_the_one_before(settings, tmp_path):
+    folder = RunFolder(settings())
+    folder.save({"place": vars(Place(0, 1))})
+    folder.save({"place": vars(Place(0, 2))})
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    again = RunFolder(settings())
+    assert again.place == Place(0, 1)
+    again.save({"place": vars(Place(0, 2))})
+    assert RunFolder(settings()).place == Place(0, 2)
+
+
 def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path):
-    RunFolder(settings()).save({})
+    first = RunFolder(settings())
+    first.begin()
+    first.save(STATE)
     run = tmp_path / "run"
     for name in LEFT_BEHIND:
         if "." not in name:
@@ -103,7 +176,51 @@ def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path
     assert folder.state is None
     assert (run / "checkpoint.pt").exists()
     folder.begin()
-    assert {path.name for path in run.iterdir()} == {"notes.txt", "mine", "args.yaml"}
+    assert {path.name for path in run.iterdir()} == {"notes.txt", "mine", "args.yaml", "run.lock"}
+
+
+def test_a_kill_in_the_middle_of_deleting_leaves_no_run_to_go_on_with(settings, copied, monkeypatch):
+    """Whatever was deleted last: without --overwrite the rest is refused, with it deleting goes on."""
+    run = copied("AlwaysBeDreaming")
+    begun = yaml.safe_load((run / "args.yaml").read_text())
+    old = {**begun, "log_dir": str(run)}
+    deletions = []
+
+    def deleting(delete):
+        def one(path, **more):
+            deletions.append(path)
+            if len(deletions) == stop:
+                raise KeyboardInterrupt
+            delete(path, **more)
+        return one
+
+    monkeypatch.setattr("pathlib.Path.unlink", deleting(Path.unlink))
+    monkeypatch.setattr("shutil.rmtree", deleting(shutil.rmtree))
+    for stop in (3, 5, 8):  # the last one deletes a little more than the one before
+        deletions.clear()
+        with pytest.raises(KeyboardInterrupt):
+            RunFolder(Settings(**{**old, "overwrite": 1})).begin()
+        assert "no checkpoint" in refusal(Settings(**old))
+    stop = 0
+    RunFolder(Settings(**{**old, "overwrite": 1})).begin()
+    assert {path.name for path in run.iterdir()} == {"args.yaml", "run.lock"}
+
+
+def test_results_without_a_checkpoint_are_not_written_over(settings, copied):
+    run = copied("NormalNN")
+    (run / "checkpoint.pt").unlink()
+    (run / "checkpoint-previous.pt").unlink()
+    message = refusal(settings(log_dir=str(run)))
+    assert "no checkpoint" in message and "--overwrite 1" in message
+
+
+@pytest.mark.parametrize("overwrite", [0, 1])
+def test_a_folder_that_is_no_runs_is_refused(settings, tmp_path, overwrite):
+    (tmp_path / "run" / "models").mkdir(parents=True)
+    (tmp_path / "run" / "models" / "resnet.py").write_text("mine")
+    message = refusal(settings(overwrite=overwrite))
+    assert "models" in message and "args.yaml" in message
+    assert (tmp_path / "run" / "models" / "resnet.py").read_text() == "mine"
 
 
 def test_overwrite_mends_a_damaged_checkpoint(settings, tmp_path):
@@ -124,9 +241,34 @@ def test_a_folder_without_permission_is_refused(settings, tmp_path):
     assert "--log_dir" in refusal(settings())
 
 
-def test_looking_whether_a_folder_can_be_written_leaves_no_trace(settings, tmp_path):
-    RunFolder(settings())
-    assert list((tmp_path / "run").iterdir()) == []
+def test_a_folder_in_use_is_refused_with_its_holder(settings, tmp_path, root):
+    """A lock belongs to a process, so the holder is another one; however that ends, its lock goes with it."""
+    code = f"import os, signal; from utils.checkpoint import RunFolder; from utils.settings import Settings; " \
+        f"folder = RunFolder(Settings(log_dir={str(tmp_path / 'run')!r}, dataset='Digits')); print('held', flush=True); signal.pause()"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        for overwrite in (0, 1):
+            message = refusal(settings(overwrite=overwrite))
+            assert f"in use by pid {process.pid} on {platform.node()} since 20" in message
+    finally:
+        process.kill()
+        process.communicate()
+    assert f"pid {os.getpid()}" in (RunFolder(settings()).path / "run.lock").read_text()
+
+
+def test_a_folder_that_was_moved_is_not_made_again(settings, tmp_path):
+    folder = RunFolder(settings())
+    folder.save(STATE)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with pytest.raises(OSError) as error:
+        folder.save(STATE)
+    assert error.value.filename == str(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(OSError, match="another one"):
+        folder.save(STATE)
+    assert not list((tmp_path / "run").iterdir())
+    assert (tmp_path / "moved" / "checkpoint.pt").exists()
 
 
 def test_tasks_and_repeats_are_counted_from_1(settings, tmp_path):
@@ -151,7 +293,7 @@ def loading(tmp_path):
 
 def loading_refusal(settings, repeat=0):
     with pytest.raises(UserError) as error:
-        first_task_model(settings, repeat)
+        first_task(settings, repeat)
     assert "--load_model_dir" in str(error.value)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -159,7 +301,7 @@ def loading_refusal(settings, repeat=0):
 
 def test_the_first_tasks_model_is_found(other, loading):
     saved = torch.load(other / "models" / "repeat-1" / "task-1" / "class.pth", weights_only=True)
-    found = first_task_model(loading, 0)
+    found = first_task(loading, 0).model
     assert all(torch.equal(found[name], saved[name]) for name in saved)
 
 
@@ -174,13 +316,24 @@ def test_a_run_without_that_repeat_is_refused(other, loading):
     assert "repeat 2" in loading_refusal(loading, 1)
 
 
-@pytest.mark.parametrize("name", ["args.yaml", "models/repeat-1/task-1/class.pth"])
+@pytest.mark.parametrize("name", ["args.yaml", "models/repeat-1/task-1/class.pth", "results-time/global.yaml"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "nonsense"])
 def test_a_run_with_missing_or_damaged_files_is_refused(other, loading, name, damage):
     (other / name).unlink()
     if damage != "missing":
         (other / name).write_bytes(b"" if damage == "empty" else b"- just\n- a list\n")
     loading_refusal(loading)
+
+
+def test_a_hostile_model_or_args_yaml_is_never_run(other, loading, tmp_path):
+    path = other / "models" / "repeat-1" / "task-1" / "class.pth"
+    content = io.BytesIO()
+    torch.save(Hostile(tmp_path / "marker"), content)
+    path.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+    loading_refusal(loading)
+    (other / "args.yaml").write_text(f"!!python/object/apply:builtins.open ['{tmp_path / 'marker'}', w]")
+    loading_refusal(loading)
+    assert not (tmp_path / "marker").exists()
 
 
 def test_a_folder_that_does_not_exist_is_refused(loading):

@@ -1,7 +1,11 @@
+import errno
+import os
+
 import pytest
+import torch
 import yaml
 
-from utils.files import replacing, write_yaml
+from utils.files import read_tensors, replacing, write_tensors, write_yaml
 
 
 def test_a_file_appears_complete(tmp_path):
@@ -35,3 +39,53 @@ def test_yaml_keeps_its_order_and_reads_back(tmp_path):
     write_yaml(tmp_path / "file.yaml", content)
     assert yaml.safe_load((tmp_path / "file.yaml").read_text()) == content
     assert list(yaml.safe_load((tmp_path / "file.yaml").read_text())) == list(content)
+
+
+TENSORS = {"place": {"task": 1}, "w": torch.arange(7.0), "plain": [1.5, "text", None]}
+
+
+def test_tensors_come_back_and_torch_reads_them_too(tmp_path):
+    write_tensors(tmp_path / "file.pt", TENSORS)
+    for found in (read_tensors(tmp_path / "file.pt"), torch.load(tmp_path / "file.pt", weights_only=True)):
+        assert found.keys() == TENSORS.keys()
+        assert torch.equal(found["w"], TENSORS["w"])
+        assert (found["place"], found["plain"]) == (TENSORS["place"], TENSORS["plain"])
+
+
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
+    path = tmp_path / "file.pt"
+    write_tensors(path, TENSORS)
+    whole = path.read_bytes()
+    read_tensors(path)
+    for place in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        for content in (bytes(changed), whole[:place]):
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match="checksum"):
+                read_tensors(path)
+
+
+def test_the_bytes_do_not_depend_on_the_files_name(tmp_path):
+    for name in ("a.pt", "another.pth"):
+        write_tensors(tmp_path / name, TENSORS)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pth").read_bytes()
+
+
+def test_what_was_there_is_kept(tmp_path):
+    for text in ("first", "second", "third"):
+        with replacing(tmp_path / "file", tmp_path / "before") as partial:
+            partial.write_text(text)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "third", "before": "second"}
+
+
+def test_a_full_disk_keeps_the_old_file_and_the_one_before(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for number in (1, 2):
+        write_tensors(tmp_path / "file", number, tmp_path / "before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_tensors(tmp_path / "file", 3, tmp_path / "before")
+    assert {path.name: read_tensors(path) for path in tmp_path.iterdir()} == {"file": 2, "before": 1}

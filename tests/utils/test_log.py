@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -41,11 +42,11 @@ def test_a_log_goes_on_where_an_earlier_one_stopped(log, tmp_path):
 
 def test_records_after_a_checkpoint_are_forgotten(log, tmp_path):
     log.record(epoch=1)
-    end = log.records_end()
+    end = log.ends()
     log.record(epoch=2)
     log.close()
     again = Log(tmp_path)
-    again.forget_records_after(end)
+    again.forget_after(end)
     again.record(epoch=2, again=True)
     again.close()
     assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2, "again": True}]
@@ -53,21 +54,55 @@ def test_records_after_a_checkpoint_are_forgotten(log, tmp_path):
 
 def test_the_end_of_an_older_runs_records_is_known_before_a_new_record(log, tmp_path):
     log.record(epoch=1)
-    end = log.records_end()
+    end = log.ends()
     log.close()
     again = Log(tmp_path)
-    assert again.records_end() == end > 0
+    assert again.ends() == end
+    assert end["metrics.jsonl"] > 0
     again.close()
+
+
+def test_lines_after_a_checkpoint_are_forgotten_too(log, tmp_path):
+    log.line("accuracy 1 ± 0 %")
+    end = log.ends()
+    log.line("accuracy 2 ± 0 %")
+    log.close()
+    again = Log(tmp_path)
+    again.forget_after(end)
+    again.line("accuracy 2 ± 0 %")
+    again.close()
+    assert (tmp_path / "output.log").read_text(encoding="utf-8") == "accuracy 1 ± 0 %\naccuracy 2 ± 0 %\n"
+
+
+def test_without_a_checkpoint_all_is_forgotten(log, tmp_path):
+    log.line("first")
+    log.record(epoch=1)
+    log.close()
+    again = Log(tmp_path)
+    again.forget_after({})
+    again.close()
+    assert (tmp_path / "output.log").read_text() == (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_a_terminal_that_is_gone_ends_no_run(log, tmp_path, monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    log.line("first")
+    log.line("second")
+    assert (tmp_path / "output.log").read_text() == "first\nsecond\n"
 
 
 def test_half_a_record_of_a_killed_run_is_forgotten(log, tmp_path):
     log.record(epoch=1)
-    end = log.records_end()
+    end = log.ends()
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epo')
     again = Log(tmp_path)
-    again.forget_records_after(end)
+    again.forget_after(end)
     again.record(epoch=2)
     again.close()
     assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
@@ -75,11 +110,11 @@ def test_half_a_record_of_a_killed_run_is_forgotten(log, tmp_path):
 
 def test_records_that_a_user_deleted_are_no_obstacle(log, tmp_path):
     log.record(epoch=1)
-    end = log.records_end()
+    end = log.ends()
     log.close()
     (tmp_path / "metrics.jsonl").unlink()
     again = Log(tmp_path)
-    again.forget_records_after(end)
+    again.forget_after(end)
     again.record(epoch=2)
     again.close()
     assert records(tmp_path) == [{"epoch": 2}]

@@ -229,6 +229,11 @@ REFUSED_YAML = [
     ("1: 2", "1"),
     ("lr: 0.1\n\x00", "config.yaml"),
     ("!!python/object/apply:os.system [true]", "config.yaml"),
+    ("lr: 2020-99-99", "config.yaml"),
+    ("lr: !!int x", "config.yaml"),
+    ("lr: " + "[" * 5000, "config.yaml"),
+    ('log_dir: "a\\0b"', "log_dir"),
+    ('dataroot: "a\\nb"', "dataroot"),
 ]
 
 

@@ -1,7 +1,10 @@
 """Whole runs in this process: what they leave, that they repeat to the byte, and that they can be stopped anywhere."""
 
+import errno
 import functools
 import json
+import math
+import os
 import shutil
 
 import numpy as np
@@ -10,11 +13,14 @@ import torch
 import yaml
 
 from dataloaders.batches import Iterations
+from learners import Learner
+from learners.lwf import LWF
 from utils.checkpoint import RunFolder
-from utils.errors import UserError
+from utils.errors import RunError, UserError
+from utils.files import read_tensors, write_tensors
 from utils.settings import parse
 from utils.streams import Streams
-from utils.trainer import Trainer, build_learner
+from utils.trainer import CHECKPOINTED, Trainer, build_learner
 
 ABD = "AlwaysBeDreaming"
 
@@ -25,17 +31,13 @@ def records(folder):
     return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
 
 
+def accuracies(folder):
+    """The accuracy lines of output.log, but for the time."""
+    return [line.partition("  trained")[0] for line in (folder / "output.log").read_text().splitlines() if "accuracy" in line]
+
+
 def read(path):
     return yaml.safe_load(path.read_text())
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A finished run that may be changed."""
-    def copy(*which):
-        return shutil.copytree(finished(*which), tmp_path / "copied")
-
-    return copy
 
 
 class Stopped(Exception):
@@ -49,9 +51,33 @@ def test_a_run_leaves_the_published_files(finished):
     folder = finished(ABD)
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {
-        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "figures/repeat-1/dreams-after-task-1.png",
+        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "run.lock", "figures/repeat-1/dreams-after-task-1.png",
         "results-acc/global.yaml", "results-acc/pt.yaml", "results-acc/pt-local.yaml", "results-mem/global.yaml", "results-time/global.yaml",
-        *(f"models/repeat-1/task-{task}/{name}.pth" for task in (1, 2) for name in ("class", "generator"))}
+        "models/repeat-1/task-1/class.pth", "models/repeat-1/task-1/generator.pth", "models/repeat-1/task-2/class.pth"}
+
+
+def test_a_saved_generator_dreams_of_the_model_beside_it(finished, trainer, tmp_path):
+    """Beside the first task's model lies the generator that the second task learned from."""
+    folder = finished(ABD)
+    seen = {}
+    run = trainer(tmp_path, ABD)
+    train_stage = run.train_stage
+
+    def spying(stage, task):
+        if (task.index, stage.name) == (1, "learn"):
+            seen.update({name: value.clone() for name, value in run.learner.generator.state_dict().items()})
+        train_stage(stage, task)
+
+    run.train_stage = spying
+    run.run()
+    saved = torch.load(folder / "models" / "repeat-1" / "task-1" / "generator.pth", weights_only=True)
+    assert saved.keys() == seen.keys()
+    assert all(torch.equal(saved[name], seen[name]) for name in saved)
+
+
+def test_bic_leaves_its_bias_layers(finished):
+    saved = torch.load(finished("BIC") / "models" / "repeat-1" / "task-2" / "bias.pth", weights_only=True)
+    assert saved["alpha.1"] != 1 and saved["alpha.0"] == saved["alpha.2"] == 1
 
 
 def test_results_have_the_published_keys_and_shapes(finished):
@@ -189,8 +215,9 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
             continue
     second = {ABD: [(0, 1, 0, 1), (0, 1, 0, 2), (0, 1, 1, 1), (0, 1, 1, 2)]}.get(name, [(0, 1, 0, 1), (0, 1, 0, 2)])
     second += {"ETE": [(0, 1, 1, 1), (0, 1, 1, 2)], "BIC": [(0, 1, 1, 1), (0, 1, 1, 2)]}.get(name, [])
-    assert saves == [(0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *second, (0, 2, 0, 0), (1, 0, 0, 0)]
+    assert saves == [(0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 0, 2), (0, 1, 0, 0), *second, (0, 2, 0, 0), (1, 0, 0, 0)]
     assert lasting(tmp_path) == lasting(undisturbed)
+    assert accuracies(tmp_path) == accuracies(undisturbed)
     if name != ABD:  # rounds of two iterations have records of their own
         assert records(tmp_path) == records(undisturbed)
 
@@ -363,6 +390,44 @@ def test_a_loaded_first_task_has_the_other_runs_accuracy_and_is_not_trained(load
     assert [one.get("stage") for one in records(loaded) if one["task"] == 1] == [None]
 
 
+def test_a_loaded_first_task_counts_the_other_runs_time(loaded, finished):
+    theirs, mine = (read(folder / "results-time" / "global.yaml")["history"] for folder in (finished("NormalNN"), loaded))
+    assert mine[0] == theirs[0] and mine[0][0] > 0
+
+
+def test_a_first_task_that_is_done_is_not_asked_for_again(copied, trainer, tmp_path):
+    source = copied("NormalNN")
+    trainer(tmp_path / "run", "LWF", "--load_model_dir", source).run()
+    shutil.rmtree(source)
+    assert trainer(tmp_path / "run", "LWF", "--load_model_dir", source).first_tasks == {}
+
+
+def test_a_first_task_of_networks_that_see_other_images_is_refused(finished, trainer, tmp_path):
+    with pytest.raises(UserError, match="--load_model_dir.*Generative_Replay"):
+        trainer(tmp_path / "run", "LWF", "--load_model_dir", finished("Generative_Replay"))
+
+
+def test_a_run_under_way_on_another_device_is_refused(trainer, tmp_path, monkeypatch):
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        save(self, *arguments)
+        if self.place.epoch:
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, "NormalNN").run()
+    run = trainer(tmp_path, "NormalNN")
+    assert run.folder.state.keys() >= CHECKPOINTED
+    run.folder.state["device"] = "cuda"
+    with pytest.raises(UserError, match="--gpuid.* under way on cuda, this would go on on cpu"):
+        Trainer(run.settings, run.data, run.folder, torch.device("cpu"))
+    del run.folder.state["streams"]
+    with pytest.raises(UserError, match="--log_dir.* another version"):
+        Trainer(run.settings, run.data, run.folder, torch.device("cpu"))
+
+
 def test_a_loaded_first_task_gives_what_learning_it_would_have(loaded, finished):
     """Base and ABD learn the first task alike, so all that follows is alike, too."""
     mine, whole = (torch.load(folder / "models" / "repeat-1" / "task-2" / "class.pth", weights_only=True) for folder in (loaded, finished(ABD)))
@@ -375,6 +440,143 @@ def test_a_first_task_that_does_not_fit_is_refused_before_work(finished, trainer
     with pytest.raises(UserError, match=f"--load_model_dir.*{named}"):
         trainer(tmp_path / "run", ABD, "--load_model_dir", source, *flags)
     assert not (tmp_path / "run" / "models").exists()
+
+
+# Numbers that go bad
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Makes a loss of the learning stage not finite: poisoned(step, value, name)."""
+    def poison(step, value, name="distillation"):
+        steps = []
+
+        def loss(self, x, y):
+            losses = true_loss(self, x, y)
+            steps.append(None)
+            return {key: term * value if key == name and len(steps) >= step else term for key, term in losses.items()}
+
+        true_loss = LWF.loss
+        monkeypatch.setattr(LWF, "loss", loss)
+
+    return poison
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_within_the_epoch(trainer, tmp_path, poisoned, value):
+    steps = 282 // 64  # of an epoch; the first task has two of them
+    poisoned(3 * steps + 2, value)
+    with pytest.raises(RunError) as error:
+        trainer(tmp_path, "LWF").run()
+    message = str(error.value)
+    assert "\n" not in message
+    for part in ("task 2/2  learn  epoch 2/2", "step 2 of 4", "classification ", f"distillation {value}", str(tmp_path / "checkpoint.pt"), "1 epochs done"):
+        assert part in message
+    assert [one["losses"] for one in records(tmp_path) if not np.isfinite(list(one.get("losses", {"": 0}).values())).all()] == []
+    assert read_tensors(tmp_path / "checkpoint.pt")["place"] == {"repeat": 0, "task": 1, "stage": 0, "epoch": 1}
+    assert not (tmp_path / "models" / "repeat-1" / "task-2").exists()
+
+
+def test_weights_that_are_not_finite_after_the_last_step_stop_the_run(trainer, tmp_path):
+    with pytest.raises(RunError, match=r"task 1/2  learn  epoch 1/2: not finite are .*the losses were"):
+        trainer(tmp_path, "NormalNN", "--batch_size", 280, "--lr", 1e38, "--weight_decay", 1e10).run()
+    assert not (tmp_path / "models").exists()
+
+
+def test_outputs_that_are_not_finite_are_no_accuracy(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(Learner, "predict", lambda self, images: self.model(images) * math.inf)
+    with pytest.raises(RunError, match=r"task 1/2  accuracy: not finite are .*outputs"):
+        trainer(tmp_path, "NormalNN").run()
+    assert not (tmp_path / "models").exists()
+
+
+# A full disk, a vanished folder
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_it_is_mended(finished, trainer, lasting, tmp_path, monkeypatch):
+    syncs = []
+
+    def filling(descriptor):
+        syncs.append(descriptor)
+        if len(syncs) == 12:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", filling)
+        with pytest.raises(RunError) as error:
+            trainer(tmp_path, "NormalNN").run()
+    assert "\n" not in str(error.value)
+    for part in ("No space left on device", "the same command goes on", "checkpoint.pt"):
+        assert part in str(error.value)
+    trainer(tmp_path, "NormalNN").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN"))
+    assert records(tmp_path) == records(finished("NormalNN"))
+
+
+def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(finished, trainer, lasting, tmp_path, monkeypatch):
+    train_epoch = Trainer.train_epoch
+
+    def moving(self, stage, epoch, heading):
+        losses = train_epoch(self, stage, epoch, heading)
+        if (self.place.task, epoch) == (1, 0):
+            (tmp_path / "run").rename(tmp_path / "moved")
+        return losses
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match=str(tmp_path / "run")):
+        patch.setattr(Trainer, "train_epoch", moving)
+        trainer(tmp_path / "run", "NormalNN").run()
+    assert not (tmp_path / "run").exists()
+    trainer(tmp_path / "moved", "NormalNN").run()
+    assert lasting(tmp_path / "moved") == lasting(finished("NormalNN"))
+
+
+@pytest.mark.parametrize("kind", ["cut", "flipped", "gone"])
+def test_from_the_checkpoint_before_a_damaged_one_a_run_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, capsys, kind):
+    save = Trainer.save
+
+    def stopping(self, *arguments):
+        save(self, *arguments)
+        if (self.place.task, self.place.stage) == (2, 0):
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, ABD).run()
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content[:-1] if kind == "cut" else content)
+    if kind == "gone":
+        path.unlink()
+    trainer(tmp_path, ABD).run()
+    assert ("checkpoint.pt cannot be read" in (tmp_path / "output.log").read_text()) == (kind != "gone")
+    assert lasting(tmp_path) == lasting(finished(ABD))
+    assert records(tmp_path) == records(finished(ABD))
+    assert accuracies(tmp_path) == accuracies(finished(ABD))
+
+
+def test_a_checkpoint_of_another_version_of_a_learner_is_one_line(copied, trainer):
+    folder = copied("NormalNN", "--max_task", "3")
+    state = read_tensors(folder / "checkpoint.pt")
+    state["place"] = {"repeat": 0, "task": 1, "stage": 0, "epoch": 0}
+    state["learner"]["new.weight"] = torch.ones(1)
+    write_tensors(folder / "checkpoint.pt", state)
+    with pytest.raises(RunError, match="another version of NormalNN") as error:
+        trainer(folder, "NormalNN", "--max_task", "3").run()
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, trainer, lasting, tmp_path, monkeypatch):
+    def stopping(self, *arguments):
+        raise Stopped
+
+    (tmp_path / "metrics.jsonl").write_text('{"epo')
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", stopping)
+        trainer(tmp_path, "NormalNN").run()
+    trainer(tmp_path, "NormalNN").run()
+    assert lasting(tmp_path) == lasting(finished("NormalNN"))
+    assert records(tmp_path) == records(finished("NormalNN"))
 
 
 # Refused before any work
