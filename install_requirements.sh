@@ -15,6 +15,6 @@ done
 "$python" -m venv .venv || { echo "install_requirements.sh: no .venv could be made; on Debian, apt-get install python3-venv" >&2; exit 1; }
 echo "installing packages into .venv (once)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    torch==2.13.0 torchvision==0.28.0 numpy==2.2.6 pyyaml==6.0.3 tqdm==4.67.1 \
-    scikit-learn==1.7.2 matplotlib==3.10.7 pytest==9.0.1 hypothesis==6.170.17
+    torch==2.13.0 torchvision==0.28.0 numpy==2.2.6 pillow==13.0.0 pyyaml==6.0.3 tqdm==4.67.1 \
+    scikit-learn==1.7.2 matplotlib==3.10.7 pytest==9.0.1 hypothesis==6.170.17 pytest-xdist==3.8.0
 cp install_requirements.sh .venv/installed

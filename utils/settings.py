@@ -220,7 +220,7 @@ def check(settings: Settings) -> None:
         raise UserError("--load_model_dir: Generative_Replay learns its autoencoder in the first task too; leave the flag out")
     if settings.oracle_flag and settings.load_model_dir:
         raise UserError("--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
-    if learner.dreams and settings.deep_inv_params[3] == 0:
+    if learner.generator_type == "generator" and settings.deep_inv_params[3] == 0:
         raise UserError("--deep_inv_params: the content temperature, the fourth value, must be above 0")
     classes = DATASETS[settings.dataset].classes
     first, other = settings.first_split_size, settings.other_split_size
