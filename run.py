@@ -14,6 +14,7 @@ from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
 from utils.checkpoint import RunFolder
 from utils.errors import UserError
+from utils.tensorboard import require_tensorboard
 from utils.trainer import Trainer, learned_classes
 
 
@@ -29,6 +30,8 @@ def choose_device(gpuid: list[int]) -> torch.device:
 def main() -> int:
     try:
         settings = settings_module.parse()
+        if settings.tensorboard:
+            require_tensorboard()
         device = choose_device(settings.gpuid)
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
         folder = RunFolder(settings)

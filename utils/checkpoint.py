@@ -14,7 +14,7 @@ from utils.settings import Settings, computed_from
 
 # Everything a run leaves in its log_dir; --overwrite 1 deletes these and nothing else.
 LEFT_BEHIND = (
-    "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "results-acc", "results-mem", "results-time", "models", "figures",
+    "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "results-acc", "results-mem", "results-time", "models", "figures", "tensorboard",
 )
 
 

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from dataloaders.coreset import coreset_size
 from dataloaders.datasets import DATASETS, Data, Split
@@ -14,15 +15,14 @@ from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
 from utils.checkpoint import Place, RunFolder, first_task_model
 from utils.errors import UserError
-from utils.figures import draw_dreams
+from utils.figures import PICTURED, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen, save_figure
 from utils.files import replacing
 from utils.log import Log
 from utils.metrics import Results, accuracy, mean_std
 from utils.progress import Progress, Work, duration
 from utils.settings import Settings
 from utils.streams import Streams, seeded_weights
-
-PICTURED = 20  # dreams a class, of which the surest are shown
+from utils.tensorboard import EventFiles
 
 
 def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
@@ -76,6 +76,7 @@ class Trainer:
         self.results = Results()
         self.seconds = 0.0  # of training, in the current task
         self.progress: Progress | None = None
+        self.events: EventFiles | None = None
         self.ranges = task_ranges(settings)
         self.top_k = DATASETS[settings.dataset].top_k
         self.percent = "%" if self.top_k == 1 else f"% (top-{self.top_k})"
@@ -103,6 +104,8 @@ class Trainer:
         finally:
             if self.progress:
                 self.progress.close()
+            if self.events:
+                self.events.close()
         final = [rows[-1] for rows in self.results.accuracies()]
         mean, std = mean_std(final)
         each = ", ".join(f"{value:.1f}" for value in final)
@@ -151,6 +154,8 @@ class Trainer:
             self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, epoch {place.epoch + 1}")
         if self.progress is None:
             self.progress = self.plan()
+        if settings.tensorboard:
+            self.events = EventFiles(self.folder.path, place.repeat)
 
     def restore(self) -> None:
         """The learner, its lasting optimisers and the random streams out of the checkpoint."""
@@ -258,25 +263,42 @@ class Trainer:
         for name, network in self.learner.networks().items():
             with replacing(self.folder.model_path(repeat, task.index) / f"{name}.pth") as partial:
                 torch.save(network.state_dict(), partial)
+        if not self.settings.no_figures:
+            self.draw_results(task)
 
     def where(self, task: Task) -> str:
         return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {task.index + 1}/{len(self.tasks)}"
 
     @torch.no_grad()
     def picture(self, task: Task) -> None:
-        """What the model of the tasks before this one dreams; the random streams stay as they were."""
-        self.learner.eval()
+        """What the model of the tasks before this one dreams, beside real images; the random streams stay as they were."""
+        learner = self.learner.eval()
         kept = copy.deepcopy(self.streams.state_dict())
         # A class's worth at a time: all at once, dreams of 224 x 224 pixels fill a GPU.
-        dreams = [self.learner.dream(PICTURED) for _ in range(task.old)]
+        dreams = dreams_seen(learner.teach, [learner.dream(PICTURED) for _ in range(task.old)], task.test.pixels.denormalise)
         self.streams.load_state_dict(kept)
-        confidence, places = torch.cat([self.learner.teach(some) for some in dreams]).softmax(1).max(1)
-        path = self.folder.path / "figures" / f"repeat-{self.place.repeat + 1}" / f"dreams-after-task-{task.index}.png"
+        real = real_seen(learner.teach, [past.test for past in self.tasks[: task.index]], pictured_classes(dreams.labels))
         title = f"{self.settings.learner_name}: dreamed after task {task.index} of {len(self.tasks)}"
-        draw_dreams(path, task.train.pixels.denormalise(torch.cat(dreams)), places, confidence, task.names, title)
+        self.draw(f"dreams-after-task-{task.index}", dreams_figure(dreams, real, task.names, title), task.index)
+
+    def draw_results(self, task: Task) -> None:
+        """The accuracies and losses of the repeat so far, in the place of those after the task before."""
+        after = f"{self.settings.learner_name}: repeat {self.place.repeat + 1}, after task {task.index + 1} of {len(self.tasks)}"
+        rows = self.results.matrix[self.place.repeat]
+        self.draw("accuracy", accuracy_figure(rows, len(self.tasks), f"{after}\naccuracy {np.mean(rows[-1]):.1f} {self.percent}"), task.index + 1)
+        if records := loss_records(self.folder.path / "metrics.jsonl", self.place.repeat + 1):
+            self.draw("losses", losses_figure(records, after), task.index + 1)
+
+    def draw(self, name: str, figure: Figure, tasks: int) -> None:
+        """A figure of the repeat, after so many tasks, where figures go."""
+        save_figure(self.folder.path / "figures" / f"repeat-{self.place.repeat + 1}" / f"{name}.png", figure)
+        if self.events:
+            self.events.figure(name, figure, tasks)
 
     def save(self, stage: Stage | None = None) -> None:
         """The checkpoint, with the optimiser of the stage under way."""
+        if self.events:
+            self.events.follow()
         optimizers = dict(self.learner.lasting_optimizers())
         if stage:
             optimizers["stage"] = stage.optimizer

@@ -49,7 +49,8 @@ def test_a_run_leaves_the_published_files(finished):
     folder = finished(ABD)
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {
-        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "figures/repeat-1/dreams-after-task-1.png",
+        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt",
+        *(f"figures/repeat-1/{name}.png" for name in ("dreams-after-task-1", "accuracy", "losses")),
         "results-acc/global.yaml", "results-acc/pt.yaml", "results-acc/pt-local.yaml", "results-mem/global.yaml", "results-time/global.yaml",
         *(f"models/repeat-1/task-{task}/{name}.pth" for task in (1, 2) for name in ("class", "generator"))}
 
