@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from PIL import Image
 
 from utils.comparison_figures import STYLES, Protocol, colour_marker, draw_comparison
@@ -39,7 +40,7 @@ def test_a_line_is_the_mean_after_each_task_with_a_band_of_one_deviation(leave, 
     leave("abd", [FALLING, HIGHER])
     axes = protocol().accuracy_after_each_task(5).axes[0]
     assert curves(axes) == {"ABD (Ours) (2 repeats)": [85, 75, 65, 55, 45]}
-    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    band, = (drawn.get_paths()[0].vertices[:, 1] for drawn in axes.collections if isinstance(drawn, PolyCollection))
     assert (band.min(), band.max()) == (40, 90)
 
 
