@@ -158,7 +158,7 @@ def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
             starts.setdefault(stage, []).append((epochs[stage], record["task"]))
         for name, value in record["losses"].items():
             x, y = panels.setdefault(stage, {}).setdefault(name, ([], []))
-            if x and x[-1] < starts[stage][-1][0] <= epochs[stage]:  # no line from one task to the next
+            if x and x[-1] < starts[stage][-1][0]:  # no line from one task to the next
                 x.append(epochs[stage] - 1)
                 y.append(np.nan)
             x.append(epochs[stage])

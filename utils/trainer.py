@@ -154,6 +154,8 @@ class Trainer:
             self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, epoch {place.epoch + 1}")
         if self.progress is None:
             self.progress = self.plan()
+        if self.events:
+            self.events.close()
         if settings.tensorboard:
             self.events = EventFiles(self.folder.path, place.repeat)
 
