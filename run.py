@@ -19,6 +19,7 @@ from utils import settings as settings_module
 from utils.checkpoint import RunFolder
 from utils.errors import RunError, UserError
 from utils.stop import Stopped
+from utils.tensorboard import require_tensorboard
 from utils.trainer import Trainer, learned_classes
 
 
@@ -35,6 +36,8 @@ def main() -> int:
     try:
         settings = settings_module.parse()
         torch.set_num_threads(settings.threads)
+        if settings.tensorboard:
+            require_tensorboard()
         device = choose_device(settings.gpuid)
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
         Trainer(settings, data, RunFolder(settings), device).run()

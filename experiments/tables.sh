@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tables 1 and 2 of the paper with what the runs under OUTPUTS have reached so far, finished or not.
 #
-#     sh experiments/tables.sh [OUTPUTS] [--markdown | --csv]        OUTPUTS: a folder, default outputs
+#     sh experiments/tables.sh [OUTPUTS] [--markdown | --csv] [--figures DIR]        OUTPUTS: a folder, default outputs
 #
 # Folders that are runs themselves are set side by side instead.
 set -e

@@ -20,7 +20,7 @@ CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.loc
 
 # What --overwrite 1 deletes, and nothing else. In this order: a run is none any more before it is half one.
 # args.yaml, which tells a run's folder, is replaced last.
-LEFT_BEHIND = (PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures")
+LEFT_BEHIND = (PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures", "tensorboard")
 
 
 @dataclasses.dataclass

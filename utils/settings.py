@@ -80,11 +80,12 @@ class Settings:
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task")
     workers: int = setting(0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
-    no_figures: bool = setting(False, "run", "draw no pictures of dreams")
+    no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")
+    tensorboard: bool = setting(False, "run", "write losses, accuracies and figures into log_dir/tensorboard too; needs the package tensorboard")
 
 
 # A checkpoint made with other values of these may go on: they do not change what is computed.
-NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures")
+NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard")
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 

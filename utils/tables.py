@@ -1,6 +1,7 @@
 """The paper's two tables with what has been measured, or accuracy after each task of some runs side by side.
 
-    python -m utils.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh)
+    python -m utils.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh);
+                                            with --figures DIR the figures that go with them, too
     python -m utils.tables RUN [RUN ...]    these runs side by side
 
 Accuracies are in percent, over the repeats that have finished their last task, with the population's deviation. What
@@ -215,8 +216,9 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
 
 @dataclass
 class Line:
-    """A line of a table: the runs and the paper's numbers by split."""
+    """A line of a table: the runs and the paper's numbers by split. Its name holds where it departs from its method's settings."""
 
+    method: Method
     name: str
     runs: dict[int, Run]
     numbers: dict[int, tuple[float, float]]
@@ -281,7 +283,7 @@ class PaperTables:
             if label == PUBLISHED or left.intersection(methods):
                 left.difference_update(methods)
                 tables[number] = [
-                    Line(", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if label == PUBLISHED else {})
+                    Line(method, ", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if label == PUBLISHED else {})
                     for method in methods for own in sorted(own for one, own in rows if one is method) or [()]]
         return tables
 
@@ -338,18 +340,6 @@ class PaperTables:
                         found = [run.name, str(run.finished), "; ".join(run.unfinished)] if run else ["", "", ""]
                         records.append([str(number), label, line.name, str(split), *found, *(show_value(value, ".6f") for value in values)])
         return records
-
-
-def paper_tables(outputs: Path, form: str = "text") -> tuple[str, list[str]]:
-    """Tables 1 and 2 out of all runs under a folder, and a line on each thing to know about them.
-
-    Args:
-        form: "text", "markdown" or "csv".
-
-    Raises UserError where there is no such folder.
-    """
-    tables = PaperTables(outputs)
-    return tables.show(form), tables.warnings
 
 
 # Runs side by side
@@ -422,15 +412,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forms = parser.add_mutually_exclusive_group()
     for form in ("markdown", "csv"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR",
+        help="draw accuracy after each task, final accuracy against the paper's, forgetting and accuracy against memory into a folder")
     try:
         given = parser.parse_args(arguments)
         if len(given.folders) > 1 or is_run(given.folders[0]):
+            if given.figures:
+                raise UserError(f"--figures {given.figures}: they go with the paper's tables; name one folder that holds runs")
             print(accuracy_table(given.folders, given.form))
         else:
-            text, warnings = paper_tables(given.folders[0], given.form)
-            for warning in warnings:
+            tables = PaperTables(given.folders[0])
+            for warning in tables.warnings:
                 print(f"utils.tables: {warning}", file=sys.stderr)
-            print(text)
+            print(tables.show(given.form))
+            if given.figures:
+                from utils.comparison_figures import draw_comparison  # and matplotlib, for which tables need not wait
+
+                for path in draw_comparison(tables, given.figures):
+                    print(f"utils.tables: drawn: {path}", file=sys.stderr)
     except UserError as error:
         print(f"utils.tables: {error}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from dataloaders.coreset import coreset_size
 from dataloaders.datasets import DATASETS, Data, Split
@@ -14,7 +15,7 @@ from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
 from utils.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
 from utils.errors import RunError, UserError
-from utils.figures import draw_dreams
+from utils.figures import PICTURED, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen, save_figure
 from utils.files import write_tensors
 from utils.log import Log
 from utils.metrics import Results, accuracy, mean_std
@@ -22,9 +23,9 @@ from utils.progress import Progress, Work, duration
 from utils.settings import Settings
 from utils.stop import Stopped, StopWish
 from utils.streams import Streams, seeded_weights
+from utils.tensorboard import EventFiles
 
 CHECKPOINTED = {"place", "device", "learner", "optimizers", "streams", "results", "seconds", "log"}
-PICTURED = 20  # dreams a class, of which the surest are shown
 
 
 def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
@@ -79,6 +80,7 @@ class Trainer:
         self.seconds = 0.0  # of training, in the current task
         self.progress: Progress | None = None
         self.wish = StopWish()
+        self.events: EventFiles | None = None
         self.ranges = task_ranges(settings)
         self.top_k = DATASETS[settings.dataset].top_k
         self.percent = "%" if self.top_k == 1 else f"% (top-{self.top_k})"
@@ -111,6 +113,8 @@ class Trainer:
         finally:
             if self.progress:
                 self.progress.close()
+            if self.events:
+                self.events.close()
             self.log.close()
         return self.results
 
@@ -191,6 +195,10 @@ class Trainer:
             self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         if self.progress is None:
             self.progress = self.plan()
+        if self.events:
+            self.events.close()
+        if settings.tensorboard:
+            self.events = EventFiles(self.folder.path, place.repeat)
 
     def restore(self) -> None:
         """The learner, its lasting optimisers and the random streams out of the checkpoint."""
@@ -327,25 +335,42 @@ class Trainer:
         self.log.record(repeat=repeat + 1, task=task.index + 1, top_k=self.top_k, accuracy=float(np.mean(row)), by_task=row, by_task_local=local)
         for name, network in self.learner.networks().items():
             write_tensors(self.folder.model_path(repeat, task.index) / f"{name}.pth", network.state_dict())
+        if not self.settings.no_figures:
+            self.draw_results(task)
 
     def where(self, task: Task) -> str:
         return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {task.index + 1}/{len(self.tasks)}"
 
     @torch.no_grad()
     def picture(self, task: Task) -> None:
-        """What the model of the tasks before this one dreams; the random streams stay as they were."""
-        self.learner.eval()
+        """What the model of the tasks before this one dreams, beside real images; the random streams stay as they were."""
+        learner = self.learner.eval()
         kept = copy.deepcopy(self.streams.state_dict())
         # A class's worth at a time: all at once, dreams of 224 x 224 pixels fill a GPU.
-        dreams = [self.learner.dream(PICTURED) for _ in range(task.old)]
+        dreams = dreams_seen(learner.teach, [learner.dream(PICTURED) for _ in range(task.old)], task.test.pixels.denormalise)
         self.streams.load_state_dict(kept)
-        confidence, places = torch.cat([self.learner.teach(some) for some in dreams]).softmax(1).max(1)
-        path = self.folder.path / "figures" / f"repeat-{self.place.repeat + 1}" / f"dreams-after-task-{task.index}.png"
+        real = real_seen(learner.teach, [past.test for past in self.tasks[: task.index]], pictured_classes(dreams.labels))
         title = f"{self.settings.learner_name}: dreamed after task {task.index} of {len(self.tasks)}"
-        draw_dreams(path, task.train.pixels.denormalise(torch.cat(dreams)), places, confidence, task.names, title)
+        self.draw(f"dreams-after-task-{task.index}", dreams_figure(dreams, real, task.names, title), task.index)
+
+    def draw_results(self, task: Task) -> None:
+        """The accuracies and losses of the repeat so far, in the place of those after the task before."""
+        after = f"{self.settings.learner_name}: repeat {self.place.repeat + 1}, after task {task.index + 1} of {len(self.tasks)}"
+        rows = self.results.matrix[self.place.repeat]
+        self.draw("accuracy", accuracy_figure(rows, len(self.tasks), f"{after}\naccuracy {np.mean(rows[-1]):.1f} {self.percent}"), task.index + 1)
+        if records := loss_records(self.folder.path / "metrics.jsonl", self.place.repeat + 1):
+            self.draw("losses", losses_figure(records, after), task.index + 1)
+
+    def draw(self, name: str, figure: Figure, tasks: int) -> None:
+        """A figure of the repeat, after so many tasks, where figures go."""
+        save_figure(self.folder.path / "figures" / f"repeat-{self.place.repeat + 1}" / f"{name}.png", figure)
+        if self.events:
+            self.events.figure(name, figure, tasks)
 
     def save(self, stage: Stage | None = None) -> None:
         """The checkpoint, with the optimiser of the stage under way."""
+        if self.events:
+            self.events.follow()
         optimizers = dict(self.learner.lasting_optimizers())
         if stage:
             optimizers["stage"] = stage.optimizer

@@ -1,51 +1,149 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from utils.figures import ROWS, draw_dreams
+from dataloaders.batches import Images, InMemory, Pixels
+from utils.figures import (
+    COLUMNS, PICTURED, ROWS, Gallery, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen,
+    save_figure)
 
 NAMES = tuple(f"class {k}" for k in range(30))
 
 
+def gallery(images, labels, confidence=None):
+    confidence = torch.linspace(0.1, 0.9, len(labels)) if confidence is None else confidence
+    return Gallery(images, labels, torch.ones_like(labels, dtype=torch.bool), confidence)
+
+
 @pytest.fixture
-def draw(tmp_path):
-    def picture(images, labels, confidence=None):
-        path = tmp_path / "figures" / "dreams.png"
-        confidence = torch.linspace(0.1, 0.9, len(labels)) if confidence is None else confidence
-        draw_dreams(path, images, labels, confidence, NAMES, "a title")
-        return np.asarray(Image.open(path).convert("RGB"))
+def draw():
+    """The figure of dreams beside real images, all white where none are given."""
 
-    return picture
+    def figure(images, labels, confidence=None, real=None):
+        real = gallery(torch.ones_like(images), labels) if real is None else real
+        return dreams_figure(gallery(images, labels, confidence), real, NAMES, "a title")
+
+    return figure
 
 
-def test_a_picture_shows_the_dreams(draw):
+def pixels(axes):
+    return np.asarray(axes.images[0].get_array())
+
+
+def captions(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+# Dreams
+
+
+def test_dreams_are_shown_in_the_colours_they_have(draw):
     red = torch.zeros(12, 3, 32, 32)
     red[:, 0] = 1
-    picture = draw(red, torch.arange(12) % 3)
-    assert (picture == [255, 0, 0]).all(2).mean() > 0.2
+    left, right = draw(red, torch.arange(12) % 3).axes
+    assert (pixels(left) == [255, 0, 0]).all(2).sum() == 12 * 32 * 32
+    assert (pixels(right) == 255).all()
 
 
-def test_the_surest_dreams_are_shown(draw):
-    images = torch.zeros(30, 3, 32, 32)
-    images[:10, 0] = 1  # the ten least sure ones are red
-    assert not (draw(images, torch.zeros(30, dtype=torch.long)) == [255, 0, 0]).all(2).any()
+def test_the_surest_dreams_are_shown_the_surest_first(draw):
+    greys = (torch.arange(30) / 255).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    left, _ = draw(greys, torch.zeros(30, dtype=torch.long)).axes
+    assert pixels(left)[0, :: 4 + 2, 0].tolist() == list(range(29, 29 - COLUMNS, -1))
 
 
-def test_a_class_that_nobody_dreams_has_no_row(draw):
-    images = torch.rand(10, 3, 32, 32)
-    one, two = draw(images, torch.full((10,), 7)), draw(images, torch.arange(10) % 2)
-    assert one.shape[0] < two.shape[0]
+def test_a_row_says_its_class_how_many_dreams_it_has_and_how_sure_the_teacher_is(draw):
+    real = Gallery(torch.rand(4, 3, 8, 8), torch.tensor([7, 7, 7, 9]), torch.tensor([True, False, True, False]), torch.tensor([0.5, 0.1, 0.9, 0.2]))
+    left, right = draw(torch.rand(3, 3, 8, 8), torch.tensor([7, 9, 7]), torch.tensor([0.25, 0.5, 0.75]), real).axes
+    assert captions(left) == ["class 7\n2 seen, 50 % sure", "class 9\n1 seen, 50 % sure"]
+    assert captions(right) == ["2 of 3 right\n50 % sure", "0 of 1 right\n20 % sure"]
 
 
-def test_many_classes_are_cut_to_some_rows(draw):
-    images = torch.rand(60, 3, 32, 32)
-    all_of_them, first = draw(images, torch.arange(60) % 30), draw(images, torch.arange(60) % ROWS)
-    assert abs(all_of_them.shape[0] - first.shape[0]) < 20
+def test_the_real_images_are_said_to_be_for_the_picture_only(draw):
+    assert "real test images of that class, for this picture only" in {axes.get_title() for axes in draw(torch.rand(2, 3, 8, 8), torch.tensor([0, 1])).axes}
 
 
-def test_no_picture_stays_open(draw):
-    from matplotlib import pyplot
+def test_of_many_classes_some_of_every_time_are_shown(draw):
+    labels = torch.arange(60) % 30
+    classes = pictured_classes(labels)
+    assert len(classes) == ROWS == len(set(classes))
+    assert (classes[0], classes[-1]) == (0, 29)
+    figure = draw(torch.rand(60, 3, 8, 8), labels)
+    assert len(captions(figure.axes[0])) == ROWS
+    assert figure.get_suptitle() == f"a title ({ROWS} of 30 classes)"
 
-    draw(torch.rand(4, 3, 32, 32), torch.zeros(4, dtype=torch.long))
-    assert pyplot.get_fignums() == []
+
+def test_a_class_that_nobody_dreams_has_no_row():
+    assert pictured_classes(torch.tensor([5, 2, 5])) == [2, 5]
+
+
+def test_dreams_are_under_the_class_that_the_teacher_sees():
+    dreams = [torch.randn(3, 3, 4, 4), torch.randn(2, 3, 4, 4)]
+    logits = torch.randn(5, 6)
+    answers = iter(logits.split([3, 2]))
+    seen = dreams_seen(lambda images: next(answers), dreams, lambda images: images + 1)
+    assert seen.labels.tolist() == logits.argmax(1).tolist()
+    torch.testing.assert_close(seen.confidence, logits.softmax(1).max(1).values)
+    torch.testing.assert_close(seen.images, torch.cat(dreams) + 1)
+    assert seen.right.all()
+
+
+def test_real_images_are_under_their_own_class_whatever_the_teacher_sees():
+    images, labels = torch.arange(120, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2), torch.arange(120) % 4
+    source = InMemory(images, labels, Pixels((0.5,) * 3, (0.5,) * 3))
+    tests = [Images(source, (labels // 2 == task).nonzero().flatten()) for task in (0, 1)]
+
+    def always_two(x):
+        return torch.tensor([0.0, 0.0, 1.0, 0.0]).expand(len(x), 4)
+
+    real = real_seen(always_two, tests, [0, 2])
+    assert real.labels.tolist() == [0] * PICTURED + [2] * PICTURED
+    assert real.right.tolist() == [False] * PICTURED + [True] * PICTURED
+    assert real.confidence[0].item() == pytest.approx(1 / (3 + np.e))
+    assert (real.images[:, 0, 0, 0] * 255).round().tolist() == [*range(0, 4 * PICTURED, 4), *range(2, 2 + 4 * PICTURED, 4)]
+
+
+# Accuracies and losses
+
+
+def test_the_heat_map_shows_every_accuracy_and_the_mean_after_each_task():
+    axes = accuracy_figure([[90.0], [40.0, 80.0]], 3, "a title").axes[0]
+    expected = [[90, np.nan, np.nan, np.nan, 90], [40, 80, np.nan, np.nan, 60], [np.nan] * 5]
+    np.testing.assert_array_equal(np.ma.filled(axes.images[0].get_array(), np.nan), expected)
+    assert [text.get_text() for text in axes.texts] == ["90", "90", "40", "80", "60"]
+    assert axes.images[0].get_clim() == (0, 100)
+
+
+def record(task, stage, epoch, **losses):
+    return {"repeat": 1, "task": task, "stage": stage, "epoch": epoch, "lr": 0.1, "losses": losses, "seconds": 1.0}
+
+
+def test_every_loss_has_a_panel_by_name_and_a_row_a_stage():
+    records = [
+        record(1, "learn", 1, classification=2.0), record(1, "learn", 2, classification=1.0), record(2, "dream", 1, content=3.0, balance=0.0),
+        record(2, "learn", 1, local=5.0, distillation=0.5), record(2, "learn", 2, local=4.0, distillation=0.25)]
+    panels = {axes.get_title(): axes.lines[0].get_xydata().tolist() for axes in losses_figure(records, "a title").axes if axes.get_visible()}
+    assert panels == {
+        "learn: classification": [[1, 2], [2, 1]], "learn: local": [[3, 5], [4, 4]], "learn: distillation": [[3, 0.5], [4, 0.25]],
+        "dream: content": [[1, 3]], "dream: balance": [[1, 0]]}
+
+
+def test_no_line_leads_from_one_task_to_the_next():
+    axes, = losses_figure([record(task, "learn", epoch, a=1.0) for task in (1, 2) for epoch in (1, 2)], "a title").axes
+    assert np.isnan(axes.lines[0].get_ydata()).tolist() == [False, False, True, False, False]
+
+
+def test_the_losses_of_a_repeat_are_those_of_its_epochs(tmp_path):
+    mine, other = record(1, "learn", 1, a=1.0), record(1, "learn", 1, a=2.0) | {"repeat": 2}
+    lines = [mine, {"repeat": 1, "task": 1, "accuracy": 50.0}, other]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert loss_records(tmp_path / "metrics.jsonl", 1) == [mine]
+
+
+@pytest.mark.parametrize("tasks", [2, 20])
+def test_a_saved_figure_is_a_picture(tmp_path, tasks):
+    save_figure(tmp_path / "new" / "a.png", accuracy_figure([[50.0] * (after + 1) for after in range(tasks)], tasks, "a title"))
+    width, height = Image.open(tmp_path / "new" / "a.png").size
+    assert 400 < height <= width < 1600

@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import io
 import subprocess
 import sys
@@ -11,8 +10,7 @@ from utils.errors import UserError
 from utils.files import write_yaml
 from utils.metrics import Results
 from utils.paper import OURS, SPLITS, TABLES
-from utils.settings import parse
-from utils.tables import accuracy_table, main, paper_tables
+from utils.tables import PaperTables, accuracy_table, main
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):
@@ -21,39 +19,18 @@ def matrix(tasks, start=80.0, drop=10.0, done=None):
 
 
 @pytest.fixture
-def leave(root, tmp_path):
-    """What a run leaves: leave(folder, matrices, method, protocol, setting=value, ...); an hour a task, ``stored`` values."""
-
-    def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, **changes):
-        settings = dataclasses.asdict(parse(["--config", *(str(root / "configs" / f"{name}.yaml") for name in (method, protocol))])) | changes
-        path = tmp_path / folder
-        write_yaml(path / "args.yaml", settings)
-        results = Results()
-        for repeat, rows in enumerate(matrices):
-            for row in rows:
-                results.add(repeat, row, row, stored, 3600.0)
-        if matrices:
-            first, other = settings["first_split_size"], settings["other_split_size"]
-            tasks = 1 + (100 - first) // other
-            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"])
-        return path
-
-    return run
-
-
-@pytest.fixture
 def records(tmp_path):
     """The lines of --csv: records(protocol="published protocol", table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
 
     def read(**wanted):
-        lines = csv.DictReader(io.StringIO(paper_tables(tmp_path, "csv")[0]))
+        lines = csv.DictReader(io.StringIO(PaperTables(tmp_path).show("csv")))
         return [line for line in lines if all(line[name] == str(value) for name, value in wanted.items())]
 
     return read
 
 
 def warnings(folder):
-    return paper_tables(folder)[1]
+    return PaperTables(folder).warnings
 
 
 PUBLISHED = {"protocol": "published protocol"}
@@ -106,7 +83,7 @@ def test_time_is_summed_over_tasks_and_memory_that_of_the_last(leave, records, t
     write_yaml(path / "results-mem" / "global.yaml", memory)
     cell, = records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)
     assert (float(cell["seconds"]), float(cell["stored_values"])) == (5 * 3600, 3000)
-    line, = (line for line in paper_tables(tmp_path)[0].splitlines() if line.startswith("a "))
+    line, = (line for line in PaperTables(tmp_path).show().splitlines() if line.startswith("a "))
     assert line.split()[-3:] == ["5.0", "h", "3,000"]
 
 
@@ -209,7 +186,7 @@ def test_a_scaled_down_run_stands_apart_with_what_differs_and_without_the_papers
     assert {cell["paper"] + cell["difference"] for cell in apart} == {""}
     assert [cell["method"].split(",")[0] for cell in apart] == ["Base", "ABD (Ours)"]
     assert "power_iters" in apart[1]["method"] and "power_iters" not in apart[0]["method"]
-    heading = next(line for line in paper_tables(tmp_path)[0].split("scaled down")[1].splitlines() if line.startswith("final"))
+    heading = next(line for line in PaperTables(tmp_path).show().split("scaled down")[1].splitlines() if line.startswith("final"))
     assert "paper" not in heading
 
 
@@ -254,7 +231,7 @@ def test_a_repeat_that_has_not_finished_is_marked_and_in_no_mean(leave, records,
     cell, = records(table=1, method="ABD (Ours)", tasks=5)
     assert (float(cell["accuracy"]), cell["repeats"], cell["unfinished"]) == (55.0, "2", "task 3/5")
     assert (float(cell["forgetting"]), float(cell["seconds"])) == (37.5, 5 * 3600)
-    assert "2 + 1 unfinished (task 3/5)" in paper_tables(tmp_path)[0]
+    assert "2 + 1 unfinished (task 3/5)" in PaperTables(tmp_path).show()
 
 
 @pytest.mark.parametrize(("matrices", "repeats", "place"), [([], "0", "task 1/5"), (TWO, "2", "task 1/5"), ([*TWO, matrix(5)], "3", "")])
@@ -295,7 +272,8 @@ def test_settings_not_written_to_their_end_are_one_line(leave, tmp_path):
     lines = path.read_text().splitlines(keepends=True)
     for count in range(1, next(place for place, line in enumerate(lines) if line.startswith("repeat:"))):
         path.write_text("".join(lines[:count]))
-        text, (warning,) = paper_tables(tmp_path)
+        tables = PaperTables(tmp_path)
+        text, (warning,) = tables.show(), tables.warnings
         assert f"{path} lacks" in warning
         assert "55.0" not in text
 
@@ -317,7 +295,7 @@ def test_results_of_other_tasks_than_the_settings_are_not_shown(leave, records, 
 
 def test_text_has_its_columns_under_each_other(leave, tmp_path):
     leave("a", TWO, repeat=2)
-    title, _, heading, *lines = paper_tables(tmp_path)[0].splitlines()
+    title, _, heading, *lines = PaperTables(tmp_path).show().splitlines()
     assert title == "Table 1, no coreset; published protocol"
     ours = lines[[line.split("  ")[0] for line in lines].index("ABD (Ours)")]
     for name, value in (("5 tasks", "55.0 ± 5.0"), ("repeats", "2"), ("paper", "43.9 ± 0.9"), ("difference", "+11.1")):
@@ -327,7 +305,7 @@ def test_text_has_its_columns_under_each_other(leave, tmp_path):
 
 def test_markdown_is_tables_of_equally_many_cells(leave, tmp_path):
     leave("a|b", TWO, repeat=2)
-    text = paper_tables(tmp_path, "markdown")[0].replace("a\\|b", "a-b")
+    text = PaperTables(tmp_path).show("markdown").replace("a\\|b", "a-b")
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert [block[1] for block in blocks] == ["|" + " --- |" * (block[0].count("|") - 1) for block in blocks]
     assert all(line.count("|") == block[0].count("|") for block in blocks for line in block)
@@ -337,7 +315,7 @@ def test_markdown_is_tables_of_equally_many_cells(leave, tmp_path):
 
 def test_csv_has_every_column_on_every_line(leave, tmp_path):
     leave('comma, "quote"', TWO)
-    heading, *lines = csv.reader(io.StringIO(paper_tables(tmp_path, "csv")[0]))
+    heading, *lines = csv.reader(io.StringIO(PaperTables(tmp_path).show("csv")))
     assert {len(line) for line in lines} == {len(heading)}
     assert len(set(heading)) == len(heading)
     assert sum('comma, "quote"' in line for line in lines) == 2

@@ -51,7 +51,8 @@ def test_a_run_leaves_the_published_files(finished):
     folder = finished(ABD)
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {
-        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "run.lock", "figures/repeat-1/dreams-after-task-1.png",
+        "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "run.lock",
+        *(f"figures/repeat-1/{name}.png" for name in ("dreams-after-task-1", "accuracy", "losses")),
         "results-acc/global.yaml", "results-acc/pt.yaml", "results-acc/pt-local.yaml", "results-mem/global.yaml", "results-time/global.yaml",
         "models/repeat-1/task-1/class.pth", "models/repeat-1/task-1/generator.pth", "models/repeat-1/task-2/class.pth"}
 

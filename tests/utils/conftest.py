@@ -1,0 +1,28 @@
+import dataclasses
+
+import pytest
+
+from utils.files import write_yaml
+from utils.metrics import Results
+from utils.settings import parse
+
+
+@pytest.fixture
+def leave(root, tmp_path):
+    """What a run leaves: leave(folder, matrices, method, protocol, setting=value, ...); an hour a task, ``stored`` values."""
+
+    def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, **changes):
+        settings = dataclasses.asdict(parse(["--config", *(str(root / "configs" / f"{name}.yaml") for name in (method, protocol))])) | changes
+        path = tmp_path / folder
+        write_yaml(path / "args.yaml", settings)
+        results = Results()
+        for repeat, rows in enumerate(matrices):
+            for row in rows:
+                results.add(repeat, row, row, stored, 3600.0)
+        if matrices:
+            first, other = settings["first_split_size"], settings["other_split_size"]
+            tasks = 1 + (100 - first) // other
+            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"])
+        return path
+
+    return run

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+from PIL import Image
+
+from utils.comparison_figures import STYLES, Protocol, colour_marker, draw_comparison
+from utils.paper import TABLES
+from utils.tables import PUBLISHED, PaperTables, main
+
+FALLING = [[80.0], [60.0, 80.0], [40.0, 60.0, 80.0], [20.0, 40.0, 60.0, 80.0], [0.0, 20.0, 40.0, 60.0, 80.0]]  # 80 70 60 50 40, forgets 50
+HIGHER = [[value + 10 for value in row] for row in FALLING]
+SCALED = {"batch_size": 64}
+
+
+@pytest.fixture
+def protocol(tmp_path):
+    """The figures of a protocol with the runs in tmp_path."""
+
+    def of(published=True):
+        tables = PaperTables(tmp_path)
+        return Protocol(tables, next(label for label in tables.labels() if (label == PUBLISHED) == published))
+
+    return of
+
+
+def curves(axes):
+    """{name: accuracy after each task}."""
+    return {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def widths(axes):
+    return [bar.get_width() for bar in axes.patches]
+
+
+def names(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_a_line_is_the_mean_after_each_task_with_a_band_of_one_deviation(leave, protocol):
+    leave("abd", [FALLING, HIGHER])
+    axes = protocol().accuracy_after_each_task(5).axes[0]
+    assert curves(axes) == {"ABD (Ours) (2 repeats)": [85, 75, 65, 55, 45]}
+    band, = (drawn.get_paths()[0].vertices[:, 1] for drawn in axes.collections if isinstance(drawn, PolyCollection))
+    assert (band.min(), band.max()) == (40, 90)
+
+
+def test_a_repeat_under_way_does_not_bend_the_line_of_those_finished(leave, protocol):
+    leave("abd", [FALLING, HIGHER[:2]])
+    leave("base", [HIGHER[:3]], "base")
+    axes, _ = protocol().accuracy_after_each_task(5).axes
+    shown = curves(axes)
+    assert shown["ABD (Ours)"] == [80, 70, 60, 50, 40]
+    assert shown["Base (task 4/5)"][:3] == [90, 80, 70] and np.isnan(shown["Base (task 4/5)"][3:]).all()
+
+
+def test_the_joint_model_is_a_line_across(leave, protocol):
+    leave("abd", [FALLING])
+    leave("ub", [[[70.0]]], "base", first_split_size=100, other_split_size=100)
+    assert curves(protocol().accuracy_after_each_task(5).axes[0])["UB, at once"] == [70, 70]
+
+
+def test_the_papers_final_numbers_are_marked_beside_the_published_protocol_alone(leave, protocol):
+    leave("abd", [FALLING])
+    leave("small", [FALLING], **SCALED)
+    published, scaled = (protocol(which).accuracy_after_each_task(5).axes for which in (True, False))
+    marks = {float(line.get_ydata()[0]) for line in published[0].lines if line.get_markerfacecolor() == "white"}
+    assert marks == {method.numbers[5][0] for method in TABLES[1][1] if method.numbers}
+    assert [text.get_text() for text in published[0].texts] == ["the paper"]
+    assert not [line for axes in scaled for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert not [text for axes in scaled for text in axes.texts]
+
+
+def test_the_bars_of_the_published_protocol_stand_beside_the_papers(leave, protocol):
+    leave("abd", [FALLING, HIGHER])
+    axes = protocol().bars("accuracy", "").axes[0]
+    ours = names(axes).index("ABD (Ours)")
+    mine = [bar.get_width() for bar in axes.patches if abs(bar.get_y() + bar.get_height() / 2 - ours) < 0.5]
+    assert mine == [45, 43.9]
+    assert {"45.0", "43.9", "69.9"} <= {text.get_text() for text in axes.texts}
+
+
+def test_the_bars_of_scaled_down_runs_stand_alone(leave, protocol):
+    leave("small", [FALLING], **SCALED)
+    axes, = protocol(False).bars("accuracy", "").axes
+    assert (names(axes), widths(axes)) == (["ABD (Ours)"], [40])
+
+
+def test_forgetting_has_a_bar_a_method_and_none_of_the_paper(leave, protocol):
+    leave("abd", [FALLING])
+    leave("ub", [[[70.0]]], "base", first_split_size=100, other_split_size=100)
+    first, second = protocol().bars("forgetting", "").axes  # ABD is in both tables
+    assert (names(first), widths(first)) == (names(second), widths(second)) == (["ABD (Ours)"], [50])
+
+
+def test_accuracy_stands_over_memory_the_papers_at_the_same_place(leave, protocol):
+    leave("abd", [FALLING], stored=2_000_000)
+    leave("small", [FALLING], stored=1_000_000, **SCALED)
+    points = {tuple(line.get_xydata()[0]) for line in protocol().accuracy_against_memory().axes[0].lines if line.get_marker() == "P"}
+    assert points == {(2, 40), (2, 43.9)}
+    points = {tuple(line.get_xydata()[0]) for line in protocol(False).accuracy_against_memory().axes[0].lines if line.get_marker() == "P"}
+    assert points == {(1, 40)}
+
+
+def test_variants_of_a_method_are_told_apart(leave, protocol):
+    leave("a", [FALLING], mu=0.2)
+    leave("b", [FALLING], mu=0.3)
+    axes, = protocol(False).accuracy_after_each_task(5).axes
+    assert {line.get_label(): line.get_linestyle() for line in axes.lines} == {"ABD (Ours), mu 0.2": "-", "ABD (Ours), mu 0.3": "--"}
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_method_of_a_table_looks_its_own_way(number):
+    looks = [colour_marker(method) for method in TABLES[number][1]]
+    assert len({colour for colour, _ in looks}) == len(looks) == len({marker for _, marker in looks})
+    assert {method.learner_name for method in TABLES[number][1]} <= STYLES.keys()
+
+
+def test_a_folder_a_protocol_and_a_picture_a_split(leave, tmp_path):
+    leave("abd", [FALLING])
+    leave("half", [[[80.0]]], first_split_size=10, other_split_size=10)
+    leave("small", [FALLING], **SCALED)
+    leave("begun", [], batch_size=32)
+    paths = draw_comparison(PaperTables(tmp_path), tmp_path / "drawn")
+    folders = {path.parent.name for path in paths}
+    assert folders == {"published-protocol", "scaled-down-or-changed-batch_size-64"}
+    assert {path.name for path in paths if path.parent.name == "published-protocol"} == {
+        "accuracy-5-tasks.png", "accuracy-10-tasks.png", "final-accuracy.png", "forgetting.png", "accuracy-against-memory.png"}
+    assert {path.name for path in paths if path.parent.name != "published-protocol"} == {
+        "accuracy-5-tasks.png", "final-accuracy.png", "forgetting.png", "accuracy-against-memory.png"}
+    for path in paths:
+        width, height = Image.open(path).size
+        assert 500 < width < 2000 and 300 < height < 2000
+
+
+def test_protocols_whose_names_are_long_alike_do_not_overwrite_each_other(leave, tmp_path):
+    for size in (1, 2):
+        leave(f"run{size}", [FALLING], load_model_dir=f"{'x' * 200}{size}")
+    assert len({path.parent for path in draw_comparison(PaperTables(tmp_path), tmp_path / "drawn")}) == 2
+
+
+def test_the_command_draws_after_its_tables(leave, tmp_path, capsys):
+    leave("abd", [FALLING])
+    assert main([str(tmp_path), "--figures", str(tmp_path / "drawn")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Table 1") and "drawn" not in printed.out
+    assert len(printed.err.splitlines()) == len(list((tmp_path / "drawn").rglob("*.png"))) == 4
+
+
+@pytest.mark.parametrize(("runs", "folders", "message"), [
+    ([], ["."], "no run of the paper's methods has finished a task"),
+    ([FALLING], ["run"], "name one folder that holds runs"),
+    ([FALLING], ["."], "cannot be written"),
+])
+def test_what_cannot_be_drawn_is_said_in_a_line(leave, tmp_path, capsys, monkeypatch, runs, folders, message):
+    monkeypatch.chdir(tmp_path)
+    leave("run", runs)
+    (tmp_path / "file").write_text("")
+    assert main([*folders, "--figures", "file"]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("utils.tables: --figures") and message in line

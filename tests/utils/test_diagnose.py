@@ -1,0 +1,227 @@
+import csv
+import io
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from utils.diagnose import MEASURES, PANELS, Diagnosis, diagnose, diagnosis_figure, linear_cka, load_after, main, measure, median_distance, squared_mmd
+
+ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
+OF_DREAMS = {name for name in MEASURES if "dreams" in name}
+
+
+@pytest.fixture
+def sample():
+    random = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(*shape, generator=random)
+
+
+def column(*values):
+    return torch.tensor(values, dtype=torch.float).unsqueeze(1)
+
+
+# Maximum mean discrepancy
+
+
+def test_points_that_lie_apart_have_the_distance_of_the_kernel():
+    # Every pair within a sample has kernel 1, every pair between them exp(-d^2 / (2 s^2)).
+    assert squared_mmd(column(0, 0), column(3, 3, 3), 2.0) == pytest.approx(2 - 2 * math.exp(-9 / 8))
+
+
+def test_a_pair_with_itself_is_not_counted():
+    k = math.exp(-1 / 2)
+    assert squared_mmd(column(0, 1), column(0, 1), 1.0) == pytest.approx(k + k - 2 * (1 + k) / 2)
+
+
+def test_it_is_0_on_average_for_one_distribution_and_above_for_two(sample):
+    same = [squared_mmd(sample(40, 3), sample(50, 3), 1.5) for _ in range(200)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / math.sqrt(200)
+    assert min(same) < 0
+    assert squared_mmd(sample(40, 3), sample(50, 3) + 1, 1.5) > max(same)
+
+
+def test_it_depends_on_distances_alone(sample):
+    x, y = sample(20, 4), sample(30, 4) + 0.5
+    turn = torch.linalg.qr(sample(4, 4)).Q
+    expected = squared_mmd(x, y, 1.0)
+    assert squared_mmd(y, x, 1.0) == pytest.approx(expected)
+    assert squared_mmd(3 * (x @ turn) + 7, 3 * (y @ turn) + 7, 3.0) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_bandwidth_is_the_median_of_all_distances():
+    assert median_distance(column(0, 1, 3)) == 2
+    assert squared_mmd(column(5, 5), column(5, 5), median_distance(column(5, 5, 5, 5))) == 0
+
+
+# Centred kernel alignment
+
+
+def test_representations_are_the_same_but_for_rotation_scale_and_place(sample):
+    x, turn = sample(30, 5), torch.linalg.qr(sample(5, 5)).Q
+    assert linear_cka(x, x) == pytest.approx(1)
+    assert linear_cka(x, 3 * x @ turn + 2) == pytest.approx(1)
+    assert linear_cka(x, x * torch.tensor([9.0, 1, 1, 1, 1])) < 0.9
+
+
+def test_alignment_by_hand():
+    assert linear_cka(column(1, -1, 0, 0), column(0, 0, 1, -1)) == pytest.approx(0)
+    assert linear_cka(column(1, -1, 1, -1), column(1, -1, 0, 0)) == pytest.approx(2**2 / (4 * 2))
+
+
+def test_alignment_with_a_constant_is_unknown():
+    assert math.isnan(linear_cka(column(1, 2, 3), column(4, 4, 4)))
+
+
+# A model
+
+
+@pytest.fixture
+def learned(problem, sample):
+    """A learner whose second task is done, and images of the three kinds."""
+    learner, (_, task) = problem("NormalNN")
+    learner.eval().start_task(task)
+    return learner, task, [sample(6, 3, 32, 32), sample(4, 3, 32, 32)], [sample(8, 3, 32, 32)], [sample(7, 3, 32, 32)]
+
+
+def test_rows_confusion_and_alignment_of_a_known_model(learned):
+    learner, task, *images = learned
+    with torch.no_grad():
+        learner.model.last.weight[:2] = torch.eye(64)[:2] * 3
+        learner.model.last.weight[2:4] = torch.eye(64)[:2] * 5
+        learner.model.last.weight[4:] = torch.eye(64)[0] * 100
+        learner.model.last.bias[:] = torch.tensor([0, 0, 1e3, 0, *[1e6] * 6])  # classes not seen yet don't count
+    found = measure(learner, task, *images)
+    assert (found["norm_old"], found["norm_new"]) == pytest.approx((3, 5))
+    assert (found["old_as_new"], found["dreams_as_new"], found["new_as_old"]) == (100, 100, 0)
+    assert (found["cka_old"], found["cka_dreams"], found["cka_new"]) == pytest.approx((1, 1, 1))  # the teacher has the model's features
+
+
+def test_dreams_like_the_real_images_are_as_near_as_they_are(learned):
+    learner, task, old, new, _ = learned
+    found = measure(learner, task, old, new, new)
+    assert found["mmd_dreams"] == found["mmd_new"]
+    assert found["dreams_as_new"] == 100 - found["new_as_old"]
+
+
+def test_a_learner_that_dreams_nothing_has_no_numbers_of_dreams(learned):
+    learner, task, old, new, _ = learned
+    assert {name for name, value in measure(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS
+
+
+# A run
+
+
+@pytest.mark.parametrize(("name", "other", "path"), [
+    (ABD, "generator", "task-1/generator"), (DGR, "old_generator", "task-1/generator"), ("BIC", "bias", "task-2/bias")])
+def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, other, path):
+    models = finished(name) / "models" / "repeat-1"
+    started = trainer(tmp_path, name)
+    started.start_repeat()
+    load_after(started.learner, 1, models)
+    for network, saved_as in (("model", "task-2/class"), ("teacher", "task-1/class"), (other, path)):
+        saved = torch.load(models / f"{saved_as}.pth")
+        assert all(torch.equal(value, saved[key]) for key, value in started.learner.get_submodule(network).state_dict().items())
+
+
+def test_a_run_is_measured_after_each_task_but_the_first(finished):
+    run = finished("NormalNN", "--repeat", "2", "--max_task", "3")
+    diagnosis = diagnose(run)
+    assert diagnosis.repeats == {2: 2, 3: 2}
+    rows = [torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1) for repeat in (1, 2)]
+    assert diagnosis.values[3]["norm_old"] == pytest.approx(np.mean([row[:4].mean() for row in rows]))
+    assert diagnosis.values[3]["norm_new"] == pytest.approx(np.mean([row[4:6].mean() for row in rows]))
+    accuracy = np.array(yaml.safe_load((run / "results-acc" / "pt.yaml").read_text())["history"])
+    assert diagnosis.values[2]["old_as_new"] <= 100 - accuracy[1, 0].mean() + 1e-9
+    assert diagnosis.values[2]["new_as_old"] <= 100 - accuracy[1, 1].mean() + 1e-9
+    assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
+
+
+@pytest.mark.parametrize("name", [ABD, DGR])
+def test_a_run_with_dreams_is_measured_the_same_again_and_otherwise_with_another_seed(finished, name):
+    first, again, other = (diagnose(finished(name), count=30, seed=seed) for seed in (1, 1, 2))
+    assert not any(math.isnan(value) for value in first.values[2].values())
+    assert first == again
+    assert first.values[2]["mmd_dreams"] != other.values[2]["mmd_dreams"]
+
+
+# What is shown
+
+
+def made_up(name, tasks):
+    return Diagnosis(name, dict.fromkeys(range(2, tasks + 1), 1), {task: {measure: task / 100 for measure in MEASURES} for task in range(2, tasks + 1)})
+
+
+def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
+    axes = {axes.get_title(): axes for axes in diagnosis_figure([made_up("a", 5), made_up("b", 3)]).axes}
+    panels = {title: name for row in PANELS.values() for title, name in row.items()}
+    assert set(panels.values()) == MEASURES.keys() and axes.keys() - {""} == panels.keys()
+    for title in panels:
+        assert [line.get_xydata().tolist() for line in axes[title].lines] == [[[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
+
+
+def test_twelve_runs_look_their_own_ways_and_are_named():
+    axes = diagnosis_figure([made_up(f"run {k}", 20) for k in range(12)]).axes
+    assert len({(line.get_color(), line.get_marker()) for line in axes[0].lines}) == 12
+    legend, = (each.get_legend() for each in axes if each.get_legend())
+    assert [text.get_text() for text in legend.get_texts()] == [f"run {k}" for k in range(12)]
+
+
+@pytest.mark.parametrize("form", ["", "--markdown", "--csv"])
+def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsys, form):
+    figure = tmp_path / "new" / "why.png"
+    assert main([str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure), *filter(None, [form])]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"utils.diagnose: drawn: {figure}\n"
+    width, height = Image.open(figure).size
+    assert 1000 < width < 2000 and 1000 < height < 2000
+    if form == "--csv":
+        dreaming, plain = csv.DictReader(io.StringIO(printed.out))
+        assert MEASURES.keys() < dreaming.keys()
+        assert {name for name in MEASURES if plain[name] == ""} == OF_DREAMS
+        assert not {name for name in MEASURES if dreaming[name] == ""}
+    else:
+        assert all(text in printed.out for heading, _, text in MEASURES.values())
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(finished, tmp_path, capsys):
+    runs = [tmp_path / part / "run" for part in ("a", "b")]
+    for run in runs:
+        shutil.copytree(finished("NormalNN"), run)
+    assert main([*map(str, runs), "--images", "20", "--figure", str(tmp_path / "why.png"), "--csv"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == [str(run) for run in runs]
+
+
+@pytest.mark.parametrize(("damage", "more", "message"), [
+    (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
+    (lambda run: (run / "args.yaml").write_text("speed: 3"), [], "there is no setting 'speed'"),
+    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks"),
+    (lambda run: (run / "models" / "repeat-1" / "task-1" / "class.pth").write_text("x"), [], "task-1/class.pth cannot be read"),
+    (lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [], "task-1/generator.pth is missing"),
+    (lambda run: None, ["--images", "1"], "--images 1"),
+    (lambda run: None, ["--html"], "--html"),
+    (lambda run: None, ["--figure", "file/why.png"], "--figure file/why.png: cannot be written"),
+])
+def test_wrong_input_is_one_line_and_status_2(finished, tmp_path, monkeypatch, capsys, damage, more, message):
+    run = shutil.copytree(finished(ABD), tmp_path / "run")
+    damage(run)
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--images", "10", *more]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("utils.diagnose: ") and message in line
+
+
+def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monkeypatch):
+    from dataloaders.datasets import DATASETS
+
+    roots = []
+    read = DATASETS["Digits"].read
+    monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**{**vars(DATASETS["Digits"]), "read": lambda root, learned: roots.append(str(root)) or read(root)}))
+    for dataroot in ("elsewhere", None):
+        diagnose(finished("NormalNN"), dataroot, count=10)
+    assert roots == ["elsewhere", "datasets"]

@@ -1,0 +1,296 @@
+"""Why synthetic replay fails and what ABD mends, the paper's question, put to runs that have finished two tasks or more.
+
+    python -m utils.diagnose RUN [RUN ...]        a table, and a figure at --figure
+
+A line is a run after a task, from the second on; its numbers are means over the repeats. "Model" is the one saved after
+the task, "teacher" the one saved after the task before. Images are test images, none of which was learned from, and
+dreams: what the model had replayed while it learned the task. All networks are in evaluation mode.
+
+If replay kept the old classes' place among the features, dreams would lie with the real old images and the two be called
+alike. A bias towards the domain shows where dreams lie farther from real old images than those from real new ones, and
+where real old images are called new ones though dreams are not.
+"""
+
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dataloaders.batches import Images
+from dataloaders.datasets import DATASETS
+from dataloaders.tasks import Task, hold_out, task_sequence
+from learners import Learner
+from learners.bic import BIC
+from learners.dgr import Generative_Replay
+from utils.errors import UserError
+from utils.figures import save_figure
+from utils.settings import parse
+from utils.streams import Streams, seed_of
+from utils.tables import Parser, show_rows, show_value
+from utils.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
+
+
+# {measure: (heading of its column, form, what the number says)}
+MEASURES = {
+    "mmd_new": ("MMD² old:new", ".3f", "squared maximum mean discrepancy between the model's features of real old and of real new images"),
+    "mmd_dreams": ("MMD² old:dreams", ".3f", "the same between real old images and dreams: how far replay is from what it stands for"),
+    "cka_old": ("CKA old", ".3f", "linear CKA between model and teacher on real old images: 1 where their features are the same but for rotation and scale"),
+    "cka_dreams": ("CKA dreams", ".3f", "the same on dreams: what learning with replay has kept of the teacher's features of them"),
+    "cka_new": ("CKA new", ".3f", "the same on real new images"),
+    "old_as_new": ("old as new %", ".1f", "real old images that the model, among all classes seen, calls one of the task's"),
+    "dreams_as_new": ("dreams as new %", ".1f", "dreams that it calls one of the task's"),
+    "new_as_old": ("new as old %", ".1f", "real new images that it calls an old class"),
+    "norm_old": ("|w| old", ".3f", "mean length of the classifier's rows of the old classes"),
+    "norm_new": ("|w| new", ".3f", "mean length of its rows of the task's classes"),
+}
+
+
+# Measures
+
+
+def squared_mmd(x: Tensor, y: Tensor, bandwidth: float) -> float:
+    """The unbiased estimate of the squared maximum mean discrepancy (Gretton et al. 2012, lemma 6) between samples [N, D]
+    and [M, D] with the kernel exp(-|a - b|^2 / (2 bandwidth^2)). 0 on average for two samples of one distribution, so
+    a little below at times; at most 2."""
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(a.double(), b.double()).square() / (2 * bandwidth**2))
+
+    def among(a: Tensor) -> Tensor:
+        pairs = kernel(a, a)
+        return (pairs.sum() - pairs.diagonal().sum()) / (len(a) * (len(a) - 1))
+
+    return (among(x) + among(y) - 2 * kernel(x, y).mean()).item()
+
+
+def median_distance(x: Tensor) -> float:
+    """The median heuristic for the bandwidth: of the distances between all pairs of the sample [N, D]; never 0, where all are alike."""
+    return max(torch.pdist(x.double()).median().item(), 1e-30)
+
+
+def linear_cka(x: Tensor, y: Tensor) -> float:
+    """Linear centred kernel alignment (Kornblith et al. 2019) of two representations [N, D] and [N, E] of the same images:
+    |Yc' Xc|^2 / (|Xc' Xc| |Yc' Yc|), in [0, 1]; NaN where one is constant."""
+    x, y = (z.double() - z.double().mean(0) for z in (x, y))
+    return ((y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())).item()
+
+
+@torch.no_grad()
+def measure(learner: Learner, task: Task, old: list[Tensor], new: list[Tensor], dreams: list[Tensor]) -> dict[str, float]:
+    """The MEASURES after a task, those of dreams NaN where there are none.
+
+    Args:
+        old, new, dreams: images in batches, as networks see them.
+    """
+    sets = {"old": old, "new": new, "dreams": dreams}
+    features = {kind: torch.cat([learner.model.features(x) for x in batches]) for kind, batches in sets.items() if batches}
+    before = {kind: torch.cat([learner.teacher.features(x) for x in batches]) for kind, batches in sets.items() if batches}
+    called = {kind: torch.cat([learner.predict(x)[:, : task.seen].argmax(1) for x in batches]) for kind, batches in sets.items() if batches}
+    bandwidth = median_distance(torch.cat([features["old"], features["new"]]))
+    rows = learner.model.last.weight.norm(dim=1)
+    found = {
+        "mmd_new": squared_mmd(features["old"], features["new"], bandwidth),
+        "new_as_old": 100 * (called["new"] < task.old).double().mean().item(),
+        "norm_old": rows[: task.old].mean().item(),
+        "norm_new": rows[task.old : task.seen].mean().item(),
+        **{f"cka_{kind}": linear_cka(features[kind], before[kind]) for kind in features},
+        **{f"{kind}_as_new": 100 * (called[kind] >= task.old).double().mean().item() for kind in called if kind != "new"},
+    }
+    if dreams:
+        found["mmd_dreams"] = squared_mmd(features["old"], features["dreams"], bandwidth)
+    return {name: found.get(name, np.nan) for name in MEASURES}
+
+
+# A run
+
+
+@dataclass
+class Diagnosis:
+    """A run's numbers.
+
+    Attributes:
+        name: of the run.
+        repeats: {number of the task, from 2: how many repeats have finished it}.
+        values: {number of the task: {measure: mean over those repeats}}.
+    """
+
+    name: str
+    repeats: dict[int, int]
+    values: dict[int, dict[str, float]]
+
+
+def finished_tasks(run: Path, repeat: int) -> int:
+    """How many tasks of a repeat, counted from 0, have left their model."""
+    folder, count = run / "models" / f"repeat-{repeat + 1}", 0
+    while (folder / f"task-{count + 1}" / "class.pth").is_file():
+        count += 1
+    return count
+
+
+def load(network: torch.nn.Module, path: Path) -> None:
+    """A saved state into a network. Raises UserError, naming the file."""
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; was the run left whole?") from error
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as a network of this run ({type(error).__name__})") from error
+
+
+def load_after(learner: Learner, task: int, models: Path) -> None:
+    """The networks as they were when a task, counted from 0, had been learned: the model, its teacher, and what it replayed."""
+    after, before = models / f"task-{task + 1}", models / f"task-{task}"
+    load(learner.model, after / "class.pth")
+    load(learner.teacher, before / "class.pth")
+    if learner.generator_type:
+        replayed = "old_generator" if isinstance(learner, Generative_Replay) else "generator"
+        load(learner.get_submodule(replayed), before / "generator.pth")
+    if isinstance(learner, BIC):
+        load(learner.bias, after / "bias.pth")
+
+
+def sample(images: Sequence[Images], count: int, seed: int) -> list[Tensor]:
+    """Batches of at most ``count`` of the images, at random and without replacement."""
+    whole = functools.reduce(Images.__add__, images)
+    chosen = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:count]
+    return [x for x, _ in whole[chosen.to(whole.rows.device)].in_order()]
+
+
+def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: int = 0) -> Diagnosis:
+    """Measure a run after every task from the second on.
+
+    Args:
+        dataroot: where its data set is now; None: where its settings say.
+        count: images of each kind at most.
+        seed: of the choice of images and of the dreams' noise.
+
+    Raises UserError where the run has not finished two tasks, or its files or data cannot be read.
+    """
+    if not (run / "args.yaml").is_file():
+        raise UserError(f"{run}: is no run, it has no args.yaml; name the log_dir of one")
+    settings, name = parse(["--config", str(run / "args.yaml")]), run.resolve().name
+    settings.dataroot = dataroot or settings.dataroot
+    if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
+        raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
+    streams = Streams(device)
+    learner = build_learner(settings, streams, device, 0).eval()
+
+    found: dict[int, list[dict[str, float]]] = {}
+    for repeat in range(settings.repeat):
+        test = hold_out(data.train, repeat)[1] if settings.validation else data.test
+        tasks = task_sequence(
+            settings.dataset, test, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
+            normalised=learner.normalised, workers=settings.workers, device=device)
+        for task in tasks[1 : finished_tasks(run, repeat)]:
+            load_after(learner, task.index, run / "models" / f"repeat-{repeat + 1}")
+            learner.start_task(task)
+            place = (seed, repeat, task.index)
+            old = sample([past.test for past in tasks[: task.index]], count, seed_of(*place, "old"))
+            new = sample([task.test], count, seed_of(*place, "new"))
+            streams.noise.manual_seed(seed_of(*place, "dreams"))
+            dreams = [learner.dream(len(x)) for x in old] if learner.generator_type else []
+            found.setdefault(task.index + 1, []).append(measure(learner, task, old, new, dreams))
+    values = {task: {measure: float(np.mean([one[measure] for one in each])) for measure in MEASURES} for task, each in sorted(found.items())}
+    return Diagnosis(name, {task: len(found[task]) for task in values}, values)
+
+
+# What is shown
+
+
+def table(diagnoses: Sequence[Diagnosis], form: str = "text") -> str:
+    """A line a run and task; below it, but in CSV, what each number says."""
+    rows = [["run", "task", "repeats", *(MEASURES if form == "csv" else (heading for heading, *_ in MEASURES.values()))]]
+    for diagnosis in diagnoses:
+        for task, values in diagnosis.values.items():
+            numbers = [show_value(values[name], ".6f" if form == "csv" else shown) for name, (_, shown, _) in MEASURES.items()]
+            rows.append([diagnosis.name, str(task), str(diagnosis.repeats[task]), *numbers])
+    if form == "csv":
+        return show_rows(rows, form)
+    explained = [["number", "what it says"], *([heading, text] for heading, _, text in MEASURES.values())]
+    if form == "text":
+        width = max(len(heading) for heading, _ in explained)
+        return "\n".join([show_rows(rows, form), "", *(f"{heading.ljust(width)}  {text}" for heading, text in explained[1:])])
+    return f"{show_rows(rows, form)}\n\n{show_rows(explained, form)}"
+
+
+# {what the panels of a row share: {title of a panel: measure}}
+PANELS = {
+    "squared MMD": {"real old to real new images": "mmd_new", "real old images to dreams": "mmd_dreams"},
+    "linear CKA with the teacher": {"on real old images": "cka_old", "on dreams": "cka_dreams", "on real new images": "cka_new"},
+    "share (%)": {"real old images called new": "old_as_new", "dreams called new": "dreams_as_new", "real new images called old": "new_as_old"},
+    "mean length": {"classifier's rows, old classes": "norm_old", "classifier's rows, the task's classes": "norm_new"},
+}
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#7F7F7F")  # Okabe and Ito 2008
+MARKERS = "os^vD<>PX*hp"
+
+
+def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
+    """A panel a measure, those to compare in a row, a line a run; task by task."""
+    figure = Figure(figsize=(10.5, 10.5), layout="constrained")
+    grid = figure.subplots(len(PANELS), 3, sharey="row")
+    last = max(task for diagnosis in diagnoses for task in diagnosis.values)
+    for row, (shared, panels) in zip(grid, PANELS.items()):
+        for axes, (title, name) in zip(row, panels.items()):
+            for place, diagnosis in enumerate(diagnoses):
+                axes.plot(
+                    list(diagnosis.values), [values[name] for values in diagnosis.values.values()], label=diagnosis.name,
+                    color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.5)
+            if name.startswith("mmd"):
+                axes.set_yscale("symlog", linthresh=0.01)  # between real images it is small, and at times a little below 0
+            axes.set_title(title, fontsize=10)
+            axes.set_xlabel("after task", fontsize=9)
+            axes.set_xticks(range(2, last + 1) if last <= 10 else range(2, last + 1, 2))
+            axes.set_xlim(1.7, last + 0.3)
+            axes.tick_params(labelsize=8)
+            axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
+            axes.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel(shared, fontsize=9)
+        for axes in row[len(panels) :]:
+            axes.set_axis_off()
+    grid[0, 2].legend(handles=grid[0, 0].get_lines(), loc="center left", ncols=2 if len(diagnoses) > 8 else 1, fontsize=9, frameon=False)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        prog="utils.diagnose", allow_abbrev=False,
+        description="Why synthetic replay fails and what ABD mends: features, task confusion and classifier of finished runs.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="log_dir of a run that has finished two tasks or more")
+    parser.add_argument("--dataroot", metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
+    parser.add_argument("--figure", type=Path, default=Path("outputs/diagnosis.png"), metavar="FILE", help="the figure, PNG; default: outputs/diagnosis.png")
+    parser.add_argument("--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of the dreams; default: 0")
+    forms = parser.add_mutually_exclusive_group()
+    for form in ("markdown", "csv"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
+    try:
+        given: Any = parser.parse_args(arguments)
+        if given.images < 2:
+            raise UserError(f"--images {given.images}: a distance needs two at least")
+        diagnoses = [diagnose(run, given.dataroot, given.images, given.seed) for run in given.runs]
+        if len({diagnosis.name for diagnosis in diagnoses}) < len(diagnoses):
+            for run, diagnosis in zip(given.runs, diagnoses):
+                diagnosis.name = str(run)
+        print(table(diagnoses, given.form))
+        try:
+            save_figure(given.figure, diagnosis_figure(diagnoses))
+        except OSError as error:
+            raise UserError(f"--figure {given.figure}: cannot be written ({error.strerror}); name another file") from error
+        print(f"utils.diagnose: drawn: {given.figure}", file=sys.stderr)
+    except UserError as error:
+        print(f"utils.diagnose: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""``--tensorboard``: what metrics.jsonl and figures/ hold, as event files that TensorBoard reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def require_tensorboard() -> Any:
+    """torch's writer of event files. Raises UserError where the package it needs is missing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(f"--tensorboard: {error}; pip install tensorboard (with .venv/bin/python -m), or leave the flag out") from error
+    return SummaryWriter
+
+
+class EventFiles:
+    """The events of one repeat, in ``log_dir/tensorboard/repeat-R``, there to be read after every call.
+
+    A step of losses and learning rates is the number of their record within the repeat; of accuracies and figures, that of the task.
+
+    Args:
+        folder: of the run, whose metrics.jsonl holds no more than the run goes on from.
+        repeat: from 0.
+    """
+
+    def __init__(self, folder: Path, repeat: int):
+        self.repeat = repeat + 1  # as recorded
+        self.metrics = folder / "metrics.jsonl"
+        self.position = 0  # in bytes
+        path = folder / "tensorboard" / f"repeat-{self.repeat}"
+        self.count = len(self.new_records()) if path.exists() else 0
+        # What a stopped run wrote after its checkpoint is about to be done again: TensorBoard drops it.
+        self.writer = require_tensorboard()(str(path), purge_step=self.count + 1 if self.count else None)
+
+    def new_records(self) -> list[dict[str, Any]]:
+        """This repeat's records since the last call."""
+        with self.metrics.open("rb") as file:
+            file.seek(self.position)
+            records = [json.loads(line) for line in file]
+            self.position = file.tell()
+        return [record for record in records if record["repeat"] == self.repeat]
+
+    def follow(self) -> None:
+        """Write what metrics.jsonl has more than at the last call."""
+        for record in self.new_records():
+            self.count += 1
+            if "losses" in record:
+                for name, value in {**record["losses"], "lr": record["lr"]}.items():
+                    self.writer.add_scalar(f"{record['stage']}/{name}", value, self.count)
+            else:
+                self.writer.add_scalar("accuracy/mean of tasks", record["accuracy"], record["task"])
+                for task, value in enumerate(record["by_task"], 1):
+                    self.writer.add_scalar(f"accuracy/task {task}", value, record["task"])
+        self.writer.flush()
+
+    def figure(self, name: str, figure: Figure, task: int) -> None:
+        """A picture after a task, counted from 1."""
+        self.writer.add_figure(name, figure, task, close=False)
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
