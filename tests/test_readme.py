@@ -1,0 +1,39 @@
+"""What README.md and docs/ promise: the worked example runs, links lead somewhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
+    assert links or page.parent.name == "docs"
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_command_names_files_that_exist():
+    commands = re.findall(r"(?:sh|python) ((?:experiments|tests|configs)/[\w./-]+|run\.py)", "\n".join(page.read_text(encoding="utf-8") for page in PAGES))
+    assert len(commands) > 5
+    assert [path for path in commands if not (ROOT / path).exists()] == []
+
+
+def test_the_worked_example_is_a_learner_that_runs(tiny, environment, tmp_path):
+    """The file as the README shows it, under 40 lines, beside the others: nothing else is touched."""
+    example, = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(example.splitlines()) < 40
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "datasets", "outputs", "tests", "docs"))
+    (copy / "learners" / "sharp_lwf.py").write_text(example, encoding="utf-8")
+    flags = tiny("LWF", "--learner_name", "SharpLWF", "--schedule", 1, "--log_dir", tmp_path / "run")
+    done = subprocess.run([sys.executable, "run.py", *flags], cwd=copy, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
+    assert any("sharp " in line for line in done.stdout.splitlines())
