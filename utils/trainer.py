@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(repeat, task):
-        networks: list[torch.nn.Module] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
+        networks: list[Any] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
@@ -87,8 +88,10 @@ class Trainer:
         self.check_batches()
         self.first_tasks = self.load_first_tasks()
         if folder.state and not folder.state.keys() >= CHECKPOINTED:
-            raise UserError(f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; name another folder, or --overwrite 1 starts afresh")
-        if folder.state and folder.place != Place(folder.place.repeat) and folder.state["device"] != device.type:
+            raise UserError(
+                f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; "
+                "name another folder, or --overwrite 1 starts afresh")
+        if folder.state and folder.place and folder.place != Place(folder.place.repeat) and folder.state["device"] != device.type:
             raise UserError(
                 f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {folder.state['device']}, this would go on on {device.type}, "
                 "whose random numbers are others; go on there, or start another --log_dir")
@@ -169,7 +172,8 @@ class Trainer:
                     if stage == "learn" and number < settings.batch_size:
                         raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
                     if not number:
-                        raise UserError(f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
+                        raise UserError(
+                            f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
 
     def load_first_tasks(self) -> dict[int, FirstTask]:
         """Those of ``--load_model_dir`` that are still needed, by repeat."""
@@ -192,7 +196,8 @@ class Trainer:
             self.log.line(f"repeat {place.repeat + 1}/{settings.repeat}: {settings.learner_name}, {len(self.tasks)} tasks, on {self.device}")
         else:
             self.restore()
-            self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
+            self.log.line(
+                f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         if self.progress is None:
             self.progress = self.plan()
         if self.events:

@@ -309,7 +309,8 @@ def test_other_settings_on_a_runs_folder_are_refused_by_name(copied, trainer):
 # Variants of the protocol
 
 
-@pytest.mark.parametrize("flags", [("--validation",), ("--DW",), ("--train_aug",), ("--optimizer", "Adam", "--lr", "0.001")], ids=lambda flags: flags[0])
+@pytest.mark.parametrize(
+    "flags", [("--validation",), ("--DW",), ("--train_aug",), ("--optimizer", "Adam", "--lr", "0.001")], ids=lambda flags: flags[0])
 def test_variants_run_and_give_other_results(finished, lasting, flags):
     assert lasting(finished("NormalNN", *flags)).keys() == lasting(finished("NormalNN")).keys()
     if flags != ("--DW",):  # the digits' classes are balanced but for a few images
@@ -471,7 +472,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_epoch(trainer, tmp_p
         trainer(tmp_path, "LWF").run()
     message = str(error.value)
     assert "\n" not in message
-    for part in ("task 2/2  learn  epoch 2/2", "step 2 of 4", "classification ", f"distillation {value}", str(tmp_path / "checkpoint.pt"), "1 epochs done"):
+    checkpoint = str(tmp_path / "checkpoint.pt")
+    for part in ("task 2/2  learn  epoch 2/2", "step 2 of 4", "classification ", f"distillation {value}", checkpoint, "1 epochs done"):
         assert part in message
     assert [one["losses"] for one in records(tmp_path) if not np.isfinite(list(one.get("losses", {"": 0}).values())).all()] == []
     assert read_tensors(tmp_path / "checkpoint.pt")["place"] == {"repeat": 0, "task": 1, "stage": 0, "epoch": 1}
