@@ -16,5 +16,6 @@ done
 echo "installing packages into .venv (once)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     torch==2.13.0 torchvision==0.28.0 numpy==2.2.6 pillow==13.0.0 pyyaml==6.0.3 tqdm==4.67.1 \
-    scikit-learn==1.7.2 matplotlib==3.10.7 pytest==9.0.1 hypothesis==6.170.17 pytest-xdist==3.8.0
+    scikit-learn==1.7.2 matplotlib==3.10.7 pytest==9.0.1 hypothesis==6.170.17 pytest-xdist==3.8.0 \
+    mypy==2.4.1 ruff==0.17.6 types-pyyaml==6.0.12.20261113
 cp install_requirements.sh .venv/installed

@@ -42,11 +42,11 @@ def main() -> int:
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
         Trainer(settings, data, RunFolder(settings), device).run()
     except UserError as error:
-        message, status = error, 2
+        message, status = str(error), 2
     except RunError as error:
-        message, status = error, 1
+        message, status = str(error), 1
     except Stopped as stopped:
-        message, status = stopped, stopped.status
+        message, status = str(stopped), stopped.status
     except KeyboardInterrupt:
         message, status = "stopped before any work", 130
     else:

@@ -41,9 +41,14 @@ class Source(Protocol):
         evaluation_batch: images a batch where nothing is learned.
     """
 
-    labels: Tensor
-    pixels: Pixels
-    evaluation_batch: int
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def pixels(self) -> Pixels: ...
+
+    @property
+    def evaluation_batch(self) -> int: ...
 
     def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         """For each tensor of rows, what a network sees of those images; augmented where ``random`` is given."""
@@ -88,7 +93,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, chosen: Tensor) -> "Images":
+    def __getitem__(self, chosen: Tensor | slice) -> "Images":
         return Images(self.source, self.rows[chosen])
 
     def __add__(self, other: "Images") -> "Images":

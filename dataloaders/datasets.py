@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
 import numpy as np
 import torch
-from tqdm import tqdm
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import datasets as vision
+from tqdm import tqdm
 
 from dataloaders.image_files import decode
 from utils.errors import UserError
-
 
 # torchvision unpacks what it downloads with tarfile's default, which before Python 3.14 lets an archive write anywhere.
 if hasattr(tarfile, "data_filter"):
@@ -100,9 +99,9 @@ def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> Data:
                 f"put the official 'python version' there or name its folder with --dataroot") from error
         _check_files(kind, root)
 
-    train, test = kind(str(root), train=True), kind(str(root), train=False)
-    splits = [Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets)) for part in (train, test)]
-    return Data(*splits, tuple(train.classes))
+    parts = kind(str(root), train=True), kind(str(root), train=False)
+    train, test = (Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets)) for part in parts)
+    return Data(train, test, tuple(parts[0].classes))
 
 
 def _read_digits(root: Path, learned: Learned = range) -> Data:
@@ -126,7 +125,8 @@ def _listed(root: Path, folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise UserError(f"--dataroot {root}: {folder} cannot be read ({error.strerror}); put the official folder there or name another --dataroot") from error
+        raise UserError(
+            f"--dataroot {root}: {folder} cannot be read ({error.strerror}); put the official folder there or name another --dataroot") from error
 
 
 def _class_folders(root: Path, folder: Path) -> list[str]:
@@ -157,7 +157,8 @@ def _decoded(paths: list[Path], side: int) -> np.ndarray:
     def fill(place: int) -> None:
         image = decode(paths[place])
         if image.size != (side, side):
-            raise UserError(f"--dataroot: {paths[place]} is {image.width} x {image.height} pixels, not {side} x {side}; put the official file in its place")
+            raise UserError(
+                f"--dataroot: {paths[place]} is {image.width} x {image.height} pixels, not {side} x {side}; put the official file in its place")
         images[place] = np.asarray(image).transpose(2, 0, 1)
 
     with ThreadPoolExecutor() as pool:
@@ -181,7 +182,9 @@ def _read_tinyimagenet(root: Path, learned: Learned = range) -> Data:
     for line in _lines(root, annotations):
         name, wnid, *_ = [*line.split("\t"), ""]
         if wnid not in number:
-            raise UserError(f"--dataroot {root}: {annotations} has a line without a class of the training set ({line[:40]!r}); put the official file in its place")
+            raise UserError(
+                f"--dataroot {root}: {annotations} has a line without a class of the training set ({line[:40]!r}); "
+                "put the official file in its place")
         test.append(folder / "val" / "images" / name)
         labels.append(number[wnid])
     for label in set(number.values()) - set(labels):

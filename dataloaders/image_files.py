@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import transforms
 
 from dataloaders.batches import Pixels

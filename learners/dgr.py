@@ -33,6 +33,7 @@ class Generative_Replay(Learner):
     generator_type = "autoencoder"
     normalised = False
     step_cost = 4.0
+    generator: Autoencoder
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Autoencoder):
         super().__init__(settings, streams, model)

@@ -38,6 +38,7 @@ def class_balance(logits: Tensor) -> Tensor:
 
 def statistics_distance(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
     """Mean over channels of KL(N(running) || N(batch)) for the input x [B, C, H, W] of a batch-norm layer."""
+    assert layer.running_mean is not None and layer.running_var is not None
     var_b, mean_b = torch.var_mean(x, (0, 2, 3), correction=0)
     var_b, var_r = var_b + 1e-8, layer.running_var + 1e-8
     kl = (var_b / var_r).log() / 2 - (1 - (var_r + (layer.running_mean - mean_b) ** 2) / var_b) / 2
@@ -80,6 +81,7 @@ class DreamingLearner(Learner):
     """
 
     generator_type = "generator"
+    generator: Generator
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Generator):
         super().__init__(settings, streams, model)
@@ -94,7 +96,9 @@ class DreamingLearner(Learner):
         stages = super().stages(task)
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
-            dream = Stage("dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds, cost=2.5, unit="round", joins="generator", dreams=True)
+            dream = Stage(
+                "dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds,
+                cost=2.5, unit="round", joins="generator", dreams=True)
             stages.insert(0, dream)
         return stages
 

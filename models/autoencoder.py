@@ -30,8 +30,9 @@ class Autoencoder(nn.Module):
         self.side = image_size // 2 ** (len(encoder) - 1)
         width = encoder[-1] * self.side**2
         self.encoder = nn.Sequential(*(nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.ReLU()) for a, b in pairwise(encoder)))
-        self.decoder = nn.Sequential(*(nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.ReLU()) for a, b in pairwise(decoder)))
-        self.decoder[-1] = self.decoder[-1][:1]  # the sigmoid comes with decode
+        decoding = [nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.ReLU()) for a, b in pairwise(decoder)]
+        decoding[-1] = nn.Sequential(decoding[-1][0])  # the sigmoid comes with decode
+        self.decoder = nn.Sequential(*decoding)
         self.q_mean = nn.Linear(width, latent)
         self.q_logvar = nn.Linear(width, latent)
         self.project = nn.Linear(latent, width)

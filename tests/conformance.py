@@ -203,7 +203,7 @@ def learner_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) ->
     learn = stage(learner, task(old, seen), "balance" if balanced else "learn")
     for k in range(recipe["steps"]):
         dreams = stretched(recipe["dream"] + 10 * k, 8)
-        learner.dream = lambda count: dreams  # the recipe's dreams in place of the generator's
+        learner.dream = lambda count, dreams=dreams: dreams  # the recipe's dreams in place of the generator's
         y = labels(recipe["real_labels"] + 10 * k, recipe.get("labels_from", old), seen)
         losses = step(learn, stretched(recipe["real"] + 10 * k, 4), y)
         yield relative(sum(losses.values()), expected["total"][k])
@@ -262,7 +262,7 @@ def dgr_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Ite
             replay = normal(recipe["replay_noise"] + 10 * k, BATCH, generator.latent)
             draws.insert(0, replay)
             yield absolute(learner.teach(learner.old_generator.decode(replay)).argmax(1), expected["replay_labels"][k])
-        learner.noise = lambda count: draws.pop(0)  # first for the replayed images, then for the latent code
+        learner.noise = lambda count, draws=draws: draws.pop(0)  # first for the replayed images, then for the latent code
         y = labels(recipe["real_labels"] + 10 * k, recipe.get("labels_from", old), seen)
         losses = step(learn, unit_images(recipe["real"] + 10 * k), y)
         yield relative(losses["reconstruction"] + losses["divergence"], expected["generator_loss"][k])
@@ -300,7 +300,7 @@ def inversion_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) 
     dream = stage(learner, task(known, CLASSES), "dream")
     for k in range(recipe["steps"] + 1):
         noise = normal(recipe["noise"] + 10 * k, recipe["batch"], Generator.noise_size)
-        learner.noise = lambda count: noise
+        learner.noise = lambda count, noise=noise: noise
         if k < recipe["steps"]:
             yield relative(sum(step(dream).values()), expected["losses"][k])
     yield summaries(generator.state_dict(), expected["generator"])

@@ -220,7 +220,8 @@ def problem():
         random = torch.Generator().manual_seed(0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
-        tasks = task_sequence("Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)), normalised=LEARNERS[name].normalised)
+        tasks = task_sequence(
+            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)), normalised=LEARNERS[name].normalised)
         streams = Streams()
         streams.start(0, 0)
         return build_learner(settings, streams, torch.device("cpu"), 0), tasks

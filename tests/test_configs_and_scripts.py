@@ -80,7 +80,8 @@ def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, 
     assert settings.first_split_size == settings.other_split_size == 10
 
 
-@pytest.mark.parametrize(("method", "mu"), [("lwf", 1.0), ("dgr", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1), ("lwf_coreset", 1.0), ("e2e", 1.0)])
+@pytest.mark.parametrize(("method", "mu"), [
+    ("lwf", 1.0), ("dgr", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1), ("lwf_coreset", 1.0), ("e2e", 1.0)])
 def test_methods_have_their_published_mu(method, mu):
     assert parse(["--config", str(ROOT / "configs" / f"{method}.yaml")]).mu == mu
 
@@ -216,7 +217,8 @@ def test_the_columns_share_their_upper_bound(commands, monkeypatch):
     assert all(one == bounds[0] for one in bounds)  # else the second script would be refused the first one's folder
 
 
-@pytest.mark.parametrize(("name", "check", "classes"), [("tinyimnet-twentytask", published_tinyimagenet, 200), ("imnet-fivetask", published_imagenet, 50)])
+@pytest.mark.parametrize(("name", "check", "classes"), [
+    ("tinyimnet-twentytask", published_tinyimagenet, 200), ("imnet-fivetask", published_imagenet, 50)])
 def test_a_benchmark_has_the_upper_bound_and_every_learner_once_with_published_flags(commands, monkeypatch, name, check, classes):
     monkeypatch.chdir(ROOT)
     calls = commands(ROOT / "experiments" / f"{name}.sh")

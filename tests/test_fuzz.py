@@ -27,15 +27,19 @@ EXAMPLES = int(os.environ.get("EXAMPLES", 25))
 
 # What keeps a run tiny; everything else comes from the fields themselves.
 SIZES = {
-    "batch_size": st.integers(2, 8) | st.just(40), "repeat": st.integers(1, 2), "max_task": st.sampled_from([1, 2, 2, 2, 3, -1]), "threads": st.just(1),
+    "batch_size": st.integers(2, 8) | st.just(40),
+    "repeat": st.integers(1, 2), "max_task": st.sampled_from([1, 2, 2, 2, 3, -1]), "threads": st.just(1),
     "schedule": st.sampled_from([[1], [2], [1, 2], [1, 2], [1, 3], [2, 1]]), "power_iters": st.integers(1, 3), "model_name": st.just("resnet8"),
     "dataset": st.sampled_from(["Digits"] * 8 + ["CIFAR10"] + ["CIFAR100"]), "gpuid": st.just([-1]),
     "first_split_size": st.sampled_from([2] * 6 + [4, 5, 10, 1, 3, 100]), "other_split_size": st.sampled_from([2] * 6 + [1, 1, 3, 5]),
     "gen_model_name": st.sampled_from(["CIFAR_GEN_SMALL"] * 6 + ["CIFAR_GEN", "TINYIMNET_GEN", "IMNET_GEN"]),
 }
 # How a value may be written that is not one: as a flag, in a file.
-NONSENSE = st.sampled_from(["", "-1", "nan", "inf", "1e400", "0", "1.5", "x", "1e-45", "True", "99999999999999999999", "ü", "--", "1e30", "\x00", "\udcff"])
-WILD = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates() | st.lists(st.integers(0, 3), max_size=6) | st.just({"a": 1})
+NONSENSE = st.sampled_from([
+    "", "-1", "nan", "inf", "1e400", "0", "1.5", "x", "1e-45", "True", "99999999999999999999", "ü", "--", "1e30", "\x00", "\udcff"])
+WILD = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates()
+    | st.lists(st.integers(0, 3), max_size=6) | st.just({"a": 1}))
 
 
 def proper(field):
@@ -60,9 +64,12 @@ def proper(field):
 def commands(draw):
     """(flags, content of a --config file): mostly proper, now and then a wrong value or name among them."""
     learner = draw(st.sampled_from(sorted(LEARNERS)))
-    matching = {"learner_name": learner, "learner_type": LEARNERS[learner].learner_type, "gen_model_type": getattr(LEARNERS[learner], "generator_type", "") or "generator"}
+    matching = {
+        "learner_name": learner, "learner_type": LEARNERS[learner].learner_type,
+        "gen_model_type": getattr(LEARNERS[learner], "generator_type", "") or "generator"}
     chosen = {name: draw(SIZES[name]) for name in SIZES}
-    for name in draw(st.sets(st.sampled_from(sorted(FIELDS.keys() - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})), max_size=6)):
+    others = sorted(FIELDS.keys() - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
+    for name in draw(st.sets(st.sampled_from(others), max_size=6)):
         chosen[name] = draw(proper(FIELDS[name]))
     if chosen["dataset"] == "CIFAR100" and chosen["max_task"] < 0:
         chosen["max_task"] = 2  # not a hundred

@@ -162,7 +162,9 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
         state = read_tensors(path)
         seconds = float(yaml.safe_load((folder / "results-time" / "global.yaml").read_text(encoding="utf-8"))["history"][0][repeat])
     except OSError as error:
-        raise UserError(f"{flag}: {error.filename} cannot be read ({error.strerror}); that run must have finished the first task of repeat {repeat + 1}") from error
+        raise UserError(
+            f"{flag}: {error.filename} cannot be read ({error.strerror}); "
+            f"that run must have finished the first task of repeat {repeat + 1}") from error
     except Exception as error:
         raise UserError(f"{flag}: {path}, args.yaml or results-time/global.yaml is damaged ({type(error).__name__})") from error
     for name in FIRST_TASK:

@@ -85,7 +85,9 @@ class Protocol:
         self.title = f"CIFAR-100, {label}"
         found = tables.tables(label)
         self.runs = {run for lines in found.values() for line in lines for run in line.runs.values() if np.isfinite(run.accuracy).any()}
-        self.lines = {number: kept for number, lines in found.items() if (kept := [line for line in lines if line.numbers or self.runs.intersection(line.runs.values())])}
+        self.lines = {
+            number: kept for number, lines in found.items()
+            if (kept := [line for line in lines if line.numbers or self.runs.intersection(line.runs.values())])}
         self.splits = [split for split in SPLITS if any(run.tasks == split for run in self.runs)]
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
@@ -117,7 +119,9 @@ class Protocol:
 
     def panels(self, split: int) -> dict[int, list[Line]]:
         """Of each table the lines that have something to show in a split."""
-        kept = {number: [line for line in lines if split in line.numbers or line.runs.get(split) in self.runs] for number, lines in self.lines.items()}
+        kept = {
+            number: [line for line in lines if split in line.numbers or line.runs.get(split) in self.runs]
+            for number, lines in self.lines.items()}
         return {number: lines for number, lines in kept.items() if any(line.runs.get(split) in self.runs for line in lines)}
 
     def accuracy_after_each_task(self, split: int) -> Figure:
@@ -210,7 +214,8 @@ class Protocol:
                     if split in line.numbers:
                         mean, std = line.numbers[split]
                         axes.errorbar(stored, mean, std, capsize=2, markerfacecolor="white", **style)
-                        handles[PAPER] = Line2D([], [], label=f"hollow: {PAPER}", color="#555555", marker="o", markerfacecolor="white", linestyle="none")
+                        handles[PAPER] = Line2D(
+                            [], [], label=f"hollow: {PAPER}", color="#555555", marker="o", markerfacecolor="white", linestyle="none")
             axes.set_xscale("log")
             axes.set_ylim(bottom=0)
             axes.margins(x=0.15)

@@ -36,12 +36,11 @@ from utils.streams import Streams, seed_of
 from utils.tables import Parser, show_rows, show_value
 from utils.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
 
-
 # {measure: (heading of its column, form, what the number says)}
 MEASURES = {
     "mmd_new": ("MMD² old:new", ".3f", "squared maximum mean discrepancy between the model's features of real old and of real new images"),
     "mmd_dreams": ("MMD² old:dreams", ".3f", "the same between real old images and dreams: how far replay is from what it stands for"),
-    "cka_old": ("CKA old", ".3f", "linear CKA between model and teacher on real old images: 1 where their features are the same but for rotation and scale"),
+    "cka_old": ("CKA old", ".3f", "linear CKA between model and teacher on real old images: 1 where they differ by rotation and scale alone"),
     "cka_dreams": ("CKA dreams", ".3f", "the same on dreams: what learning with replay has kept of the teacher's features of them"),
     "cka_new": ("CKA new", ".3f", "the same on real new images"),
     "old_as_new": ("old as new %", ".1f", "real old images that the model, among all classes seen, calls one of the task's"),
@@ -266,8 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Why synthetic replay fails and what ABD mends: features, task confusion and classifier of finished runs.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="log_dir of a run that has finished two tasks or more")
     parser.add_argument("--dataroot", metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
-    parser.add_argument("--figure", type=Path, default=Path("outputs/diagnosis.png"), metavar="FILE", help="the figure, PNG; default: outputs/diagnosis.png")
-    parser.add_argument("--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
+    parser.add_argument(
+        "--figure", type=Path, default=Path("outputs/diagnosis.png"), metavar="FILE", help="the figure, PNG; default: outputs/diagnosis.png")
+    parser.add_argument(
+        "--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of the dreams; default: 0")
     forms = parser.add_mutually_exclusive_group()
     for form in ("markdown", "csv"):

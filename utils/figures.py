@@ -81,7 +81,8 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
     classes, side = pictured_classes(dreams.labels), dreams.images.shape[-1] + 2
     figure = Figure(figsize=(0.42 * 2 * COLUMNS + 2.9, 0.42 * len(classes) + 1.1), layout="compressed")
     left, right = figure.subplots(1, 2)
-    for axes, gallery, heading in ((left, dreams, "dreams, by the class that the teacher sees"), (right, real, "real test images of that class, for this picture only")):
+    galleries = (left, dreams, "dreams, by the class that the teacher sees"), (right, real, "real test images of that class, for this picture only")
+    for axes, gallery, heading in galleries:
         canvas, captions = np.full((len(classes) * side, COLUMNS * side, 3), 255, np.uint8), []
         for row, label in enumerate(classes):
             mine = (gallery.labels == label).nonzero().flatten()
@@ -89,7 +90,9 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
                 pixels = (gallery.images[index] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
                 canvas[row * side : (row + 1) * side - 2, column * side : (column + 1) * side - 2] = pixels
             sure = f"{100 * gallery.confidence[mine].mean().item():.0f} % sure"
-            captions.append(f"{names[label]}\n{len(mine)} seen, {sure}" if gallery is dreams else f"{int(gallery.right[mine].sum())} of {len(mine)} right\n{sure}")
+            captions.append(
+                f"{names[label]}\n{len(mine)} seen, {sure}" if gallery is dreams
+                else f"{int(gallery.right[mine].sum())} of {len(mine)} right\n{sure}")
         axes.imshow(canvas, interpolation="nearest")
         axes.set_title(heading, fontsize=9)
         axes.set_xticks([])
@@ -122,7 +125,8 @@ def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str) -> 
     image = axes.imshow(matrix, cmap="cividis", vmin=0, vmax=100)
     for (after, on), value in np.ndenumerate(matrix):
         if not np.isnan(value):
-            axes.text(on, after, f"{value:.0f}", ha="center", va="center", fontsize=8 if tasks <= 10 else 6.5, color="white" if value < 55 else "black")
+            colour, size = "white" if value < 55 else "black", 8 if tasks <= 10 else 6.5
+            axes.text(on, after, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
     numbers = [str(task + 1) for task in range(tasks)]
     axes.set_xticks([*range(tasks), tasks + 1], [*numbers, "mean"], fontsize=8)
     axes.set_yticks(range(tasks), numbers, fontsize=8)
@@ -171,7 +175,7 @@ def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
             axes.plot(x, y, color="#0072B2", linewidth=1.2, marker="." if epochs[stage] <= 40 else None, markersize=4)
             axes.set_title(f"{stage}: {name}", fontsize=9)
             step = -(-len(starts[stage]) // 10)
-            for place, (start, _) in enumerate(starts[stage]):
+            for start, _ in starts[stage]:
                 axes.axvline(start - 0.5, color="#BBBBBB", linewidth=0.6, zorder=0)
             axes.set_xticks([start - 0.5 for start, _ in starts[stage][::step]], [str(task) for _, task in starts[stage][::step]])
             axes.set_xlim(0.5, epochs[stage] + 0.5)

@@ -10,16 +10,16 @@ from tqdm import tqdm
 
 
 class Log:
-    """Lines go to ``output.log`` and the terminal; records to ``metrics.jsonl``."""
+    """Lines go to ``output.log`` and, where ``shown``, to the terminal; records to ``metrics.jsonl``."""
 
     def __init__(self, folder: Path):
         self.files = {name: (folder / name).open("a", buffering=1, encoding="utf-8") for name in ("output.log", "metrics.jsonl")}
         self.terminal = True
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, shown: bool = True) -> None:
         self.files["output.log"].write(text + "\n")
         try:
-            if self.terminal:
+            if shown and self.terminal:
                 tqdm.write(text, file=sys.stdout)
                 sys.stdout.flush()
         except OSError:  # a closed terminal, or a pipe that nobody reads: no reason to end a run of days

@@ -50,7 +50,8 @@ class Results:
 
     def add(self, repeat: int, row: list[float], local: list[float], memory: int, seconds: float) -> None:
         """Record a task's end; a new repeat begins with its first task."""
-        for values, value in ((self.matrix, row), (self.local, local), (self.memory, memory), (self.seconds, seconds)):
+        measured: list[tuple[list[list[Any]], Any]] = [(self.matrix, row), (self.local, local), (self.memory, memory), (self.seconds, seconds)]
+        for values, value in measured:
             if len(values) == repeat:
                 values.append([])
             values[repeat].append(value)
@@ -61,19 +62,21 @@ class Results:
 
     def save(self, folder: Path, tasks: int, top_k: int = 1) -> None:
         """Write results-acc, results-mem and results-time as published: keys mean, std and history, the latter
-        tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan. Accuracies other than top-1 say so by the key top_k."""
+        tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan. Accuracies other than
+        top-1 say so by the key top_k."""
         note = {"top_k": top_k} if top_k > 1 else {}
-        for name, values in (("acc", self.accuracies()), ("mem", self.memory), ("time", self.seconds)):
+        by_task: dict[str, list[list[Any]]] = {"acc": self.accuracies(), "mem": self.memory, "time": self.seconds}
+        for name, values in by_task.items():
             history = np.full((tasks, len(values)), np.nan)
             for repeat, column in enumerate(values):
                 history[: len(column), repeat] = column
             _write(folder / f"results-{name}" / "global.yaml", history, note if name == "acc" else {})
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
-            history = np.full((tasks, tasks, len(matrices)), np.nan)
+            pairs = np.full((tasks, tasks, len(matrices)), np.nan)
             for repeat, rows in enumerate(matrices):
                 for after, row in enumerate(rows):
-                    history[after, : len(row), repeat] = row
-            _write(folder / "results-acc" / f"{name}.yaml", history, note)
+                    pairs[after, : len(row), repeat] = row
+            _write(folder / "results-acc" / f"{name}.yaml", pairs, note)
 
 
 def mean_std(values: list[float]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
-"""One updating line with an honest remaining time; in a file or a CI log, plain lines instead."""
+"""One updating line with an honest remaining time; in a file or a CI log, plain lines at a sensible pace instead."""
 
+import math
 import sys
 import time
 from collections import Counter, defaultdict
@@ -7,6 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from tqdm import tqdm
+
+PACE = 10.0  # seconds between two plain lines of one stage
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class Progress:
         self.steps: Counter[Hashable] = Counter()
         self.seconds: defaultdict[Hashable, float] = defaultdict(float)
         shown = sys.stderr.isatty() if shown is None else shown
-        form = "{percentage:3.0f}% {bar:20} {desc}{postfix}"
+        form = "{percentage:3.0f}% {bar:10} {desc}"
         self.bar = tqdm(total=100, bar_format=form, disable=not shown, leave=False, dynamic_ncols=True)
         self.kind: Hashable = None
+        self.text = ""
         self.then = time.monotonic()
+        self.drawn = self.said = -math.inf
 
     def add(self, work: Work) -> None:
         """Work that lies before the run."""
@@ -48,21 +53,41 @@ class Progress:
 
     def start(self, kind: Hashable, text: str) -> None:
         """Steps of this kind come next."""
-        self.kind = kind
+        self.kind, self.text = kind, text
         self.then = time.monotonic()
-        self.bar.set_description_str(text)
+        self.draw()
 
     def step(self) -> None:
+        """A step has been started."""
+        self.steps[self.kind] += 1
+        self.left[self.kind] -= 1
+        self.spend()
+        if self.then - self.drawn > 0.5:
+            self.draw()
+
+    def spend(self) -> None:
+        """The time since the last step goes to its kind, too: what a GPU still had to do when the host had started all steps."""
         now = time.monotonic()
         self.seconds[self.kind] += now - self.then
         self.then = now
-        self.steps[self.kind] += 1
-        self.left[self.kind] -= 1
-        if not self.bar.disable and now - self.bar.last_print_t > 0.5:
-            remaining = self.remaining()
-            spent = sum(self.seconds.values())
-            self.bar.n = 100 * spent / (spent + remaining)
-            self.bar.set_postfix_str(f", {duration(remaining)} left")
+
+    def draw(self) -> None:
+        """The updating line; the time left comes early, where no narrow terminal cuts it off."""
+        if self.bar.disable:
+            return
+        remaining, spent = self.remaining(), sum(self.seconds.values())
+        self.bar.n = 100 * spent / (spent + remaining) if spent else 0
+        self.bar.set_description_str(f"{duration(remaining)} left  {self.text}" if spent else self.text)
+        self.drawn = self.then
+
+    def plain_line(self, edge: bool) -> bool:
+        """Whether the epoch that ended is one to say where no line updates: the first and the last of a stage (``edge``), and
+        one every PACE seconds."""
+        now = time.monotonic()
+        if not self.bar.disable or not edge and now - self.said < PACE:
+            return False
+        self.said = now
+        return True
 
     def remaining(self) -> float:
         """Seconds left."""

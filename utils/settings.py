@@ -38,13 +38,16 @@ class Settings:
     learner_name: str = setting("NormalNN", "learner", "learner, see the README's table", choices=list(LEARNERS))
     model_type: str = setting("resnet", "learner", "family of the classifier", choices=["resnet"])
     model_name: str = setting("resnet32", "learner", "classifier", choices=list(RESNETS))
-    gen_model_type: str = setting("generator", "learner", "what makes old images: a generator of dreams, or DGR's variational autoencoder", choices=["generator", "autoencoder"])
+    gen_model_type: str = setting(
+        "generator", "learner", "what makes old images: a generator of dreams, or DGR's variational autoencoder",
+        choices=["generator", "autoencoder"])
     gen_model_name: str = setting("CIFAR_GEN", "learner", "size of the generator or autoencoder", choices=list(GENERATORS))
 
     # Data and task sequence
     dataset: str = setting("CIFAR100", "data", "data set", choices=list(DATASETS))
     dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing")
-    train_aug: bool = setting(False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
+    train_aug: bool = setting(
+        False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
     rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's index")
     first_split_size: int = setting(2, "data", "classes of the first task", low=1)
     other_split_size: int = setting(2, "data", "classes of every other task", low=1)
@@ -57,7 +60,8 @@ class Settings:
     lr: float = setting(0.1, "optimisation", "learning rate", above=0)
     momentum: float = setting(0.9, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
     weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
-    schedule: list[int] = setting([2], "optimisation", "epochs at which the learning rate falls to a tenth; the last number is the epochs per task", low=1)
+    schedule: list[int] = setting(
+        [2], "optimisation", "epochs at which the learning rate falls to a tenth; the last number is the epochs per task", low=1)
     schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
     batch_size: int = setting(128, "optimisation", "images a step; the last incomplete batch of an epoch is dropped", low=2)
 
@@ -65,7 +69,10 @@ class Settings:
     mu: float = setting(1.0, "method", "weight of the distillation", low=0)
     temp: float = setting(2.0, "method", "temperature of the distillation", above=0)
     beta: float = setting(1.0, "method", "kept for published scripts and recorded; no published loss reads it")
-    DW: bool = setting(False, "method", "weigh cross-entropy by the inverse frequency of the class in the data of the task; ABD and DGR have weights of their own after the first task")
+    DW: bool = setting(
+        False, "method",
+        "weigh cross-entropy by the inverse frequency of the class in the data of the task; "
+        "ABD and DGR have weights of their own after the first task")
     memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
     power_iters: int = setting(10000, "method", "training steps of the generator after every task but the last", low=1)
     deep_inv_params: list[float] = setting(
@@ -79,7 +86,8 @@ class Settings:
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task")
-    workers: int = setting(0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
+    workers: int = setting(
+        0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")
     tensorboard: bool = setting(False, "run", "write losses, accuracies and figures into log_dir/tensorboard too; needs the package tensorboard")
 
@@ -183,9 +191,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
     groups: dict[str, Any] = {}
+    defaults = Settings()
     for name, f in FIELDS.items():
         group = groups.setdefault(f.metadata["group"], parser.add_argument_group(f.metadata["group"]))
-        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        default = getattr(defaults, name)
         if f.type is bool:
             group.add_argument(f"--{name}", action="store_true", help=f.metadata["help"])
             continue
@@ -229,7 +238,8 @@ def check(settings: Settings) -> None:
         raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes")
     if (classes - first) % other:
         raise UserError(
-            f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task do not divide into tasks of {other}")
+            f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task "
+            f"do not divide into tasks of {other}")
     if learner.generator_type:
         kind, name, size = settings.gen_model_type, settings.gen_model_name, DATASETS[settings.dataset].image_size
         if kind != learner.generator_type:

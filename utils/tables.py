@@ -314,7 +314,8 @@ class PaperTables:
                     rows.append(row)
                 parts.append(show_title(f"Table {number}, {TABLES[number][0]}; {label}", form) + show_rows(rows, form))
             if details:
-                heading = ["run", "method", "tasks", "average incremental accuracy", "forgetting", "over joint model", "time a repeat", "stored values"]
+                measured = ["average incremental accuracy", "forgetting", "over joint model", "time a repeat", "stored values"]
+                heading = ["run", "method", "tasks", *measured]
                 parts.append(show_title(f"More of these runs; {label}", form) + show_rows([heading, *details.values()], form))
         return "\n\n".join(parts)
 

@@ -20,7 +20,7 @@ MISSING = (
 def operators_load() -> bool:
     """Whether torchvision's compiled operators can be loaded into this torch."""
     package = importlib.util.find_spec("torchvision")
-    if package is None:
+    if package is None or package.origin is None:
         return False
     try:
         for library in Path(package.origin).parent.glob("_C.*"):

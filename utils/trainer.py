@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from utils.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
 from utils.errors import RunError, UserError
 from utils.figures import PICTURED, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen, save_figure
 from utils.files import write_tensors
+from utils.final_screen import final_screen
 from utils.log import Log
-from utils.metrics import Results, accuracy, mean_std
+from utils.metrics import Results, accuracy
 from utils.progress import Progress, Work, duration
 from utils.settings import Settings
 from utils.stop import Stopped, StopWish
@@ -32,7 +34,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(repeat, task):
-        networks: list[torch.nn.Module] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
+        networks: list[Any] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
@@ -57,6 +59,10 @@ def learned_classes(settings: Settings, classes: int) -> set[int]:
             f"--dataroot {settings.dataroot}: {settings.dataset} has {classes} class folders there, this run learns {last.stop} classes; "
             "add the missing ones, or learn fewer tasks with --max_task")
     return {label for repeat in range(settings.repeat) for label in order_of_repeat(settings, classes, repeat)[: last.stop]}
+
+
+def show_losses(losses: dict[str, float]) -> list[str]:
+    return [f"{name} {value:.4f}" for name, value in losses.items()]
 
 
 class Trainer:
@@ -87,8 +93,10 @@ class Trainer:
         self.check_batches()
         self.first_tasks = self.load_first_tasks()
         if folder.state and not folder.state.keys() >= CHECKPOINTED:
-            raise UserError(f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; name another folder, or --overwrite 1 starts afresh")
-        if folder.state and folder.place != Place(folder.place.repeat) and folder.state["device"] != device.type:
+            raise UserError(
+                f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; "
+                "name another folder, or --overwrite 1 starts afresh")
+        if folder.state and folder.place and folder.place != Place(folder.place.repeat) and folder.state["device"] != device.type:
             raise UserError(
                 f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {folder.state['device']}, this would go on on {device.type}, "
                 "whose random numbers are others; go on there, or start another --log_dir")
@@ -119,7 +127,7 @@ class Trainer:
         return self.results
 
     def train(self) -> None:
-        """The repeats and tasks that are not done, and a last line."""
+        """The repeats and tasks that are not done, and the final screen."""
         saved = self.folder.state
         if saved:
             self.place = Place(**saved["place"])
@@ -137,10 +145,8 @@ class Trainer:
                 self.save()
             self.place = Place(self.place.repeat + 1)
             self.save()
-        final = [rows[-1] for rows in self.results.accuracies()]
-        mean, std = mean_std(final)
-        each = ", ".join(f"{value:.1f}" for value in final)
-        self.log.line(f"final accuracy: {mean:.1f} ± {std:.1f} {self.percent} over {len(final)} repeat{'s' * (len(final) > 1)} ({each})")
+        for line in final_screen(self.settings, self.results, self.percent):
+            self.log.line(line)
 
     def heed_signals(self) -> None:
         """Between two steps, where nothing is half done. Raises Stopped."""
@@ -169,7 +175,8 @@ class Trainer:
                     if stage == "learn" and number < settings.batch_size:
                         raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
                     if not number:
-                        raise UserError(f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
+                        raise UserError(
+                            f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
 
     def load_first_tasks(self) -> dict[int, FirstTask]:
         """Those of ``--load_model_dir`` that are still needed, by repeat."""
@@ -192,7 +199,8 @@ class Trainer:
             self.log.line(f"repeat {place.repeat + 1}/{settings.repeat}: {settings.learner_name}, {len(self.tasks)} tasks, on {self.device}")
         else:
             self.restore()
-            self.log.line(f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
+            self.log.line(
+                f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         if self.progress is None:
             self.progress = self.plan()
         if self.events:
@@ -266,23 +274,27 @@ class Trainer:
         """Every epoch of a stage that has not been done."""
         assert self.progress
         title = f"{self.where(task)}  {stage.name}"
+        losses: dict[str, float] = {}
         for epoch in range(self.place.epoch, stage.epochs):
             began = time.monotonic()
             self.learner.eval()
             stage.trained.train()
             lr = stage.start_epoch(epoch)
             heading = f"{title}  {stage.unit} {epoch + 1}/{stage.epochs}"
-            self.progress.start(self.kind(stage, task), heading)
+            self.progress.start(self.kind(stage, task), "  ".join([heading, *self.accuracy_so_far(), *show_losses(losses)]))
             losses = self.train_epoch(stage, epoch, heading)
             seconds = time.monotonic() - began
             self.seconds += seconds
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            self.log.line(f"{heading}  lr {lr:.3g}  {shown}  {seconds:.1f} s  ({duration(self.progress.remaining())} left)")
+            self.progress.spend()
+            self.log.line(
+                "  ".join([heading, f"lr {lr:.3g}", *show_losses(losses), f"{seconds:.1f} s", f"({duration(self.progress.remaining())} left)"]),
+                shown=self.progress.plain_line(edge=epoch in (0, stage.epochs - 1)))
             self.log.record(
                 repeat=self.place.repeat + 1, task=task.index + 1, stage=stage.name, epoch=epoch + 1,
                 lr=lr, losses=losses, seconds=round(seconds, 3))
             self.place.epoch = epoch + 1
             self.save(stage)
+            self.progress.spend()
         if stage.joins:
             write_tensors(self.folder.model_path(self.place.repeat, task.index - 1) / f"{stage.joins}.pth", stage.trained.state_dict())
         if stage.dreams and not self.settings.no_figures:
@@ -337,6 +349,11 @@ class Trainer:
             write_tensors(self.folder.model_path(repeat, task.index) / f"{name}.pth", network.state_dict())
         if not self.settings.no_figures:
             self.draw_results(task)
+
+    def accuracy_so_far(self) -> list[str]:
+        """After the task before, if there is one in this repeat."""
+        rows = self.results.matrix[self.place.repeat :]
+        return [f"accuracy {np.mean(rows[0][-1]):.1f} {self.percent}"] if rows else []
 
     def where(self, task: Task) -> str:
         return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {task.index + 1}/{len(self.tasks)}"

@@ -1,11 +1,11 @@
 """Image by image against torchvision's transforms of PIL images, which the published code ran."""
 
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision.transforms import functional as vision
 
 from dataloaders import augmentation

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
 import pytest
 import torch
 from PIL import Image
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import transforms
 
 from dataloaders.batches import Images, InMemory, Iterations, Pixels, ShuffledBatches

@@ -5,12 +5,12 @@ import tarfile
 import urllib.error
 from pathlib import Path
 
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import datasets as vision
 
 from dataloaders import datasets

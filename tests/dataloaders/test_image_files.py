@@ -1,9 +1,9 @@
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 from torchvision import transforms
 
 from dataloaders.batches import Images, Pixels, ShuffledBatches

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from tests.learners.test_learners import learn_task, prepare, same, state, train
 
 

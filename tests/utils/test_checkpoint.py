@@ -17,7 +17,6 @@ from utils.errors import UserError
 from utils.files import write_tensors
 from utils.settings import Settings
 
-
 STATE = {"place": vars(Place(0, 1))}
 
 
@@ -196,7 +195,7 @@ def test_a_kill_in_the_middle_of_deleting_leaves_no_run_to_go_on_with(settings, 
 
     monkeypatch.setattr("pathlib.Path.unlink", deleting(Path.unlink))
     monkeypatch.setattr("shutil.rmtree", deleting(shutil.rmtree))
-    for stop in (3, 5, 8):  # the last one deletes a little more than the one before
+    for stop in (3, 5, 8):  # noqa: B007 (``one`` reads it); the last one deletes a little more than the one before
         deletions.clear()
         with pytest.raises(KeyboardInterrupt):
             RunFolder(Settings(**{**old, "overwrite": 1})).begin()

@@ -9,7 +9,19 @@ import torch
 import yaml
 from PIL import Image
 
-from utils.diagnose import MEASURES, PANELS, Diagnosis, diagnose, diagnosis_figure, linear_cka, load_after, main, measure, median_distance, squared_mmd
+from utils.diagnose import (
+    MEASURES,
+    PANELS,
+    Diagnosis,
+    diagnose,
+    diagnosis_figure,
+    linear_cka,
+    load_after,
+    main,
+    measure,
+    median_distance,
+    squared_mmd,
+)
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
 OF_DREAMS = {name for name in MEASURES if "dreams" in name}
@@ -153,7 +165,8 @@ def test_a_run_with_dreams_is_measured_the_same_again_and_otherwise_with_another
 
 
 def made_up(name, tasks):
-    return Diagnosis(name, dict.fromkeys(range(2, tasks + 1), 1), {task: {measure: task / 100 for measure in MEASURES} for task in range(2, tasks + 1)})
+    later = range(2, tasks + 1)
+    return Diagnosis(name, dict.fromkeys(later, 1), {task: {measure: task / 100 for measure in MEASURES} for task in later})
 
 
 def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
@@ -221,7 +234,8 @@ def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monk
 
     roots = []
     read = DATASETS["Digits"].read
-    monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**{**vars(DATASETS["Digits"]), "read": lambda root, learned: roots.append(str(root)) or read(root)}))
+    digits = {**vars(DATASETS["Digits"]), "read": lambda root, learned: roots.append(str(root)) or read(root)}
+    monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**digits))
     for dataroot in ("elsewhere", None):
         diagnose(finished("NormalNN"), dataroot, count=10)
     assert roots == ["elsewhere", "datasets"]

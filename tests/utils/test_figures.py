@@ -7,8 +7,19 @@ from PIL import Image
 
 from dataloaders.batches import Images, InMemory, Pixels
 from utils.figures import (
-    COLUMNS, PICTURED, ROWS, Gallery, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen,
-    save_figure)
+    COLUMNS,
+    PICTURED,
+    ROWS,
+    Gallery,
+    accuracy_figure,
+    dreams_figure,
+    dreams_seen,
+    loss_records,
+    losses_figure,
+    pictured_classes,
+    real_seen,
+    save_figure,
+)
 
 NAMES = tuple(f"class {k}" for k in range(30))
 
@@ -62,7 +73,8 @@ def test_a_row_says_its_class_how_many_dreams_it_has_and_how_sure_the_teacher_is
 
 
 def test_the_real_images_are_said_to_be_for_the_picture_only(draw):
-    assert "real test images of that class, for this picture only" in {axes.get_title() for axes in draw(torch.rand(2, 3, 8, 8), torch.tensor([0, 1])).axes}
+    titles = {axes.get_title() for axes in draw(torch.rand(2, 3, 8, 8), torch.tensor([0, 1])).axes}
+    assert "real test images of that class, for this picture only" in titles
 
 
 def test_of_many_classes_some_of_every_time_are_shown(draw):

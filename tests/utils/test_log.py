@@ -23,6 +23,12 @@ def test_a_line_is_in_the_file_and_on_the_terminal_at_once(log, tmp_path, capsys
     assert capsys.readouterr().out == "accuracy 12.5 ± 0.1 %\n"
 
 
+def test_a_line_may_be_the_files_alone(log, tmp_path, capsys):
+    log.line("epoch 2/250", shown=False)
+    assert (tmp_path / "output.log").read_text() == "epoch 2/250\n"
+    assert capsys.readouterr().out == ""
+
+
 def test_a_record_is_in_the_file_at_once(log, tmp_path):
     log.record(task=1, losses={"local": 0.5})
     assert records(tmp_path) == [{"task": 1, "losses": {"local": 0.5}}]

@@ -81,7 +81,8 @@ def test_pt_yaml_is_tasks_by_tasks_by_repeats(results, tmp_path):
 
 def test_accuracies_other_than_top_1_say_so(results, tmp_path):
     results.save(tmp_path, 3, top_k=5)
-    said = {path: read(tmp_path / f"results-{path}.yaml").get("top_k") for path in ("acc/global", "acc/pt", "acc/pt-local", "mem/global", "time/global")}
+    paths = ("acc/global", "acc/pt", "acc/pt-local", "mem/global", "time/global")
+    said = {path: read(tmp_path / f"results-{path}.yaml").get("top_k") for path in paths}
     assert said == {"acc/global": 5, "acc/pt": 5, "acc/pt-local": 5, "mem/global": None, "time/global": None}
 
 

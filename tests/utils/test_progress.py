@@ -1,7 +1,7 @@
 import pytest
 
 from utils import progress
-from utils.progress import Progress, Work, duration
+from utils.progress import PACE, Progress, Work, duration
 
 
 @pytest.fixture
@@ -79,11 +79,34 @@ def test_nothing_is_drawn_where_nobody_watches(run, clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_bar_shows_the_stage_and_the_time_left(clock, capsys):
+def test_the_updating_line_has_the_text_and_the_time_left(clock, capsys):
     run = Progress(shown=True)
     run.add(Work("learn", 20, 1.0))
-    run.bar.last_print_t = -1000
     spend(run, clock, "learn", 10, 2.0)
     assert run.bar.n == pytest.approx(50)
-    assert "20 s left" in run.bar.postfix
+    run.close()
+    *_, last = [line for line in capsys.readouterr().err.split("\r") if line.strip()]
+    assert " 50% " in last and "20 s left  learn" in last
+
+
+def test_the_wait_for_the_device_after_the_last_step_counts(run, clock):
+    """A host that starts 5 steps in no time, and the 20 s that they take."""
+    spend(run, clock, "learn", 5, 0.0)
+    clock.now += 20
+    run.spend()
+    assert run.remaining() == pytest.approx(5 * 4 + 5 * 3 * 4)
+
+
+def test_plain_lines_are_the_edges_of_a_stage_and_one_from_time_to_time(run, clock):
+    said = []
+    for epoch in range(8):
+        clock.now += PACE / 2.5
+        if run.plain_line(edge=epoch in (0, 7)):
+            said.append(epoch)
+    assert said == [0, 3, 6, 7]
+
+
+def test_beside_an_updating_line_there_are_no_plain_ones(clock, capsys):
+    run = Progress(shown=True)
+    assert not run.plain_line(edge=True)
     run.close()

@@ -20,7 +20,8 @@ PUBLISHED = """
 --learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder|--gen_model_type autoencoder
 --model_type resnet|--model_name resnet32|--model_name resnet18
 --gen_model_type generator|--gen_model_name CIFAR_GEN|--gen_model_name TINYIMNET_GEN|--gen_model_name IMNET_GEN
---dataroot data|--dataset CIFAR10|--dataset CIFAR100|--dataset TinyImageNet|--dataset ImageNet|--load_model_dir outputs/base|--workers 4|--validation|--repeat 3
+--dataroot data|--dataset CIFAR10|--dataset CIFAR100|--dataset TinyImageNet|--dataset ImageNet
+--load_model_dir outputs/base|--workers 4|--validation|--repeat 3
 --overwrite 0|--overwrite 1|--optimizer SGD|--optimizer Adam|--train_aug|--lr 0.1|--momentum 0.9|--weight_decay 0.0002
 --schedule 100 150 200 250|--schedule_type decay|--batch_size 128|--power_iters 10000
 --deep_inv_params 1e-3 5e1 1e-3 1e3 1|--first_split_size 20 --other_split_size 20|--other_split_size 7|--rand_split|--DW|--oracle_flag
@@ -190,7 +191,8 @@ REFUSED = [
     ("--memory 2000 --oracle_flag", ["--memory", "--oracle_flag"]),
     ("--learner_type dgr --learner_name Generative_Replay", ["--gen_model_type", "autoencoder"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --gen_model_type autoencoder", ["--gen_model_type", "generator"]),
-    ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --gen_model_name IMNET_GEN", ["--gen_model_name", "CIFAR_GEN"]),
+    ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --gen_model_name IMNET_GEN",
+     ["--gen_model_name", "CIFAR_GEN"]),
     ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --load_model_dir x", ["--load_model_dir", "autoencoder"]),
     ("--config nowhere.yaml", ["--config", "nowhere.yaml"]),
     ("--config .", ["--config"]),

@@ -154,6 +154,27 @@ def test_a_first_task_is_learned(trainer, tmp_path):
     assert results.matrix[0][0][0] > 95
 
 
+def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp_path, monkeypatch, capsys):
+    texts = []
+    monkeypatch.setattr("utils.progress.Progress.start", lambda self, kind, text: texts.append(text))
+    monkeypatch.setattr("utils.progress.Progress.step", lambda self: None)
+    trainer(tmp_path).run()
+    lines = capsys.readouterr().out.splitlines()
+    accuracy, = (line.split("accuracy ")[1].split(" %")[0] for line in lines if "task 1/2  accuracy" in line)
+    loss, = (line.split("classification ")[1].split()[0] for line in lines if "task 2/2  learn  epoch 1/2" in line)
+    assert texts[0] == "repeat 1/1  task 1/2  learn  epoch 1/2"
+    assert texts[3] == f"repeat 1/1  task 2/2  learn  epoch 2/2  accuracy {accuracy} %  classification {loss}"
+
+
+def test_the_log_has_every_epoch_also_where_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("utils.progress.PACE", 1e9)
+    trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1, "--no_figures").run()
+    said = [line for line in capsys.readouterr().out.splitlines() if "epoch" in line]
+    logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "epoch" in line]
+    assert len(logged) == 5
+    assert said == [logged[0], logged[-1]]
+
+
 # The same bytes
 
 
@@ -285,10 +306,13 @@ def test_more_repeats_extend_a_finished_run(finished, copied, trainer, lasting):
 def test_a_finished_run_trains_nothing_and_says_the_same_again(copied, trainer, lasting, monkeypatch, capsys):
     folder = copied(ABD)
     before, metrics = lasting(folder), records(folder)
-    final = (folder / "output.log").read_text().splitlines()[-1]
+    log = (folder / "output.log").read_text()
     monkeypatch.setattr(Trainer, "train_stage", None)
     trainer(folder, ABD).run()
-    assert capsys.readouterr().out.splitlines() == [final]
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1].startswith("final accuracy: ") and f"figures:  {folder / 'figures'}" in said
+    assert (folder / "output.log").read_text() == log.partition("\n\n")[0] + "\n" + said
+    assert len(said.splitlines()) == len(log.partition("\n\n")[2].splitlines()) + 1  # the empty line before it
     assert (lasting(folder), records(folder)) == (before, metrics)
 
 
@@ -309,7 +333,8 @@ def test_other_settings_on_a_runs_folder_are_refused_by_name(copied, trainer):
 # Variants of the protocol
 
 
-@pytest.mark.parametrize("flags", [("--validation",), ("--DW",), ("--train_aug",), ("--optimizer", "Adam", "--lr", "0.001")], ids=lambda flags: flags[0])
+@pytest.mark.parametrize(
+    "flags", [("--validation",), ("--DW",), ("--train_aug",), ("--optimizer", "Adam", "--lr", "0.001")], ids=lambda flags: flags[0])
 def test_variants_run_and_give_other_results(finished, lasting, flags):
     assert lasting(finished("NormalNN", *flags)).keys() == lasting(finished("NormalNN")).keys()
     if flags != ("--DW",):  # the digits' classes are balanced but for a few images
@@ -471,7 +496,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_epoch(trainer, tmp_p
         trainer(tmp_path, "LWF").run()
     message = str(error.value)
     assert "\n" not in message
-    for part in ("task 2/2  learn  epoch 2/2", "step 2 of 4", "classification ", f"distillation {value}", str(tmp_path / "checkpoint.pt"), "1 epochs done"):
+    checkpoint = str(tmp_path / "checkpoint.pt")
+    for part in ("task 2/2  learn  epoch 2/2", "step 2 of 4", "classification ", f"distillation {value}", checkpoint, "1 epochs done"):
         assert part in message
     assert [one["losses"] for one in records(tmp_path) if not np.isfinite(list(one.get("losses", {"": 0}).values())).all()] == []
     assert read_tensors(tmp_path / "checkpoint.pt")["place"] == {"repeat": 0, "task": 1, "stage": 0, "epoch": 1}

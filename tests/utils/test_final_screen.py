@@ -1,0 +1,57 @@
+import sys
+
+import pytest
+
+from utils.final_screen import final_screen
+from utils.metrics import Results
+from utils.settings import Settings
+
+
+@pytest.fixture
+def results():
+    """Two repeats of two tasks."""
+    results = Results()
+    for repeat, last in enumerate((30.0, 50.0)):
+        results.add(repeat, [90.0], [90.0], 1000, 60.0)
+        results.add(repeat, [last, 80.0], [90.0, 80.0], 1234567, 3600.0)
+    return results
+
+
+def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_final_accuracy(results):
+    assert final_screen(Settings(log_dir="outputs/five tasks/abd"), results, "%") == [
+        "",
+        "accuracy in %, mean over 2 repeats",
+        "after task  on 1  on 2",
+        "1           90.0",
+        "2           40.0  80.0",
+        "",
+        "trained:  2.0 h",
+        "stored:   1,234,567 values: parameters of model and generator, pixels of the coreset",
+        "figures:  outputs/five tasks/abd/figures",
+        "next:     sh experiments/tables.sh 'outputs/five tasks'",
+        f"          {sys.executable} -m utils.diagnose 'outputs/five tasks/abd'",
+        "final accuracy: 60.0 ± 5.0 % over 2 repeats (55.0, 65.0)"]
+
+
+def test_times_are_on_no_line_about_accuracy(results):
+    """tests/kill.py compares those of runs that took more and less time."""
+    slower = Results({**results.state_dict(), "seconds": [[1e4, 1e5]] * 2})
+    screens = [final_screen(Settings(), one, "%") for one in (results, slower)]
+    differing = [line for line, other in zip(*screens) if line != other]
+    assert len(differing) == 1 and "accuracy" not in differing[0]
+
+
+def test_no_figures_and_nothing_to_diagnose_after_one_task():
+    results = Results()
+    results.add(0, [90.0], [90.0], 1000, 60.0)
+    text = "\n".join(final_screen(Settings(no_figures=True), results, "% (top-5)"))
+    assert "figures" not in text and "diagnose" not in text
+    assert text.endswith("final accuracy: 90.0 ± 0.0 % (top-5) over 1 repeat (90.0)")
+
+
+def test_twenty_tasks_fit_a_screen():
+    results = Results()
+    for task in range(20):
+        results.add(0, [100.0] * (task + 1), [100.0] * (task + 1), 1000, 60.0)
+    lines = final_screen(Settings(), results, "%")
+    assert len(lines) < 40 and max(len(line) for line in lines if line[:2].strip().isdigit()) < 150

@@ -1,0 +1,39 @@
+"""What a finished run ends with, on one screen."""
+
+import sys
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+
+from utils.metrics import Results, mean_std
+from utils.progress import duration
+from utils.settings import Settings
+from utils.tables import show_rows
+
+
+def final_screen(settings: Settings, results: Results, percent: str) -> list[str]:
+    """Accuracy on each task after each task, time, memory, where the figures are, what to do next; last, the final accuracy.
+
+    Args:
+        results: of whole repeats.
+        percent: what accuracies are in.
+    """
+    folder, repeats = Path(settings.log_dir), len(results.matrix)
+    over = f"over {repeats} repeat{'s' * (repeats > 1)}"
+    rows = [np.mean([matrix[task] for matrix in results.matrix], 0) for task in range(len(results.matrix[0]))]
+    form = ".1f" if len(rows) <= 10 else ".0f"
+    cells = [[str(task), *(f"{value:{form}}" for value in row), *[""] * (len(rows) - task)] for task, row in enumerate(rows, 1)]
+    table = show_rows([["after task", *(f"on {task}" for task in range(1, len(rows) + 1))], *cells], "text")
+    lines = ["", f"accuracy in {percent}, mean {over}", *table.splitlines(), ""]
+    lines.append(f"trained:  {duration(float(np.sum(results.seconds)))}")
+    lines.append(f"stored:   {results.memory[-1][-1]:,} values: parameters of model and generator, pixels of the coreset")
+    if not settings.no_figures:
+        lines.append(f"figures:  {folder / 'figures'}")
+    lines.append(f"next:     sh experiments/tables.sh {quote(str(folder.parent))}")
+    if len(rows) > 1:
+        lines.append(f"          {quote(sys.executable)} -m utils.diagnose {quote(str(folder))}")
+    final = [row[-1] for row in results.accuracies()]
+    mean, std = mean_std(final)
+    each = ", ".join(f"{value:.1f}" for value in final)
+    return [*lines, f"final accuracy: {mean:.1f} ± {std:.1f} {percent} {over} ({each})"]
