@@ -20,7 +20,8 @@ def test_every_link_leads_to_a_file(page):
 
 
 def test_every_command_names_files_that_exist():
-    commands = re.findall(r"(?:sh|python) ((?:experiments|tests|configs)/[\w./-]+|run\.py)", "\n".join(page.read_text(encoding="utf-8") for page in PAGES))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    commands = re.findall(r"(?:sh|python) ((?:experiments|tests|configs)/[\w./-]+|run\.py)", text)
     assert len(commands) > 5
     assert [path for path in commands if not (ROOT / path).exists()] == []
 
