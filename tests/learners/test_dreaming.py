@@ -237,5 +237,6 @@ def test_the_generator_learns_to_please_the_teacher(problem):
 
 def test_memory_counts_the_model_and_the_generator(problem):
     count = {name: problem(name)[0].memory() for name in ("NormalNN", "AlwaysBeDreaming")}
-    model, generator = (sum(p.numel() for p in part.parameters()) for part in problem("AlwaysBeDreaming")[0].networks().values())
+    learner, _ = problem("AlwaysBeDreaming")
+    model, generator = (sum(p.numel() for p in part.parameters()) for part in (learner.model, learner.generator))
     assert count == {"NormalNN": model, "AlwaysBeDreaming": model + generator}
