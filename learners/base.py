@@ -186,12 +186,16 @@ class Learner(nn.Module):
         """
         return {"learn": 2 * new if kept else new}
 
+    @classmethod
+    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
+        """``stage_images`` of a task of ``new`` images; ``counts``: images of every class, in learning order."""
+        return cls.stage_images(new, coreset_size(memory, counts[:old]), coreset_size(memory, counts[:seen]), old, seen)
+
     def expected(self, task: Task, stage: str) -> int:
         """How many images a stage will have, before the coreset is known."""
         labels = task.train.source.labels  # below 0 where a class is not learned
-        memory, counts = self.settings.memory, labels[labels >= 0].bincount(minlength=task.seen).tolist()
-        kept, keeps = coreset_size(memory, counts[: task.old]), coreset_size(memory, counts[: task.seen])
-        return self.stage_images(len(task.train), kept, keeps, task.old, task.seen).get(stage, len(task.train))
+        counts = labels[labels >= 0].bincount(minlength=task.seen).tolist()
+        return self.planned_images(self.settings.memory, counts, task.old, task.seen, len(task.train)).get(stage, len(task.train))
 
     def remember(self, task: Task) -> None:
         """Choose the coreset anew when a task ends: at random, from all that was learned from, repeats included, as published."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from dataloaders.coreset import coreset_size
 from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
 from learners import LEARNERS, Learner, Stage
@@ -168,9 +167,8 @@ class Trainer:
             train, _, order = self.splits(repeat)
             count = np.bincount(train.labels, minlength=len(self.data.names))[order]
             for index, new in enumerate(self.ranges):
-                before, after = count[: new.start].tolist(), count[: new.stop].tolist()
-                images = LEARNERS[settings.learner_name].stage_images(
-                    sum(after[new.start :]), coreset_size(settings.memory, before), coreset_size(settings.memory, after), new.start, new.stop)
+                images = LEARNERS[settings.learner_name].planned_images(
+                    settings.memory, count.tolist(), new.start, new.stop, int(count[new.start : new.stop].sum()))
                 for stage, number in images.items():
                     if stage == "learn" and number < settings.batch_size:
                         raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
