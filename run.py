@@ -18,9 +18,11 @@ from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
 from utils.checkpoint import RunFolder
 from utils.errors import RunError, UserError
+from utils.memory import keep_freed_memory
 from utils.stop import Stopped
 from utils.tensorboard import require_tensorboard
 from utils.trainer import Trainer, learned_classes
+from utils.training_step import set_precision
 
 
 def choose_device(gpuid: list[int]) -> torch.device:
@@ -35,10 +37,14 @@ def choose_device(gpuid: list[int]) -> torch.device:
 def main() -> int:
     try:
         settings = settings_module.parse()
+        keep_freed_memory()
         torch.set_num_threads(settings.threads)
+        set_precision(settings.precision)
         if settings.tensorboard:
             require_tensorboard()
         device = choose_device(settings.gpuid)
+        if settings.graph == "on" and device.type != "cuda":
+            raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
         Trainer(settings, data, RunFolder(settings), device).run()
     except UserError as error:

@@ -50,24 +50,31 @@ class Source(Protocol):
     @property
     def evaluation_batch(self) -> int: ...
 
-    def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
-        """For each tensor of rows, what a network sees of those images; augmented where ``random`` is given."""
+    def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
+        """For each tensor of rows, what ``images`` makes those images of: host code, which a GPU need not wait for."""
+        ...
+
+    def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
+        """What a network sees [B, 3, S, S]: device code alone, which a CUDA graph can hold. Augmented, here or in
+        ``fetch``, where ``random`` is given."""
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """A source on the device: images [N, 3, S, S] uint8, labels [N] int64."""
+    """A source on the device: stored images [N, 3, S, S] uint8, labels [N] int64."""
 
-    images: Tensor
+    stored: Tensor
     labels: Tensor
     pixels: Pixels
     evaluation_batch: int = 500
 
-    def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
-        for chosen in rows:
-            images = self.images[chosen]
-            yield self.pixels.normalise(augment(images, random) if random else images)
+    def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
+        return iter(rows)
+
+    def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
+        images = self.stored[fetched]
+        return self.pixels.normalise(augment(images, random) if random else images)
 
 
 @dataclass(frozen=True)
@@ -100,15 +107,19 @@ class Images:
         """Both sets, of the same source."""
         return Images(self.source, torch.cat([self.rows, other.rows]))
 
-    def batches(self, chosen: Sequence[Tensor], random: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) for each tensor of places in this set; augmented where ``random`` is given."""
-        rows = [self.rows[places] for places in chosen]
-        for images, mine in zip(self.source.batches(rows, random), rows):
-            yield images, self.source.labels[mine]
+    def fetch(self, size: int, random: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """What ``load`` takes, for batches of ``size`` images in their order."""
+        rows = self.rows.split(size)
+        return zip(self.source.fetch(rows, random), rows)
+
+    def load(self, fetched: Tensor, rows: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """(images [B, 3, S, S], labels [B]); augmented where ``random`` is given."""
+        return self.source.images(fetched, random), self.source.labels[rows]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of every image once, not augmented, for evaluation."""
-        return self.batches(torch.arange(len(self), device=self.rows.device).split(self.source.evaluation_batch))
+        for fetched in self.fetch(self.source.evaluation_batch):
+            yield self.load(*fetched)
 
 
 @dataclass
@@ -135,10 +146,18 @@ class ShuffledBatches:
         images = len(self.data) if "data" in vars(self) else self.expected
         return max(images // self.batch_size, min(images, 1))
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    @property
+    def random(self) -> torch.Generator | None:
+        return self.streams.augmentation if self.augmented else None
+
+    def starts(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.data), generator=self.streams.order, device=self.data.rows.device)
-        batches = order.split(self.batch_size)[: self.steps(epoch)]
-        return self.data.batches(batches, self.streams.augmentation if self.augmented else None)
+        size = min(self.batch_size, len(order))
+        return self.data[order[: size * self.steps(epoch)]].fetch(size, self.random)
+
+    def load(self, start: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        fetched, rows = start
+        return self.data.load(fetched, rows, self.random)
 
 
 @dataclass(frozen=True)
@@ -155,6 +174,9 @@ class Iterations:
     def steps(self, epoch: int) -> int:
         return min(self.round, self.total - epoch * self.round)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[()]]:
+    def starts(self, epoch: int) -> Iterator[tuple[()]]:
         for _ in range(self.steps(epoch)):
             yield ()
+
+    def load(self, start: Sequence[Tensor]) -> tuple[()]:
+        return ()

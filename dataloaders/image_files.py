@@ -59,7 +59,7 @@ class _DecodedBatches(Dataset):
 class ImageFiles:
     """A source on disk (dataloaders/batches.py, Source), of 224 x 224 pixels: decoded, cropped and resized while the
     device works on earlier batches. Each image is augmented by a seed of its own, so that the number of workers
-    doesn't change a byte. ``batches`` raises UserError for a file that can't be decoded.
+    doesn't change a byte. ``fetch`` raises UserError for a file that can't be decoded.
 
     Attributes:
         paths: [N] of the files, text.
@@ -73,7 +73,7 @@ class ImageFiles:
     workers: int
     evaluation_batch: int = 64  # shared memory holds two a worker
 
-    def batches(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
+    def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         device = self.labels.device
         seeds = [torch.randint(2**63 - 1, (len(chosen),), generator=random, device=device).tolist() if random else None for chosen in rows]
         loader = DataLoader(
@@ -82,4 +82,7 @@ class ImageFiles:
         for images in loader:
             if isinstance(images, UserError):
                 raise images
-            yield self.pixels.normalise(images.to(device, non_blocking=True))
+            yield images.to(device, non_blocking=True)
+
+    def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
+        return self.pixels.normalise(fetched)

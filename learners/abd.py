@@ -32,9 +32,8 @@ class AlwaysBeDreaming(DreamingLearner):
             return {"classification": self.classification(self.model(x), y)}
         old, seen, batch = self.old, self.seen, len(x)
         x_all = torch.cat([x, self.dream(batch)])
-        with torch.no_grad():
-            f_t = self.teacher.features(x_all)
-            y_dream = self.teacher.last(f_t[batch:])[:, :old].argmax(1)
+        f_t = self.frozen_teacher.features(x_all)
+        y_dream = self.frozen_teacher.last(f_t[batch:])[:, :old].argmax(1)
         y_all = torch.cat([y, y_dream])
         r = old / seen
         weight = torch.where(y_all < old, r, 1 - r)
@@ -42,7 +41,7 @@ class AlwaysBeDreaming(DreamingLearner):
         f = self.model.features(x_all)
         h = self.model.last(f[:batch])
         h_ft = self.model.last(f.detach())  # only the classifier learns from L_ft
-        P = self.teacher.last.weight[:old]
+        P = self.frozen_teacher.last.weight[:old]
 
         local = (1 - r) * F.cross_entropy(h[:, old:seen], y - old)
         finetune = (weight * F.cross_entropy(h_ft, y_all, reduction="none")).mean()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +20,7 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, coreset_size
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, split_classes
-from models import ResNet
+from models import Frozen, ResNet, folded
 from utils.streams import Streams
 
 if TYPE_CHECKING:
@@ -31,9 +32,17 @@ Losses = dict[str, Tensor]
 class Batches(Protocol):
     """Where a stage's steps get their arguments: ShuffledBatches, or Iterations, which has none to give."""
 
-    def steps(self, epoch: int) -> int: ...
+    def steps(self, epoch: int) -> int:
+        """How many there are in an epoch."""
+        ...
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, ...]]: ...
+    def starts(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """What each step of an epoch begins with, of the same shapes throughout a stage."""
+        ...
+
+    def load(self, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The arguments of the loss: tensor code like the loss itself."""
+        ...
 
 
 @dataclass
@@ -98,7 +107,8 @@ class Learner(nn.Module):
 
     Attributes:
         model: the student, which goes on from task to task.
-        teacher: frozen copy of the model after the previous task.
+        teacher: the model as it was after the previous task.
+        frozen_teacher: what it computes, faster.
         coreset: the training images kept, where the learner ``takes_coreset`` and ``--memory`` is above 0.
         ranges: the classes of every task, as places of the class order.
         old, seen: classes learned before the current task, and including it.
@@ -127,12 +137,14 @@ class Learner(nn.Module):
         self.class_weights: Tensor | None = None
 
     generator: nn.Module  # where there is a generator_type
+    frozen_teacher: Frozen
 
     # The contract with the trainer
 
     def start_task(self, task: Task) -> None:
         """Set what the losses read of the task. Called before its stages, again after resuming."""
         self.old, self.seen = task.old, task.seen
+        self.frozen_teacher = Frozen(self.teacher)
 
     def stages(self, task: Task) -> list[Stage]:
         """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
@@ -147,6 +159,16 @@ class Learner(nn.Module):
     def predict(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, 3, H, W]."""
         return self.model(images)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """While open, the model is a copy of it in evaluation mode that computes the same from fewer operations."""
+        model, self.model = self.model, folded(self.model)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model = model
 
     def dream(self, count: int) -> Tensor:
         """x~: ``count`` images of the old classes, where the learner has a generator."""
@@ -201,14 +223,10 @@ class Learner(nn.Module):
         """Choose the coreset anew when a task ends: at random, from all that was learned from, repeats included, as published."""
         self.coreset.draw(self.data(task), task.seen, self.streams.once("coreset"))
 
-    @torch.no_grad()
     def features(self, images: Images) -> Tensor:
         """The model's features [N, 64] in evaluation mode, of images without augmentation."""
-        training = self.model.training
-        self.model.eval()
-        features = torch.cat([self.model.features(x) for x, _ in images.in_order()])
-        self.model.train(training)
-        return features
+        with self.evaluating():
+            return torch.cat([self.model.features(x) for x, _ in images.in_order()])
 
     # What losses are made of
 
@@ -220,10 +238,9 @@ class Learner(nn.Module):
         losses = F.cross_entropy(logits[:, : self.seen], y, reduction="none")
         return (losses if self.class_weights is None else losses * self.class_weights[y]).mean()
 
-    @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
         """The teacher's logits [B, old] for the old classes."""
-        return self.teacher(images)[:, : self.old]
+        return self.frozen_teacher(images)[:, : self.old]
 
     # What stages are made of
 
@@ -255,5 +272,11 @@ class Learner(nn.Module):
         """The published optimiser, over ``parameters``."""
         s = self.settings
         if s.optimizer == "Adam":
-            return torch.optim.Adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), weight_decay=s.weight_decay)
-        return torch.optim.SGD(parameters, s.lr * lr_factor, s.momentum, weight_decay=s.weight_decay)
+            return self.adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), s.weight_decay)
+        return torch.optim.SGD(parameters, s.lr * lr_factor, s.momentum, weight_decay=s.weight_decay, fused=True)
+
+    def adam(
+        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
+    ) -> torch.optim.Adam:
+        on_gpu = self.streams.device.type == "cuda"
+        return torch.optim.Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)

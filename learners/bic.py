@@ -100,7 +100,7 @@ class BIC(Learner):
         if not old:
             return {"classification": self.classification(h, y)}
         with torch.no_grad():
-            t = self.bias(self.teacher(x))[:, :old]
+            t = self.bias(self.frozen_teacher(x))[:, :old]
         part = old / seen
         return {
             "classification": (1 - part) * self.classification(h, y),

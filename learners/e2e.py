@@ -64,8 +64,9 @@ class ETE(Learner):
         was before this stage; the published code, and so its tables, from the teacher's first |new| outputs."""
         old, seen = self.old, self.seen
         new = seen - old
+        t = self.frozen_teacher(x)
         with torch.no_grad():
-            t, f = self.teacher(x), self.model.features(x)
+            f = self.model.features(x)
         h = self.model.last(f)
         kd_new = distillation(h[:, old:seen], t[:, :new], self.settings.temp)
         kd = self.past_distillation(h, t, seen) + new / seen * kd_new

@@ -28,9 +28,10 @@ class BasicBlock(nn.Module):
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
-        return F.relu(out + self.shortcut(x))
+        out += self.shortcut(x)
+        return F.relu(out, inplace=True)
 
 
 class ResNet(nn.Module):
@@ -60,7 +61,7 @@ class ResNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to features [B, 64], what the classifier sees."""
-        x = F.relu(self.bn1(self.conv1(images)))
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
 

@@ -38,6 +38,11 @@ NEEDS = {
 }
 
 
+def serve(batches, epoch=0):
+    """The arguments of the loss, step by step."""
+    return (batches.load(start) for start in batches.starts(epoch))
+
+
 @pytest.fixture(scope="session")
 def root():
     return ROOT
@@ -144,6 +149,12 @@ def digits():
     return DATASETS["Digits"].read(Path())
 
 
+@pytest.fixture(autouse=True)
+def saved_after_every_epoch(monkeypatch):
+    """Checkpoints at the same places, however long writing one takes."""
+    monkeypatch.setattr("utils.trainer.SAVING_SHARE", 1e9)
+
+
 @pytest.fixture(scope="session")
 def trainer(tiny, digits):
     """A trainer of a tiny run that has not begun: trainer(log_dir, learner, flag, value, ...)."""
@@ -211,7 +222,7 @@ def run_py(environment, tmp_path):
 def problem():
     """A learner and its two tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
 
-    def build(name, **more):
+    def build(name, device="cpu", **more):
         settings = Settings(**{
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
@@ -221,9 +232,10 @@ def problem():
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
         tasks = task_sequence(
-            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)), normalised=LEARNERS[name].normalised)
-        streams = Streams()
+            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)), normalised=LEARNERS[name].normalised,
+            device=torch.device(device))
+        streams = Streams(device)
         streams.start(0, 0)
-        return build_learner(settings, streams, torch.device("cpu"), 0), tasks
+        return build_learner(settings, streams, torch.device(device), 0), tasks
 
     return build

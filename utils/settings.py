@@ -82,6 +82,12 @@ class Settings:
     # The run
     repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
+    precision: str = setting(
+        "fp32", "run", "arithmetic of training: fp32; tf32, faster products of GPUs; bf16, autocast to bfloat16. Evaluation is not in bf16",
+        choices=["fp32", "tf32", "bf16"])
+    graph: str = setting(
+        "auto", "run", "capture training steps as CUDA graphs, which spares a GPU most of its waiting; auto: where there is a GPU",
+        choices=["auto", "on", "off"])
     threads: int = setting(2, "run", "CPU threads; on a CPU the last digits of results depend on their number", low=1, high=256)
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
@@ -93,7 +99,7 @@ class Settings:
 
 
 # A checkpoint made with other values of these may go on: they do not change what is computed.
-NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard")
+NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 

@@ -25,7 +25,10 @@ from utils.settings import Settings
 from utils.stop import Stopped, StopWish
 from utils.streams import Streams, seeded_weights
 from utils.tensorboard import EventFiles
+from utils.training_step import TrainingStep
 
+# Of the time, for checkpoints: after an epoch that takes longer than nine times as long as writing one, it is written.
+SAVING_SHARE = 0.1
 CHECKPOINTED = {"place", "device", "learner", "optimizers", "streams", "results", "seconds", "log"}
 
 
@@ -83,6 +86,8 @@ class Trainer:
         self.place = Place()
         self.results = Results()
         self.seconds = 0.0  # of training, in the current task
+        self.saved = self.saving = 0.0  # when the latest checkpoint was written, how long that took
+        self.graph = device.type == "cuda" and settings.graph != "off"
         self.progress: Progress | None = None
         self.wish = StopWish()
         self.events: EventFiles | None = None
@@ -273,6 +278,7 @@ class Trainer:
         assert self.progress
         title = f"{self.where(task)}  {stage.name}"
         losses: dict[str, float] = {}
+        step = TrainingStep(stage, self.streams, bf16=self.settings.precision == "bf16", graph=self.graph)
         for epoch in range(self.place.epoch, stage.epochs):
             began = time.monotonic()
             self.learner.eval()
@@ -280,7 +286,7 @@ class Trainer:
             lr = stage.start_epoch(epoch)
             heading = f"{title}  {stage.unit} {epoch + 1}/{stage.epochs}"
             self.progress.start(self.kind(stage, task), "  ".join([heading, *self.accuracy_so_far(), *show_losses(losses)]))
-            losses = self.train_epoch(stage, epoch, heading)
+            losses = self.train_epoch(step, epoch, heading)
             seconds = time.monotonic() - began
             self.seconds += seconds
             self.progress.spend()
@@ -291,38 +297,35 @@ class Trainer:
                 repeat=self.place.repeat + 1, task=task.index + 1, stage=stage.name, epoch=epoch + 1,
                 lr=lr, losses=losses, seconds=round(seconds, 3))
             self.place.epoch = epoch + 1
-            self.save(stage)
+            if self.place.epoch == stage.epochs or time.monotonic() - self.saved >= self.saving / SAVING_SHARE:
+                self.save(stage)
             self.progress.spend()
         if stage.joins:
             write_tensors(self.folder.model_path(self.place.repeat, task.index - 1) / f"{stage.joins}.pth", stage.trained.state_dict())
         if stage.dreams and not self.settings.no_figures:
             self.picture(task)
 
-    def train_epoch(self, stage: Stage, epoch: int, heading: str) -> dict[str, float]:
-        """One pass over the stage's batches; the mean of each loss. The host waits for the device once, at the end.
+    def train_epoch(self, step: TrainingStep, epoch: int, heading: str) -> dict[str, float]:
+        """One pass over a stage's batches; the mean of each loss. The host waits for the device once, at the end.
 
         Raises RunError where a loss or, after the last step, a weight is not finite: before another checkpoint is written.
         """
         assert self.progress
         history: list[torch.Tensor] = []
-        for batch in stage.batches.epoch(epoch):
+        for start in step.stage.batches.starts(epoch):
             self.heed_signals()
-            losses = stage.loss(*batch)
-            values = torch.stack(list(losses.values()))
-            stage.optimizer.zero_grad()
-            values.sum().backward()
-            stage.optimizer.step()
-            history.append(values.detach())
+            history.append(step(start))
             self.progress.step()
         by_step = torch.stack(history).cpu().double()
         bad = (~by_step.isfinite()).any(1).nonzero().flatten().tolist()
         if bad:
-            shown = "  ".join(f"{name} {value:g}" for name, value in zip(losses, by_step[bad[0]].tolist()))
+            shown = "  ".join(f"{name} {value:g}" for name, value in zip(step.names, by_step[bad[0]].tolist()))
             raise self.not_finite(heading, f"the losses of step {bad[0] + 1} of {len(history)}: {shown}")
-        for name, value in self.learner.state_dict().items():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise self.not_finite(heading, f"{name} after the last step; the losses were")
-        return dict(zip(losses, by_step.mean(0).tolist()))
+        weights = {name: value.isfinite().all() for name, value in self.learner.state_dict().items() if value.is_floating_point()}
+        finite = torch.stack(list(weights.values())).tolist()
+        if not all(finite):
+            raise self.not_finite(heading, f"{list(weights)[finite.index(False)]} after the last step; the losses were")
+        return dict(zip(step.names, by_step.mean(0).tolist()))
 
     def not_finite(self, heading: str, what: str) -> RunError:
         """Nothing has been written since the checkpoint before."""
@@ -332,9 +335,10 @@ class Trainer:
         """Accuracy on every task so far, into the log, the records and the results files."""
         repeat = self.place.repeat
         pairs = []
-        for past in self.tasks[: task.index + 1]:
-            self.heed_signals()
-            pairs.append(accuracy(self.learner, past.test, task.seen, range(past.old, past.seen), self.top_k))
+        with self.learner.evaluating():
+            for past in self.tasks[: task.index + 1]:
+                self.heed_signals()
+                pairs.append(accuracy(self.learner, past.test, task.seen, range(past.old, past.seen), self.top_k))
         row, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         if not np.isfinite(row).all():
             raise self.not_finite(f"{self.where(task)}  accuracy", "the model's outputs for some test images")
@@ -384,6 +388,7 @@ class Trainer:
 
     def save(self, stage: Stage | None = None) -> None:
         """The checkpoint, with the optimiser of the stage under way."""
+        began = time.monotonic()
         if self.events:
             self.events.follow()
         optimizers = dict(self.learner.lasting_optimizers())
@@ -399,3 +404,5 @@ class Trainer:
             "seconds": self.seconds,
             "log": self.log.ends(),
         })
+        self.saved = time.monotonic()
+        self.saving = self.saved - began

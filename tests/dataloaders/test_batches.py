@@ -4,6 +4,7 @@ import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 
 import pytest
 import torch
+from conftest import serve
 from PIL import Image
 from torchvision import transforms
 
@@ -37,14 +38,14 @@ def labels(epoch):
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_an_epoch_serves_whole_batches_of_distinct_images(batches, augmented):
-    served = list(batches(augmented=augmented).epoch(0))
+    served = list(serve(batches(augmented=augmented)))
     assert [len(y) for _, y in served] == [16] * 4
     assert {x.shape for x, _ in served} == {(16, 3, 32, 32)}
     assert len(set(labels(served))) == 64
 
 
 def test_steps_are_what_an_epoch_serves(batches):
-    assert batches().steps(0) == len(list(batches().epoch(0)))
+    assert batches().steps(0) == len(list(serve(batches())))
 
 
 def test_images_are_chosen_once_and_late(data):
@@ -54,7 +55,7 @@ def test_images_are_chosen_once_and_late(data):
     batches = ShuffledBatches(lambda: asked.append(1) or data, 1000, 16, False, streams)
     assert (batches.steps(0), asked) == (62, [])
     for epoch in range(2):
-        assert len(list(batches.epoch(epoch))) == batches.steps(epoch) == 4
+        assert len(list(serve(batches, epoch))) == batches.steps(epoch) == 4
     assert asked == [1]
 
 
@@ -62,7 +63,7 @@ def test_a_set_smaller_than_a_batch_is_one_batch(data):
     streams = Streams()
     streams.start(0, 0)
     batches = ShuffledBatches(lambda: data[torch.arange(5)], 5, 16, False, streams)
-    (_, served), = batches.epoch(0)
+    (_, served), = serve(batches)
     assert sorted(served.tolist()) == [0, 3, 6, 9, 12]
     assert batches.steps(0) == 1
     assert ShuffledBatches(lambda: data[:0], 0, 16, False, streams).steps(0) == 0
@@ -74,29 +75,29 @@ def test_sets_of_one_source_add_up_and_repeat_an_image_as_often_as_its_row(data)
 
 
 def test_images_keep_their_labels(batches):
-    for x, y in batches().epoch(0):
+    for x, y in serve(batches()):
         assert torch.equal((x[:, 0, 0, 0] * 255 * 3).round().long(), y)
 
 
 def test_the_images_dropped_differ_from_epoch_to_epoch(batches):
     chosen = batches()
-    assert set().union(*(labels(chosen.epoch(epoch)) for epoch in range(10))) == {3 * k for k in range(70)}
+    assert set().union(*(labels(serve(chosen, epoch)) for epoch in range(10))) == {3 * k for k in range(70)}
 
 
 def test_epochs_differ_and_repeat_with_the_seed(batches):
     first, again, other = batches(0), batches(0), batches(1)
-    two = [labels(first.epoch(0)), labels(first.epoch(1))]
+    two = [labels(serve(first)), labels(serve(first, 1))]
     assert two[0] != two[1]
-    assert two == [labels(again.epoch(0)), labels(again.epoch(1))]
-    assert labels(other.epoch(0)) != two[0]
+    assert two == [labels(serve(again)), labels(serve(again, 1))]
+    assert labels(serve(other)) != two[0]
 
 
 def test_augmentation_does_not_shift_the_shuffle(batches):
-    assert labels(batches(augmented=True).epoch(0)) == labels(batches().epoch(0))
+    assert labels(serve(batches(augmented=True))) == labels(serve(batches()))
 
 
 def test_augmented_images_differ_from_the_plain_ones(batches):
-    (plain, _), (augmented, _) = next(batches().epoch(0)), next(batches(augmented=True).epoch(0))
+    (plain, _), (augmented, _) = next(serve(batches())), next(serve(batches(augmented=True)))
     assert not torch.equal(plain, augmented)
 
 
@@ -106,7 +107,7 @@ def test_in_order_serves_every_image_once_as_it_is(data, size):
     served = list(data.in_order())
     assert max(len(y) for _, y in served) == min(size, 70)
     assert labels(served) == data.labels.tolist()
-    assert torch.equal((torch.cat([x for x, _ in served]) * 255).round(), data.source.images.float())
+    assert torch.equal((torch.cat([x for x, _ in served]) * 255).round(), data.source.stored.float())
 
 
 # Pixels
@@ -145,4 +146,4 @@ def test_rounds_add_up(total, rounds):
     iterations = Iterations(total)
     assert iterations.rounds == len(rounds)
     assert [iterations.steps(epoch) for epoch in range(iterations.rounds)] == rounds
-    assert [len(list(iterations.epoch(epoch))) for epoch in range(iterations.rounds)] == rounds
+    assert [len(list(serve(iterations, epoch))) for epoch in range(iterations.rounds)] == rounds

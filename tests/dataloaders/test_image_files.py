@@ -3,6 +3,7 @@ import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 import numpy as np
 import pytest
 import torch
+from conftest import serve
 from PIL import Image
 from torchvision import transforms
 
@@ -33,7 +34,8 @@ def source(paths, workers=0, pixels=PIXELS):
 def served(paths, rows, seed=None, workers=0):
     """All images of the rows in batches of three, augmented where there is a seed."""
     random = None if seed is None else torch.Generator().manual_seed(seed)
-    return torch.cat(list(source(paths, workers).batches(torch.tensor(rows).split(3), random)))
+    images = source(paths, workers)
+    return torch.cat([images.images(some, random) for some in images.fetch(torch.tensor(rows).split(3), random)])
 
 
 def test_images_for_evaluation_are_resized_to_256_and_cut_in_the_middle(paths):
@@ -80,7 +82,7 @@ def test_epochs_differ_and_repeat_with_the_seed(paths):
         streams = Streams()
         streams.start(seed, 0)
         batches = ShuffledBatches(lambda: Images.all_of(source(paths)), len(paths), 3, True, streams)
-        return [torch.cat([x for x, _ in batches.epoch(epoch)]) for epoch in (0, 1)]
+        return [torch.cat([x for x, _ in serve(batches, epoch)]) for epoch in (0, 1)]
 
     first, again, other = two_epochs(0), two_epochs(0), two_epochs(1)
     assert not torch.equal(*first)
@@ -90,7 +92,7 @@ def test_epochs_differ_and_repeat_with_the_seed(paths):
 
 def test_a_saved_stream_goes_on_with_the_next_epochs_images(paths):
     def epoch(streams):
-        return torch.cat([x for x, _ in ShuffledBatches(lambda: Images.all_of(source(paths)), len(paths), 3, True, streams).epoch(0)])
+        return torch.cat([x for x, _ in serve(ShuffledBatches(lambda: Images.all_of(source(paths)), len(paths), 3, True, streams))])
 
     streams, resumed = Streams(), Streams()
     streams.start(0, 0)

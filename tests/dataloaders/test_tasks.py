@@ -27,7 +27,7 @@ def tasks(split):
 
 
 def first_pixels(images):
-    return images.source.images[images.rows][:, 0, 0, 0]
+    return images.source.stored[images.rows][:, 0, 0, 0]
 
 
 def places(images):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from conftest import serve
 from torch import nn
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ def train(learner, stage):
         learner.eval()
         stage.trained.train()
         stage.start_epoch(epoch)
-        for batch in stage.batches.epoch(epoch):
+        for batch in serve(stage.batches, epoch):
             losses = stage.loss(*batch)
             stage.optimizer.zero_grad()
             torch.stack(list(losses.values())).sum().backward()
@@ -68,7 +69,7 @@ def second_task(problem):
 @pytest.fixture
 def batch(second_task):
     def draw(stage):
-        return next(stage.batches.epoch(0))
+        return next(serve(stage.batches))
 
     return draw
 
@@ -95,7 +96,7 @@ def test_a_learner_fits_a_batch_that_it_sees_again_and_again(problem, name):
     learner, tasks = problem(name)
     stage = prepare(learner, tasks[0])[0]
     learner.train()
-    x, y = next(stage.batches.epoch(0))
+    x, y = next(serve(stage.batches))
     for _ in range(30):
         losses = stage.loss(x, y)
         stage.optimizer.zero_grad()
@@ -231,7 +232,7 @@ def test_class_weights_of_unbalanced_data_are_inverse_frequencies(problem):
     learner, (task, _) = problem("NormalNN", DW=True)
     keep = torch.cat([torch.nonzero(task.train.labels == 0).flatten()[:6], torch.nonzero(task.train.labels == 1).flatten()[:18]])
     object.__setattr__(task, "train", task.train[keep])
-    next(prepare(learner, task)[0].batches.epoch(0))
+    next(serve(prepare(learner, task)[0].batches))
     assert learner.class_weights.tolist() == pytest.approx([24 / (2 * 6), 24 / (2 * 18)])
     logits, y = torch.randn(4, 10), torch.tensor([0, 1, 1, 0])
     each = F.cross_entropy(logits[:, :2], y, reduction="none")
@@ -240,7 +241,7 @@ def test_class_weights_of_unbalanced_data_are_inverse_frequencies(problem):
 
 def test_class_weights_of_balanced_data_change_nothing(problem):
     learner, (_, second) = problem("NormalNN", DW=True)
-    next(prepare(learner, second)[0].batches.epoch(0))
+    next(serve(prepare(learner, second)[0].batches))
     assert learner.class_weights[second.old :].tolist() == [1, 1]
 
 

@@ -47,7 +47,7 @@ def test_accuracy_is_among_all_seen_classes_and_among_the_tasks_own(shown):
 
 def test_outputs_that_have_not_been_learned_do_not_count(shown):
     assert accuracy(Fixed(), shown[torch.tensor([0, 2])], 3, range(2, 3)) == (50.0, 100.0)
-    shown.source.images[0, 0, 0, 3] = 255
+    shown.source.stored[0, 0, 0, 3] = 255
     assert accuracy(Fixed(), shown[torch.tensor([0])], 3, range(2, 3))[0] == 100.0
 
 

@@ -244,6 +244,14 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
         assert records(tmp_path) == records(undisturbed)
 
 
+def test_where_writing_takes_long_checkpoints_wait_for_the_end_of_the_stage(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.trainer.SAVING_SHARE", 1e-9)
+    save, saves = Trainer.save, []
+    monkeypatch.setattr(Trainer, "save", lambda self, *arguments: (save(self, *arguments), saves.append((self.place.task, self.place.epoch))))
+    trainer(tmp_path).run()
+    assert saves == [(0, 0), (0, 2), (1, 0), (1, 2), (2, 0), (0, 0)]
+
+
 def test_naive_rehearsal_stopped_within_a_task_resamples_what_it_had(finished, trainer, lasting, tmp_path, monkeypatch):
     more = ("--memory", "40", "--max_task", "3", "--schedule", "2")
     undisturbed = finished("NormalNN", *more)
@@ -346,8 +354,8 @@ def test_validation_measures_on_training_images_that_are_held_out(trainer, digit
     run.start_repeat()
     training = {image.tobytes() for image in digits.train.images}
     for task in run.tasks:
-        learned = {image.numpy().tobytes() for image in task.train.source.images[task.train.rows]}
-        held = {image.numpy().tobytes() for image in task.test.source.images[task.test.rows]}
+        learned = {image.numpy().tobytes() for image in task.train.source.stored[task.train.rows]}
+        held = {image.numpy().tobytes() for image in task.test.source.stored[task.test.rows]}
         assert held <= training
         assert not held & learned
         assert 3.5 < len(task.train) / len(task.test) < 4.5

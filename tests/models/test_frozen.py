@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models import GENERATORS, RESNETS, Frozen, Generator, ResNet, folded
+from models.generator import UpsampledConv2d
+
+
+@torch.no_grad()
+def lived_in(network):
+    """With batch norms that have seen something."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+            if layer.affine:
+                layer.weight.uniform_(-1, 1)
+                layer.bias.normal_()
+    return network.double()
+
+
+@pytest.fixture
+def classifier():
+    return lived_in(ResNet(RESNETS["resnet8"], 7))
+
+
+@pytest.fixture
+def images():
+    return torch.randn(5, 3, 32, 32, dtype=torch.double)
+
+
+def test_a_folded_classifier_computes_the_same_without_batch_norm(classifier, images):
+    one = folded(classifier)
+    torch.testing.assert_close(one(images), classifier.eval()(images))
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in one.modules())
+    assert not any(p.requires_grad for p in one.parameters())
+
+
+def test_a_folded_generator_keeps_the_batch_norms_that_follow_no_convolution():
+    generator = lived_in(Generator(*GENERATORS["CIFAR_GEN_SMALL"]))
+    noise = torch.randn(3, 1000, dtype=torch.double)
+    one = folded(generator)
+    torch.testing.assert_close(one(noise), generator.eval()(noise))
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in one.modules()) == 2  # after the linear layer, after tanh
+
+
+def test_folding_leaves_the_network_as_it_was(classifier, images):
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    classifier.train()
+    folded(classifier)(images)
+    assert classifier.training and all(p.requires_grad for p in classifier.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+
+
+def test_a_frozen_classifier_ignores_what_the_network_learns_later(classifier, images):
+    frozen = Frozen(classifier)
+    logits, features = classifier.eval()(images), classifier.features(images)
+    with torch.no_grad():
+        classifier.conv1.weight.zero_()
+        classifier.last.weight.zero_()
+    torch.testing.assert_close(frozen(images), logits.detach())
+    torch.testing.assert_close(frozen.features(images), features.detach())
+    assert not frozen(images).requires_grad and not frozen.features(images).requires_grad
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 1), (3, 5)])
+def test_an_upsampled_convolution_is_nearest_upsampling_and_a_convolution(size):
+    layer = UpsampledConv2d(6, 4).double()
+    x = torch.randn(2, 6, *size, dtype=torch.double, requires_grad=True)
+    plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), plain)
+    weights = torch.randn_like(plain)
+    inputs = [x, layer.weight, layer.bias]
+    for mine, theirs in zip(torch.autograd.grad((layer(x) * weights).sum(), inputs), torch.autograd.grad((plain * weights).sum(), inputs)):
+        torch.testing.assert_close(mine, theirs)

@@ -1,0 +1,98 @@
+"""One step of any stage: load, loss, gradients, optimiser. On a GPU captured as a CUDA graph and replayed."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from learners import Stage
+from utils.errors import RunError
+from utils.streams import Streams
+
+EAGER_STEPS = 3  # before a capture: libraries choose their kernels, the optimiser makes its state
+
+
+def set_precision(precision: str) -> None:
+    """What ``--precision`` means for matrix products and convolutions of float32 tensors on a GPU."""
+    format = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = format
+    torch.backends.cudnn.conv.fp32_precision = format  # type: ignore[attr-defined]
+
+
+class TrainingStep:
+    """A step of a stage, from what ``stage.batches.starts`` gives; call it once for each.
+
+    Args:
+        bf16: autocast to bfloat16, as torch's autocast chooses the operations.
+        graph: capture the whole step as a CUDA graph; needs a GPU. The first EAGER_STEPS run as they are; a step whose
+            learning rate is another than the captured one is captured anew.
+
+    Attributes:
+        names: of the losses, once a step has run.
+    """
+
+    def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False):
+        self.stage = stage
+        self.streams = streams
+        self.bf16 = bf16
+        self.names: Sequence[str] = ()
+        self.eager_left = EAGER_STEPS
+        self.side = torch.cuda.Stream() if graph else None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.rates: list[float] = []  # of the optimiser's groups; these three as captured
+        self.start: list[Tensor] = []
+        self.losses = torch.empty(0)
+
+    def __call__(self, start: Sequence[Tensor]) -> Tensor:
+        """One step; the losses, [number of names]."""
+        if self.side is None:
+            return self.run(start)
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
+            if self.eager_left:
+                self.eager_left -= 1
+                losses = self.run(start)
+            else:
+                losses = self.replay(start)
+        torch.cuda.current_stream().wait_stream(self.side)
+        return losses
+
+    def run(self, start: Sequence[Tensor]) -> Tensor:
+        """The step itself."""
+        with self.autocast():
+            losses = self.stage.loss(*self.stage.batches.load(start))
+        self.names = tuple(losses)
+        values = torch.stack(list(losses.values()))
+        self.stage.optimizer.zero_grad()
+        values.sum().backward()
+        self.stage.optimizer.step()
+        return values.detach()
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def replay(self, start: Sequence[Tensor]) -> Tensor:
+        rates = [group["lr"] for group in self.stage.optimizer.param_groups]
+        if self.graph is None or rates != self.rates:
+            self.graph, self.rates = self.capture(start), rates
+        for mine, given in zip(self.start, start):
+            mine.copy_(given)
+        self.graph.replay()
+        return self.losses.clone()  # the next replay writes over them
+
+    def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
+        """Record the step; nothing of it is done yet."""
+        graph = torch.cuda.CUDAGraph()
+        for generator in (self.streams.augmentation, self.streams.noise):
+            graph.register_generator_state(generator)
+        self.start = [tensor.clone() for tensor in start]
+        self.stage.optimizer.zero_grad()  # gradients are to lie in the graph's own memory
+        try:
+            with torch.cuda.graph(graph, stream=self.side):
+                self.losses = self.run(self.start)
+        except RuntimeError as error:
+            raise RunError(
+                f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
+                "--graph off runs it step by step") from error
+        return graph
