@@ -12,39 +12,22 @@ import functools
 import sys
 from pathlib import Path
 
-import torch
-
 from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
 from utils.checkpoint import RunFolder
+from utils.device import open_device
 from utils.errors import RunError, UserError
-from utils.memory import keep_freed_memory
 from utils.stop import Stopped
 from utils.tensorboard import require_tensorboard
 from utils.trainer import Trainer, learned_classes
-from utils.training_step import set_precision
-
-
-def choose_device(gpuid: list[int]) -> torch.device:
-    """The first GPU of ``--gpuid``, or the CPU where it is negative or there is no GPU. Raises UserError."""
-    if gpuid[0] < 0 or not torch.cuda.is_available():
-        return torch.device("cpu")
-    if gpuid[0] >= torch.cuda.device_count():
-        raise UserError(f"--gpuid {gpuid[0]}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
-    return torch.device("cuda", gpuid[0])
 
 
 def main() -> int:
     try:
         settings = settings_module.parse()
-        keep_freed_memory()
-        torch.set_num_threads(settings.threads)
-        set_precision(settings.precision)
         if settings.tensorboard:
             require_tensorboard()
-        device = choose_device(settings.gpuid)
-        if settings.graph == "on" and device.type != "cuda":
-            raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
+        device = open_device(settings)
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
         Trainer(settings, data, RunFolder(settings), device).run()
     except UserError as error:

@@ -7,11 +7,9 @@ import subprocess
 import sys
 
 import pytest
-import torch
 import yaml
 
 import run
-from utils.errors import UserError
 
 
 @pytest.fixture
@@ -243,28 +241,3 @@ def test_a_defect_of_the_program_is_not_dressed_up_as_the_users(main, tiny, tmp_
     monkeypatch.setattr(run.Trainer, "run", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(*tiny("NormalNN", "--log_dir", tmp_path))
-
-
-# The device
-
-
-@pytest.fixture
-def gpus(monkeypatch):
-    def have(count):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-
-    return have
-
-
-@pytest.mark.parametrize(("count", "gpuid", "device"), [
-    (0, [0], "cpu"), (0, [3], "cpu"), (2, [-1], "cpu"), (2, [0], "cuda:0"), (2, [1, 0], "cuda:1")])
-def test_a_negative_gpu_or_none_means_the_cpu(gpus, count, gpuid, device):
-    gpus(count)
-    assert run.choose_device(gpuid) == torch.device(device)
-
-
-def test_a_gpu_that_is_not_there_is_refused(gpus):
-    gpus(2)
-    with pytest.raises(UserError, match="--gpuid 2"):
-        run.choose_device([2])

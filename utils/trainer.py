@@ -14,6 +14,7 @@ from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_s
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
 from utils.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
+from utils.device import captures
 from utils.errors import RunError, UserError
 from utils.figures import PICTURED, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen, save_figure
 from utils.files import write_tensors
@@ -87,7 +88,6 @@ class Trainer:
         self.results = Results()
         self.seconds = 0.0  # of training, in the current task
         self.saved = self.saving = 0.0  # when the latest checkpoint was written, how long that took
-        self.graph = device.type == "cuda" and settings.graph != "off"
         self.progress: Progress | None = None
         self.wish = StopWish()
         self.events: EventFiles | None = None
@@ -278,7 +278,7 @@ class Trainer:
         assert self.progress
         title = f"{self.where(task)}  {stage.name}"
         losses: dict[str, float] = {}
-        step = TrainingStep(stage, self.streams, bf16=self.settings.precision == "bf16", graph=self.graph)
+        step = TrainingStep(stage, self.streams, bf16=self.settings.precision == "bf16", graph=captures(self.settings, self.device))
         for epoch in range(self.place.epoch, stage.epochs):
             began = time.monotonic()
             self.learner.eval()

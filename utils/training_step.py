@@ -13,13 +13,6 @@ from utils.streams import Streams
 EAGER_STEPS = 3  # before a capture: libraries choose their kernels, the optimiser makes its state
 
 
-def set_precision(precision: str) -> None:
-    """What ``--precision`` means for matrix products and convolutions of float32 tensors on a GPU."""
-    format = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = format
-    torch.backends.cudnn.conv.fp32_precision = format  # type: ignore[attr-defined]
-
-
 class TrainingStep:
     """A step of a stage, from what ``stage.batches.starts`` gives; call it once for each.
 

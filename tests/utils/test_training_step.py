@@ -5,7 +5,7 @@ import torch
 from conftest import serve
 
 from utils.errors import RunError
-from utils.training_step import EAGER_STEPS, TrainingStep, set_precision
+from utils.training_step import EAGER_STEPS, TrainingStep
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 LEARNERS = ["NormalNN", "LWF_MC", "Generative_Replay", "DeepInversionGenBN", "AlwaysBeDreaming"]
@@ -62,13 +62,6 @@ def test_in_bf16_losses_are_those_of_fp32_nearly(problem, name):
 def test_in_bf16_weights_and_their_gradients_stay_in_fp32(problem):
     _, state = trained(problem, "AlwaysBeDreaming", epochs=2, bf16=True)
     assert {value.dtype for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()} == {torch.float32}
-
-
-@pytest.mark.parametrize("precision, format", [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
-def test_precision_of_float32_products(precision, format):
-    set_precision(precision)
-    assert torch.backends.cuda.matmul.fp32_precision == torch.backends.cudnn.conv.fp32_precision == format
-    set_precision("fp32")
 
 
 @cuda

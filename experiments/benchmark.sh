@@ -1,0 +1,10 @@
+#!/bin/sh
+# How long a step of every learner takes on this machine, what the time goes to, and how far that is from the floor.
+#
+#     sh experiments/benchmark.sh [--learners NAME ...] [--rounds N] [--form markdown] [any flag of run.py, e.g. --precision bf16]
+#
+# Let nothing else run meanwhile.
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+${PYTHON:-.venv/bin/python} -m utils.benchmark "$@"

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from learners import LEARNERS
+from utils.benchmark import HEADING, OLD, PARTS, STAGES, Floor, Machine, build, endless, measure, reference, second_task, settings_of, show
+from utils.training_step import TrainingStep
+
+SMALL = ["--model_name", "resnet8", "--batch_size", "16", "--gpuid", "-1", "--threads", "1"]
+MACHINE = Machine(matrix_rate=1e9, bandwidth=1e9)
+
+
+def settings(name, *more):
+    small = [*SMALL, *more]
+    return settings_of(name, [*small, "--gen_model_name", "CIFAR_GEN_SMALL"] if LEARNERS[name].generator_type else small)
+
+
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_every_learner_and_every_stage_of_it_is_measured(name):
+    learner, _ = build("learn", settings(name), torch.device("cpu"))
+    stages = {stage.name for stage in learner.stages(second_task(type(learner), torch.device("cpu")))}
+    assert set(STAGES[name]) == (stages - {"dream"} if name.startswith("DeepInversion") else stages)  # whose dreaming is ABD's
+
+
+@pytest.mark.parametrize(("name", "stage", "spent"), [
+    ("NormalNN", "learn", {"data", "optimiser"}), ("BIC", "bias", {"data", "optimiser"}), ("LWF", "learn", {"data", "teacher", "optimiser"}),
+    ("AlwaysBeDreaming", "learn", set(PARTS)), ("AlwaysBeDreaming", "dream", {"data", "optimiser"})])
+def test_what_is_measured_of_a_stage(name, stage, spent):
+    line = measure(stage, settings(name), 1, MACHINE)
+    assert {part for part, share in line.shares.items() if share} == spent
+    assert 0 < sum(line.shares.values()) < 1
+    assert min(line.seconds, line.reference, line.floor, line.memory) > 0
+    assert len(show(line, 16)) == len(HEADING)
+
+
+def test_measuring_leaves_classes_as_they_were():
+    before = {cls: cls.__dict__.copy() for cls in (LEARNERS["AlwaysBeDreaming"], type(build("learn", settings("NormalNN"), torch.device("cpu"))[1].batches))}
+    measure("learn", settings("AlwaysBeDreaming"), 1, MACHINE)
+    assert all(cls.__dict__.get(name) == value for cls, was in before.items() for name, value in was.items() if callable(value))
+
+
+def test_the_floor_of_a_product_is_its_arithmetic_and_of_a_sum_its_memory():
+    a, b = torch.randn(100, 100), torch.randn(100, 100)
+    with Floor(MACHINE) as product:
+        a @ b
+    with Floor(MACHINE) as total:
+        a + b
+    with Floor(MACHINE) as view:
+        a.view(10, 1000)
+    assert product.seconds == pytest.approx(2 * 100**3 / 1e9)
+    assert total.seconds == pytest.approx(3 * 4 * 100**2 / 1e9)
+    assert view.seconds == 0
+
+
+def test_the_floor_counts_gradients():
+    learner, stage = build("learn", settings("NormalNN"), torch.device("cpu"))
+    step, starts = TrainingStep(stage, learner.streams), endless(stage)
+    with Floor(MACHINE) as whole:
+        step(next(starts))
+    with torch.no_grad(), Floor(MACHINE) as forward:
+        stage.loss(*stage.batches.load(next(starts)))
+    assert 2 < whole.seconds / forward.seconds < 4
+
+
+def test_the_measured_task_is_the_second():
+    learner, stage = build("learn", settings("LWF"), torch.device("cpu"))
+    assert learner.old == OLD and "distillation" in stage.loss(*stage.batches.load(next(endless(stage))))
+
+
+def test_the_reference_is_in_contiguous_memory_and_learns():
+    step = reference(settings("NormalNN"), torch.device("cpu"))
+    model = step.__closure__[[name for name in step.__code__.co_freevars].index("model")].cell_contents
+    before = model.conv1.weight.clone()
+    assert before.is_contiguous() and not before.is_contiguous(memory_format=torch.channels_last)
+    step()
+    assert not torch.equal(before, model.conv1.weight)
+
+
+def test_the_command_prints_a_table(environment):
+    command = [sys.executable, "-m", "utils.benchmark", *SMALL, "--rounds", "1", "--learners", "NormalNN"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "GFLOP/s" in done.stdout and "NormalNN" in done.stdout
+
+
+@pytest.mark.parametrize("flags", [["--rounds", "0"], ["--batch_size", "x"], ["--graph", "on", "--gpuid", "-1"]])
+def test_a_wrong_flag_is_one_line(environment, flags):
+    done = subprocess.run([sys.executable, "-m", "utils.benchmark", *flags], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"utils.benchmark: {flags[0]}") and done.stderr.count("\n") == 1

@@ -1,0 +1,300 @@
+"""How long a step of every learner takes on this machine, what the time goes to, and how far that is from the floor.
+
+    sh experiments/benchmark.sh [--learners ABD ...] [--threads N] [--precision fp32|tf32|bf16] [--graph auto|on|off]
+
+Each line is measured in a process of its own, in turns with the reference: a step of Base in eager mode on contiguous (NCHW)
+memory, on images that are there already. Its ratio to that is what compares across machines. Images are random, the task is the second.
+"""
+
+import multiprocessing
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from dataloaders.batches import Images, InMemory, Pixels
+from dataloaders.tasks import Task
+from learners import LEARNERS, Learner, Stage
+from models import RESNETS, Frozen, ResNet
+from utils.device import captures, open_device
+from utils.errors import UserError
+from utils.settings import Settings, parse
+from utils.streams import Streams
+from utils.tables import Parser, show_rows
+from utils.trainer import build_learner
+from utils.training_step import EAGER_STEPS, TrainingStep
+
+PARTS = ("data", "dream", "teacher", "optimiser")  # the rest of a step is the student, or of a "dream" stage the generator
+OLD, SEEN, IMAGES = 20, 40, 2560  # classes before the measured task and with it; its images
+# Stages in the second task, by learner.
+STAGES = {
+    "NormalNN": ["learn"], "LWF": ["learn"], "LWF_MC": ["learn"], "Generative_Replay": ["learn"], "DeepInversionGenBN": ["learn"],
+    "DeepInversionLWF": ["learn"], "AlwaysBeDreaming": ["learn", "dream"], "ETE": ["learn", "balance"], "BIC": ["learn", "bias"],
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is measured of a stage.
+
+    Attributes:
+        seconds: of a step. reference: seconds of the reference's. Both medians.
+        shares: of a step that is not captured, spent in each of PARTS.
+        memory: bytes at most.
+        floor: the least seconds, see Floor.
+    """
+
+    learner: str
+    stage: str
+    seconds: float
+    reference: float
+    shares: dict[str, float]
+    memory: int
+    floor: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Measured: operations a second in matrix products, bytes a second in copies."""
+
+    matrix_rate: float
+    bandwidth: float
+
+
+def describe(device: torch.device) -> str:
+    """The machine, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpu = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
+    return f"{models[0] if models else platform.processor()}, {torch.get_num_threads()} threads"
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_of(work: Callable[[], Any], device: torch.device, times: int = 1) -> float:
+    """Of one call, over so many in a row: a GPU is waited for at the end alone."""
+    synchronise(device)
+    began = time.perf_counter()
+    for _ in range(times):
+        work()
+    synchronise(device)
+    return (time.perf_counter() - began) / times
+
+
+def measure_machine(settings: Settings) -> Machine:
+    """The better of a product of large matrices and a convolution of many channels; a copy that fits no cache."""
+    device = open_device(settings)
+    kind = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    images = torch.randn(128, 128, 16, 16, device=device, dtype=kind).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(128, 128, 3, 3, device=device, dtype=kind).contiguous(memory_format=torch.channels_last)
+    works: list[tuple[float, Callable[[], Tensor]]] = [
+        (2.0 * side**3, lambda: a @ b), (2.0 * 9 * images.numel() * 128, lambda: F.conv2d(images, kernel, padding=1))]
+    rate = max(count / min(seconds_of(work, device) for _ in range(8)) for count, work in works)
+    source = torch.randn(2**26, device=device)
+    target = torch.empty_like(source)
+    copied = min(seconds_of(lambda: target.copy_(source), device) for _ in range(8))
+    return Machine(rate, 2 * source.nbytes / copied)
+
+
+class Floor(TorchDispatchMode):
+    """While open, adds up the least time of the operations that run: of each the longer of its arithmetic at the matrix
+    rate, and its inputs and outputs at the bandwidth of memory."""
+
+    def __init__(self, machine: Machine):
+        super().__init__()
+        self.machine = machine
+        self.seconds = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func.overloadpacket)
+        operations = count(*args, **(kwargs or {}), out_val=out) if count else 0
+        moved = 0
+        if not func.is_view:
+            moved = sum(leaf.nbytes for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor))
+        self.seconds += max(operations / self.machine.matrix_rate, moved / self.machine.bandwidth)
+        return out
+
+
+def second_task(learner_class: type[Learner], device: torch.device) -> Task:
+    """A task of random images in front of which there was one."""
+    random = torch.Generator().manual_seed(0)
+    labels = OLD + torch.arange(IMAGES) % (SEEN - OLD)
+    images = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=random)
+    pixels = Pixels((0.5,) * 3, (0.25,) * 3, device) if learner_class.normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
+    chosen = Images.all_of(InMemory(images.to(device), labels.to(device), pixels))
+    return Task(1, OLD, SEEN, chosen, chosen, ("",) * SEEN)
+
+
+def settings_of(name: str, flags: Sequence[str]) -> Settings:
+    """The published protocol's for a learner, with the given flags more. Raises UserError."""
+    learner = LEARNERS[name]
+    size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
+    memory = ["--memory", "2000"] if name in ("ETE", "BIC") else []
+    return parse([
+        "--train_aug", "--weight_decay", "2e-4", "--first_split_size", "20", "--other_split_size", "20",
+        *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
+
+
+def build(stage: str, settings: Settings, device: torch.device) -> tuple[Learner, Stage]:
+    """A learner in front of a stage of its second task, and the stage."""
+    learner = build_learner(settings, Streams(device), device, 0)
+    task = second_task(type(learner), device)
+    if settings.memory:
+        learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
+    learner.start_task(task)
+    chosen = next(candidate for candidate in learner.stages(task) if candidate.name == stage)
+    learner.eval()
+    chosen.trained.train()
+    chosen.start_epoch(0)
+    return learner, chosen
+
+
+def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
+    while True:
+        yield from stage.batches.starts(0)
+
+
+def reference(settings: Settings, device: torch.device) -> Callable[[], None]:
+    """A step of Base in eager mode on contiguous memory, its images at hand."""
+    model = ResNet(RESNETS[settings.model_name], 100).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay)
+    x = torch.randn(settings.batch_size, 3, 32, 32, device=device)
+    y = torch.randint(OLD, SEEN, (settings.batch_size,), device=device)
+
+    def step() -> None:
+        loss = F.cross_entropy(model(x)[:, :SEEN], y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+@contextmanager
+def stopwatch(learner: Learner, stage: Stage, device: torch.device) -> Iterator[dict[str, float]]:
+    """While open, the seconds spent in each of PARTS; a GPU is waited for before and after every one."""
+    seconds = dict.fromkeys(PARTS, 0.0)
+
+    def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            synchronise(device)
+            began = time.perf_counter()
+            result = work(*args, **kwargs)
+            synchronise(device)
+            seconds[part] += time.perf_counter() - began
+            return result
+
+        return call
+
+    places = [
+        (type(stage.batches), "load", "data"), (type(learner), "dream", "dream"), (stage.optimizer, "step", "optimiser"),
+        (Frozen, "__call__", "teacher"), (Frozen, "features", "teacher")]
+    with ExitStack() as patches:
+        for place, name, part in places:
+            patches.enter_context(patch.object(place, name, timed(part, getattr(place, name))))
+        yield seconds
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of a GPU's memory what tensors took at most, on a CPU what the process did, libraries and all."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(stage_name: str, settings: Settings, rounds: int, machine: Machine) -> Line:
+    """Time a stage of a learner; in a fresh process."""
+    device = open_device(settings)
+    learner, stage = build(stage_name, settings, device)
+    bf16, graph = settings.precision == "bf16", captures(settings, device)
+    step, plain = TrainingStep(stage, learner.streams, bf16, graph), TrainingStep(stage, learner.streams, bf16)
+    starts, base = endless(stage), reference(settings, device)
+
+    in_a_row = 20 if device.type == "cuda" else 1
+    for _ in range(EAGER_STEPS + 1):  # the last of them captures
+        step(next(starts))
+        base()
+    memory = peak_memory(device)
+    mine, theirs = [], []
+    for _ in range(rounds):
+        mine.append(seconds_of(lambda: step(next(starts)), device, in_a_row))
+        theirs.append(seconds_of(base, device, in_a_row))
+    spent: list[dict[str, float]] = []
+    for _ in range(rounds):
+        with stopwatch(learner, stage, device) as parts:
+            parts["all"] = seconds_of(lambda: plain(next(starts)), device)
+        spent.append(parts)
+    with Floor(machine) as floor:
+        plain(next(starts))
+    shares = {part: statistics.median(parts[part] / parts["all"] for parts in spent) for part in PARTS}
+    return Line(settings.learner_name, stage_name, statistics.median(mine), statistics.median(theirs), shares, memory, floor.seconds)
+
+
+def show(line: Line, batch_size: int) -> list[str]:
+    """A line of the table."""
+    rest = 1 - sum(line.shares.values())
+    shares = [f"{100 * line.shares[part]:.0f}" if line.shares[part] else "" for part in PARTS]
+    return [
+        line.learner, line.stage, f"{1e3 * line.seconds:.2f}", f"{line.seconds / line.reference:.2f}", f"{batch_size / line.seconds:.0f}",
+        *shares, f"{100 * rest:.0f}", f"{line.memory / 2**20:.0f}", f"{1e3 * line.floor:.2f}", f"{line.seconds / line.floor:.1f}"]
+
+
+HEADING = ["learner", "stage", "ms", "ratio", "images/s", *(f"{part} %" for part in PARTS), "student %", "MiB", "floor ms", "x floor"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False)
+    parser.add_argument("--learners", nargs="+", default=list(STAGES), choices=list(STAGES), metavar="NAME", help="default: all")
+    parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
+    parser.add_argument("--form", choices=["text", "markdown", "csv"], default="text", help="of the table; default: text")
+    try:
+        given, flags = parser.parse_known_args(arguments)
+        if given.rounds < 1:
+            raise UserError(f"--rounds {given.rounds}: is below 1")
+        settings = {name: settings_of(name, flags) for name in given.learners}
+        first = next(iter(settings.values()))
+        device = open_device(first)
+    except UserError as error:
+        print(f"utils.benchmark: {error}", file=sys.stderr)
+        return 2
+    fresh = multiprocessing.get_context("spawn")
+    with fresh.Pool(1) as pool:
+        machine = pool.apply(measure_machine, (first,))
+    run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
+    print(f"{describe(device)}; torch {torch.__version__}; {run}")
+    print(f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s; medians of {given.rounds} rounds")
+    lines = []
+    with fresh.Pool(1, maxtasksperchild=1) as pool:
+        for name, mine in settings.items():
+            for stage in STAGES[name]:
+                print(f"measuring {name}, {stage}", file=sys.stderr)
+                lines.append(pool.apply(measure, (stage, mine, given.rounds, machine)))
+    print(show_rows([HEADING, *(show(line, first.batch_size) for line in lines)], given.form))
+    reference = statistics.median(line.reference for line in lines)
+    print(f"ratio: to a step of Base in eager mode on contiguous memory, {1e3 * reference:.2f} ms here, timed in turns with each line")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
