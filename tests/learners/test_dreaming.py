@@ -6,7 +6,7 @@ from conftest import serve
 from torch import nn
 from torch.nn import functional as F
 
-from learners.dreaming import class_balance, smoothness, statistics_distance, statistics_distances
+from learners.dreaming import BatchStatistics, class_balance, smoothness, statistics_distance, statistics_distances
 from models import ResNet
 
 DREAMING = ["DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming"]
@@ -131,6 +131,18 @@ def test_smoothness_uses_the_published_kernel():
     images = torch.randn(4, 3, 32, 32)
     blurred = F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel, groups=3)
     torch.testing.assert_close(smoothness(images), F.mse_loss(images, blurred))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_batch_statistics_and_their_gradients_are_those_of_var_mean(device, form):
+    x = (3 + 2 * torch.randn(8, 5, 6, 7, dtype=torch.double)).to(device, memory_format=form).requires_grad_()
+    weights = torch.randn(2, 5, dtype=torch.double, device=device)
+    mean, var = BatchStatistics.apply(x)
+    their_var, their_mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    torch.testing.assert_close((mean, var), (their_mean, their_var))
+    mine, theirs = (torch.autograd.grad((torch.stack(both) * weights).sum(), x) for both in ((mean, var), (their_mean, their_var)))
+    torch.testing.assert_close(mine, theirs)
 
 
 # The stages

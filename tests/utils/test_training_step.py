@@ -1,4 +1,6 @@
+import contextlib
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ LEARNERS = ["NormalNN", "LWF_MC", "Generative_Replay", "DeepInversionGenBN", "Al
 
 def trained(problem, name, device="cpu", epochs=3, settings=None, **options):
     """The losses of every step of a learner's two tasks, and its state after them."""
-    learner, tasks = problem(name, device=device, schedule=[1, epochs], power_iters=12, **(settings or {}))
+    learner, tasks = problem(name, device=device, **{"schedule": [1, epochs], "power_iters": 12, **(settings or {})})
     losses = []
     for task in tasks:
         learner.start_task(task)
@@ -62,6 +64,53 @@ def test_in_bf16_losses_are_those_of_fp32_nearly(problem, name):
 def test_in_bf16_weights_and_their_gradients_stay_in_fp32(problem):
     _, state = trained(problem, "AlwaysBeDreaming", epochs=2, bf16=True)
     assert {value.dtype for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()} == {torch.float32}
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """CUDA graphs as far as a CPU can play them: while capturing nothing happens, a replay does the captured step on the
+    tensors that it was captured with. The list holds the learning rate at each capture."""
+    captured = []
+
+    class Graph:
+        def register_generator_state(self, generator):
+            pass
+
+        def replay(self):
+            self.step.losses.copy_(self.run(self.start))
+
+    @contextlib.contextmanager
+    def capture(graph, stream):
+        step = stream.step
+        graph.step, graph.run, graph.start = step, step.run, step.start
+        captured.append(step.stage.optimizer.param_groups[0]["lr"])
+        with monkeypatch.context() as patches:
+            patches.setattr(step, "run", lambda start: torch.zeros(len(step.names)))
+            yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(wait_stream=lambda other: None))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(wait_stream=lambda other: None))
+    init = TrainingStep.__init__
+
+    def known_to_its_stream(self, *arguments, graph=False, **options):
+        init(self, *arguments, graph=graph, **options)
+        if graph:
+            self.side.step = self
+
+    monkeypatch.setattr(TrainingStep, "__init__", known_to_its_stream)
+    return captured
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "AlwaysBeDreaming"])
+def test_replayed_steps_see_the_batches_and_the_learning_rates_of_plain_ones(problem, graphs, name):
+    plain, graph = (trained(problem, name, epochs=4, settings={"schedule": [2, 4], "lr": 0.01}, graph=graph) for graph in (False, True))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(plain[0], graph[0], strict=True))
+    assert all(torch.equal(value, graph[1][key]) for key, value in plain[1].items() if isinstance(value, torch.Tensor))
+    dream = [1e-3] if name == "AlwaysBeDreaming" else []
+    assert graphs == pytest.approx([0.01, 0.001, *dream, 0.01, 0.001])  # captured anew when the rate falls, at no other time
 
 
 @cuda
