@@ -68,7 +68,8 @@ class Coreset(nn.Module):
         return sum(map(len, self.classes))
 
     def images(self, source: Source) -> Images:
-        return Images(source, self.get_extra_state()[0].to(source.labels.device))
+        device = source.labels.device
+        return Images(source, torch.cat([torch.empty(0, dtype=torch.long, device=device), *(rows.to(device) for rows in self.classes)]))
 
     def draw(self, data: Images, seen: int, random: torch.Generator) -> None:
         """Choose all anew at random: of each class its share of ``data``, without replacement."""
