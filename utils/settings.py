@@ -18,7 +18,7 @@ import yaml
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS
 from models import GENERATORS, RESNETS, image_sides
-from utils.errors import UserError
+from utils.errors import Parser, UserError
 
 
 def setting(default: Any, group: str, help: str, **bounds: Any) -> Any:
@@ -174,13 +174,8 @@ def _read_config(path: str) -> dict[str, Any]:
     return content
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{message} (run.py --help lists all flags)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="run.py",
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.",
         epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config. "
