@@ -129,7 +129,7 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
         axes.spines[:].set_visible(False)
     right.yaxis.tick_right()
     count = len(dreams.labels.unique())
-    set_title(figure, title if count == len(classes) else f"{title} ({len(classes)} of {count} classes)")
+    set_title(figure, title if count == len(classes) else f"{title} ({len(classes)} of the {count} classes dreamed)")
     return figure
 
 

@@ -87,7 +87,7 @@ def test_of_many_classes_some_of_every_time_are_shown(draw):
     assert (classes[0], classes[-1]) == (0, 29)
     figure = draw(torch.rand(60, 3, 8, 8), labels)
     assert len(captions(figure.axes[0])) == ROWS
-    assert figure.get_suptitle() == f"a title ({ROWS} of 30 classes)"
+    assert figure.get_suptitle() == f"a title ({ROWS} of the 30 classes dreamed)"
 
 
 def test_images_that_are_larger_than_their_place_are_reduced(draw):
