@@ -214,6 +214,7 @@ def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
             axes.set_xlim(0.5, epochs[stage] + 0.5)
             axes.set_xlabel("task", fontsize=7, labelpad=1)
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_formatter(lambda tick, _: f"{tick:.6g}")  # no factor above the axis, where the title is
             axes.tick_params(labelsize=7)
             axes.tick_params(axis="x", length=0)
             axes.spines[["top", "right"]].set_visible(False)

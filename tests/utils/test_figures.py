@@ -180,6 +180,13 @@ def test_no_line_leads_from_one_task_to_the_next():
     assert np.isnan(axes.lines[0].get_ydata()).tolist() == [False, False, True, False, False]
 
 
+def test_a_small_loss_has_no_factor_over_its_title():
+    axes, = losses_figure([record(1, "learn", epoch, a=value) for epoch, value in ((1, 2e-5), (2, 4e-5))], "a title").axes
+    axes.figure.draw_without_rendering()
+    assert axes.yaxis.get_offset_text().get_text() == ""
+    assert "3e-05" in [label.get_text() for label in axes.get_yticklabels()]
+
+
 def test_the_number_of_a_task_is_below_the_middle_of_its_epochs():
     axes, = losses_figure([record(task, "learn", epoch, a=1.0) for task, epochs in ((1, 2), (2, 4)) for epoch in range(epochs)], "a title").axes
     assert dict(zip([label.get_text() for label in axes.get_xticklabels()], axes.get_xticks())) == {"1": 1.5, "2": 4.5}
