@@ -1,4 +1,7 @@
-"""What README.md and docs/ promise: the worked example runs, links lead somewhere."""
+"""What README.md and docs/ promise: the worked example runs, links lead somewhere, lines are those they name.
+
+    PYTHONPATH=. .venv/bin/python tests/test_readme.py        puts the line numbers right, and docs/settings.md
+"""
 
 import re
 import shutil
@@ -7,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from utils.settings import FIELDS, settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -17,6 +22,34 @@ def test_every_link_leads_to_a_file(page):
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
     assert links or page.parent.name == "docs"
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def renumbered(page):
+    """The page with the right line in every ``[file.py:LINE](path/file.py#LLINE) `beginning of the line```."""
+
+    def link(match):
+        name, path, code = match.groups()
+        lines = (page.parent / path).read_text(encoding="utf-8").splitlines()
+        found = [number for number, line in enumerate(lines, 1) if line.strip().startswith(code)]
+        assert len(found) == 1, f"{page.name}: {len(found)} lines of {path} begin with {code!r}"
+        return f"[{name}:{found[0]}]({path}#L{found[0]}) `{code}`"
+
+    return re.sub(r"\[([\w.]+):\d+\]\(([\w./-]+)#L\d+\) `([^`]+)`", link, page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_line_is_the_one_it_names(page):
+    text = page.read_text(encoding="utf-8")
+    assert renumbered(page) == text, "PYTHONPATH=. .venv/bin/python tests/test_readme.py puts it right"
+    assert text.count(".py#L") == len(re.findall(r"\.py#L\d+\) `[^`]+`", text))  # none without the code that it stands for
+
+
+def test_the_page_of_settings_is_current():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert page == f"{settings_page()}\n", "PYTHONPATH=. .venv/bin/python tests/test_readme.py puts it right"
+    for name, field in FIELDS.items():
+        line, = (line for line in page.splitlines() if line.startswith(f"| `{name}` | "))
+        assert line.endswith(f" | {field.metadata['help']} |")
 
 
 def test_every_command_names_files_that_exist():
@@ -38,3 +71,9 @@ def test_the_worked_example_is_a_learner_that_runs(tiny, environment, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
     assert any("sharp " in line for line in done.stdout.splitlines())
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "settings.md").write_text(f"{settings_page()}\n", encoding="utf-8")
+    for each in PAGES:
+        each.write_text(renumbered(each), encoding="utf-8")

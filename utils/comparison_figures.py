@@ -42,8 +42,8 @@ def colour_marker(method: Method) -> tuple[str, str]:
 
 
 def set_title(figure: Figure, text: str) -> None:
-    """Over the figure, in lines no wider than it is."""
-    figure.suptitle("\n".join(textwrap.wrap(text, int(11 * figure.get_figwidth()))), fontsize=10)
+    """Over the figure, in lines no wider than it is; the layout engine makes room."""
+    figure.suptitle("\n".join(textwrap.wrap(text, int(12.4 * figure.get_figwidth()))), fontsize=10)
 
 
 def draw_comparison(tables: PaperTables, folder: Path) -> list[Path]:
@@ -78,6 +78,7 @@ class Protocol:
         lines: {number of the table: its lines with a run or, of the published protocol, the paper's number}.
         runs: that have finished a task.
         splits: that have a run of their own.
+        repeats: how many every run has finished; None where they differ.
     """
 
     def __init__(self, tables: PaperTables, label: str):
@@ -89,6 +90,10 @@ class Protocol:
             number: kept for number, lines in found.items()
             if (kept := [line for line in lines if line.numbers or self.runs.intersection(line.runs.values())])}
         self.splits = [split for split in SPLITS if any(run.tasks == split for run in self.runs)]
+        counts = {run.finished for run in self.runs}
+        self.repeats = counts.pop() if len(counts) == 1 else None
+        if self.repeats:
+            self.title += f"; mean ± deviation of {self.repeats} repeats" if self.repeats > 1 else "; one repeat"
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
         """(what it shows, the figure); none that would be empty."""
@@ -113,6 +118,12 @@ class Protocol:
         alone = sum(line.method is other.method for other in self.lines[number]) == 1
         return line.method.name if alone else "\n".join(textwrap.wrap(line.name, 28))
 
+    def progress(self, run: Run) -> str:
+        """What the title does not say of a run: its repeats, or what it is at."""
+        if run.finished == self.repeats:
+            return ""
+        return f" ({run.finished} repeat{'s' * (run.finished > 1)})" if run.finished else f" ({run.unfinished[0]})"
+
     def dashes(self, number: int, line: Line) -> str:
         same = [other for other in self.lines[number] if other.method is line.method]
         return DASHES[same.index(line) % len(DASHES)]
@@ -135,7 +146,8 @@ class Protocol:
             for line in lines:
                 run, (colour, marker) = line.runs.get(split), colour_marker(line.method)
                 if run in self.runs:
-                    draw_curve(axes, run, self.shown(number, line), split, color=colour, marker=marker, linestyle=self.dashes(number, line))
+                    name = self.shown(number, line) + self.progress(run)
+                    draw_curve(axes, run, name, split, color=colour, marker=marker, linestyle=self.dashes(number, line))
                 if line in papers:
                     mean, std = line.numbers[split]
                     place = split + 0.3 + strip * (papers.index(line) + 1) / (len(papers) + 1)
@@ -208,19 +220,19 @@ class Protocol:
                     (mean, std), stored = measures["accuracy"], measures["stored_values"][0] / 1e6
                     if math.isnan(mean) or math.isnan(stored):
                         continue
-                    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 8, "linestyle": "none"}
+                    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 7, "linestyle": "none"}
                     axes.errorbar(stored, mean, std or None, capsize=2, **style)
                     handles.setdefault(self.shown(number, line), Line2D([], [], label=self.shown(number, line), **style))
                     if split in line.numbers:
                         mean, std = line.numbers[split]
-                        axes.errorbar(stored, mean, std, capsize=2, markerfacecolor="white", **style)
+                        hollow = {**style, "markersize": 12, "markerfacecolor": "none"}  # around the other where they agree
+                        axes.errorbar(stored, mean, std, capsize=4, **hollow)
                         handles[PAPER] = Line2D(
-                            [], [], label=f"hollow: {PAPER}", color="#555555", marker="o", markerfacecolor="white", linestyle="none")
+                            [], [], label=f"hollow: {PAPER}", color="#555555", marker="o", markersize=10, markerfacecolor="none", linestyle="none")
             axes.set_xscale("log")
             axes.set_ylim(bottom=0)
             axes.margins(x=0.15)
             axes.set_title(f"{split} tasks", fontsize=10)
-            axes.set_xlabel("stored values (millions)", fontsize=9)
             axes.grid(color="#E5E5E5", linewidth=0.7)
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
@@ -230,7 +242,9 @@ class Protocol:
         row[0].set_ylabel("final accuracy (%)", fontsize=9)
         handles.update({PAPER: handles.pop(PAPER)} if PAPER in handles else {})  # last
         figure.legend(handles=list(handles.values()), loc="outside right center", fontsize=8, frameon=False)
-        set_title(figure, f"{self.title}. Stored between tasks: the parameters of model and generator, the coreset's pixels")
+        stored_values = "stored between tasks (millions of values): parameters of model and generator, the coreset's pixels"
+        figure.supxlabel("\n".join(textwrap.wrap(stored_values, int(13 * figure.get_figwidth()))), fontsize=9)
+        set_title(figure, self.title)
         return figure
 
 
@@ -240,8 +254,6 @@ def draw_curve(axes: Axes, run: Run, name: str, split: int, **style: Any) -> Non
     finished = run.accuracy[:, ~np.isnan(run.accuracy[-1])]
     values = finished if finished.size else run.accuracy
     mean, std = np.array([mean_std(row[~np.isnan(row)].tolist()) for row in values]).T
-    if run.finished != 1:
-        name += f" ({run.finished} repeats)" if run.finished else f" ({run.unfinished[0]})"
     if run.tasks == 1:
         axes.axhline(mean[0], color=style["color"], linestyle="--", linewidth=1.2, label=f"{name}, at once")
         axes.axhspan(mean[0] - std[0], mean[0] + std[0], color=style["color"], alpha=0.15, linewidth=0)
@@ -257,4 +269,5 @@ def draw_bar(axes: Axes, place: float, number: tuple[float, float], thick: float
     if math.isnan(mean):
         return
     axes.barh(place, mean, thick, xerr=std or None, error_kw={"linewidth": 0.9, "capsize": 1.5}, **style)
-    axes.annotate(f"{mean:.1f}", (max(mean, 0) + std, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    value = axes.annotate(f"{mean:.1f}", (max(mean, 0) + std, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    value.set_in_layout(False)  # it lies within the panel; measuring so many texts takes long

@@ -29,11 +29,12 @@ from dataloaders.tasks import Task, hold_out, task_sequence
 from learners import Learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
-from utils.errors import UserError
+from utils.errors import Parser, UserError
 from utils.figures import save_figure
+from utils.files import read_tensors
 from utils.settings import parse
 from utils.streams import Streams, seed_of
-from utils.tables import Parser, show_rows, show_value
+from utils.tables import show_rows, show_value
 from utils.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
 
 # {measure: (heading of its column, form, what the number says)}
@@ -136,7 +137,7 @@ def finished_tasks(run: Path, repeat: int) -> int:
 def load(network: torch.nn.Module, path: Path) -> None:
     """A saved state into a network. Raises UserError, naming the file."""
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_tensors(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; was the run left whole?") from error
     except Exception as error:
@@ -223,7 +224,7 @@ def table(diagnoses: Sequence[Diagnosis], form: str = "text") -> str:
 
 # {what the panels of a row share: {title of a panel: measure}}
 PANELS = {
-    "squared MMD": {"real old to real new images": "mmd_new", "real old images to dreams": "mmd_dreams"},
+    "squared MMD": {"from real old to real new images": "mmd_new", "from real old images to dreams": "mmd_dreams"},
     "linear CKA with the teacher": {"on real old images": "cka_old", "on dreams": "cka_dreams", "on real new images": "cka_new"},
     "share (%)": {"real old images called new": "old_as_new", "dreams called new": "dreams_as_new", "real new images called old": "new_as_old"},
     "mean length": {"classifier's rows, old classes": "norm_old", "classifier's rows, the task's classes": "norm_new"},
@@ -234,7 +235,7 @@ MARKERS = "os^vD<>PX*hp"
 
 def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
     """A panel a measure, those to compare in a row, a line a run; task by task."""
-    figure = Figure(figsize=(10.5, 10.5), layout="constrained")
+    figure = Figure(figsize=(10.5, 9.5), layout="constrained")
     grid = figure.subplots(len(PANELS), 3, sharey="row")
     last = max(task for diagnosis in diagnoses for task in diagnosis.values)
     for row, (shared, panels) in zip(grid, PANELS.items()):
@@ -245,6 +246,10 @@ def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
                     color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.5)
             if name.startswith("mmd"):
                 axes.set_yscale("symlog", linthresh=0.01)  # between real images it is small, and at times a little below 0
+                axes.set_yticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
+                axes.set_ylim(top=2)
+            if shared.startswith("share"):
+                axes.set_ylim(-4, 104)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("after task", fontsize=9)
             axes.set_xticks(range(2, last + 1) if last <= 10 else range(2, last + 1, 2))
@@ -255,7 +260,9 @@ def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
         row[0].set_ylabel(shared, fontsize=9)
         for axes in row[len(panels) :]:
             axes.set_axis_off()
-    grid[0, 2].legend(handles=grid[0, 0].get_lines(), loc="center left", ncols=2 if len(diagnoses) > 8 else 1, fontsize=9, frameon=False)
+    lines = grid[0, 0].get_lines()
+    names = [name if len(name) <= 40 else f"…{name[-39:]}" for name in (diagnosis.name for diagnosis in diagnoses)]
+    grid[0, 2].legend(lines, names, loc="center left", fontsize=9 if len(names) <= 8 else 7, frameon=False)
     return figure
 
 

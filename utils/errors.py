@@ -1,8 +1,18 @@
-"""What ``run.py`` prints as one line instead of a traceback."""
+"""What commands print as one line instead of a traceback."""
+
+import argparse
+from typing import NoReturn
 
 
 class UserError(Exception):
     """Refused before any work: a message that names the flag, file or field at fault and the remedy; status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError where flags are wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help lists all flags)")
 
 
 class RunError(Exception):

@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+from torch.nn import functional as F
 
 from dataloaders.batches import Images
 from utils.files import replacing
@@ -16,13 +20,26 @@ from utils.files import replacing
 PICTURED = 20  # images a class that the teacher is shown; the surest are in the picture
 ROWS = 20  # classes in a picture
 COLUMNS = 8
+SIDE = 64  # of an image in a picture, in dots; smaller ones are enlarged, without blur
+NAME = 24  # letters of a class's name
 DOTS_PER_INCH = 150
 
 
 def save_figure(path: Path, figure: Figure) -> None:
     """As PNG."""
     with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})  # half the time of 6, files as small
+
+
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches, ``top`` below the figure's. Where all sizes are known before, a layout engine only costs time."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def set_title(figure: Figure, text: str) -> None:
+    """At the top of a figure without a layout engine."""
+    figure.suptitle(text, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=10)
 
 
 # Dreams
@@ -71,6 +88,12 @@ def pictured_classes(labels: Tensor) -> list[int]:
     return [classes[k] for k in np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)]
 
 
+def short_name(name: str) -> str:
+    """The first of the names that ImageNet has for a class, cut to fit beside its row."""
+    first = name.split(",")[0]
+    return first if len(first) <= NAME else f"{first[: NAME - 1]}…"
+
+
 def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: str) -> Figure:
     """A row a class that the teacher sees in the dreams: on the left dreams, on the right real images of the class, of
     either those that the teacher is surest of, from left to right.
@@ -78,30 +101,35 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
     Args:
         names: of the classes.
     """
-    classes, side = pictured_classes(dreams.labels), dreams.images.shape[-1] + 2
-    figure = Figure(figsize=(0.42 * 2 * COLUMNS + 2.9, 0.42 * len(classes) + 1.1), layout="compressed")
-    left, right = figure.subplots(1, 2)
+    classes, size = pictured_classes(dreams.labels), min(dreams.images.shape[-1], SIDE)
+    side = size + max(size // 16, 1)  # with the gap between two
+    cell = side / size * SIDE / DOTS_PER_INCH
+    width, height = COLUMNS * cell, len(classes) * cell
+    figure = Figure(figsize=(2 * width + 2.5, height + 0.75))
+    left, right = axes_at(figure, 1.55, 0.65, width, height), axes_at(figure, width + 1.65, 0.65, width, height)
     galleries = (left, dreams, "dreams, by the class that the teacher sees"), (right, real, "real test images of that class, for this picture only")
     for axes, gallery, heading in galleries:
         canvas, captions = np.full((len(classes) * side, COLUMNS * side, 3), 255, np.uint8), []
         for row, label in enumerate(classes):
             mine = (gallery.labels == label).nonzero().flatten()
-            for column, index in enumerate(mine[gallery.confidence[mine].argsort(descending=True)][:COLUMNS].tolist()):
-                pixels = (gallery.images[index] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-                canvas[row * side : (row + 1) * side - 2, column * side : (column + 1) * side - 2] = pixels
+            shown = gallery.images[mine[gallery.confidence[mine].argsort(descending=True)][:COLUMNS]]
+            if shown.shape[-1] > size:
+                shown = F.interpolate(shown, size, mode="bilinear", antialias=True)
+            for column, pixels in enumerate((shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()):
+                canvas[row * side : row * side + size, column * side : column * side + size] = pixels
             sure = f"{100 * gallery.confidence[mine].mean().item():.0f} % sure"
             captions.append(
-                f"{names[label]}\n{len(mine)} seen, {sure}" if gallery is dreams
+                f"{short_name(names[label])}\n{len(mine)} seen, {sure}" if gallery is dreams
                 else f"{int(gallery.right[mine].sum())} of {len(mine)} right\n{sure}")
         axes.imshow(canvas, interpolation="nearest")
         axes.set_title(heading, fontsize=9)
         axes.set_xticks([])
-        axes.set_yticks([(row + 0.5) * side - 1 for row in range(len(classes))], captions, fontsize=7)
+        axes.set_yticks([row * side + size / 2 - 0.5 for row in range(len(classes))], captions, fontsize=7)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     right.yaxis.tick_right()
     count = len(dreams.labels.unique())
-    figure.suptitle(title if count == len(classes) else f"{title} ({len(classes)} of {count} classes)", fontsize=10)
+    set_title(figure, title if count == len(classes) else f"{title} ({len(classes)} of the {count} classes dreamed)")
     return figure
 
 
@@ -119,13 +147,16 @@ def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str) -> 
     for after, row in enumerate(rows):
         matrix[after, : len(row)] = row
         matrix[after, -1] = np.mean(row)
-    size = min(max(0.5 * tasks, 2.4), 7.5)
-    figure = Figure(figsize=(size + 1.6 + size / tasks, size + 1), layout="compressed")
-    axes = figure.subplots()
-    image = axes.imshow(matrix, cmap="cividis", vmin=0, vmax=100)
+    to_come = np.ma.masked_equal(np.column_stack([np.tri(tasks), np.zeros(tasks), np.ones(tasks)]), 0)
+    cell = max(0.46 if tasks <= 10 else 0.35, 3 / (tasks + 2))
+    width, height = cell * (tasks + 2), cell * tasks
+    figure = Figure(figsize=(width + 1.6, height + 1.25))
+    axes = axes_at(figure, 0.6, 0.6, width, height)
+    image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=100)
+    axes.imshow(to_come, cmap=ListedColormap(["#F0F0F0"]), zorder=-1)
     for (after, on), value in np.ndenumerate(matrix):
         if not np.isnan(value):
-            colour, size = "white" if value < 55 else "black", 8 if tasks <= 10 else 6.5
+            colour, size = "white" if value < 60 else "black", 8 if tasks <= 10 else 6.5
             axes.text(on, after, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
     numbers = [str(task + 1) for task in range(tasks)]
     axes.set_xticks([*range(tasks), tasks + 1], [*numbers, "mean"], fontsize=8)
@@ -134,10 +165,10 @@ def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str) -> 
     axes.set_ylabel("after task", fontsize=9)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.9)
+    bar = figure.colorbar(image, cax=axes_at(figure, width + 0.75, 0.6, 0.15, height))
     bar.set_label("accuracy (%)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    figure.suptitle(title, fontsize=10)
+    set_title(figure, title)
     return figure
 
 
@@ -167,22 +198,25 @@ def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
                 y.append(np.nan)
             x.append(epochs[stage])
             y.append(value)
-    width = max(map(len, panels.values()))
-    figure = Figure(figsize=(max(2.6 * width, 4.5), 2.1 * len(panels) + 0.5), layout="constrained")
-    grid = figure.subplots(len(panels), width, squeeze=False)
-    for line, (stage, losses) in zip(grid, panels.items()):
-        for axes, (name, (x, y)) in zip(line, losses.items()):
-            axes.plot(x, y, color="#0072B2", linewidth=1.2, marker="." if epochs[stage] <= 40 else None, markersize=4)
+    columns, few = max(map(len, panels.values())), max(epochs.values()) <= 40
+    width = max(2.05, 4.0 / columns)
+    figure = Figure(figsize=((width + 0.65) * columns, 2.05 * len(panels) + 0.2))
+    for row, (stage, losses) in enumerate(panels.items()):
+        first = [start - 0.5 for start, _ in starts[stage]]
+        centres = [(start + end) / 2 for start, end in zip(first, [*first[1:], epochs[stage] + 0.5])]
+        step = -(-len(first) // 10)
+        for column, (name, (x, y)) in enumerate(losses.items()):
+            axes = axes_at(figure, (width + 0.65) * column + 0.55, 2.05 * row + 0.6, width, 1.4)
+            axes.plot(x, y, color="#0072B2", linewidth=1.2 if few else 0.8, marker="." if few else None, markersize=4)
+            axes.vlines(first[1:], 0, 1, transform=axes.get_xaxis_transform(), color="#BBBBBB", linewidth=0.6, zorder=0)
             axes.set_title(f"{stage}: {name}", fontsize=9)
-            step = -(-len(starts[stage]) // 10)
-            for start, _ in starts[stage]:
-                axes.axvline(start - 0.5, color="#BBBBBB", linewidth=0.6, zorder=0)
-            axes.set_xticks([start - 0.5 for start, _ in starts[stage][::step]], [str(task) for _, task in starts[stage][::step]])
+            axes.set_xticks(centres[::step], [str(task) for _, task in starts[stage][::step]])
             axes.set_xlim(0.5, epochs[stage] + 0.5)
+            axes.set_xlabel("task", fontsize=7, labelpad=1)
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_formatter(lambda tick, _: f"{tick:.6g}")  # no factor above the axis, where the title is
             axes.tick_params(labelsize=7)
-            axes.set_xlabel("beginning of task", fontsize=7)
+            axes.tick_params(axis="x", length=0)
             axes.spines[["top", "right"]].set_visible(False)
-        for axes in line[len(losses) :]:
-            axes.set_visible(False)
-    figure.suptitle(title, fontsize=10)
+    set_title(figure, title)
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 from utils.metrics import Results, mean_std
 from utils.progress import duration
 from utils.settings import Settings
-from utils.tables import show_rows
+from utils.tables import show_number, show_rows
 
 
 def final_screen(settings: Settings, results: Results, percent: str) -> list[str]:
@@ -35,5 +35,5 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
         lines.append(f"          {quote(sys.executable)} -m utils.diagnose {quote(str(folder))}")
     final = [row[-1] for row in results.accuracies()]
     mean, std = mean_std(final)
-    each = ", ".join(f"{value:.1f}" for value in final)
-    return [*lines, f"final accuracy: {mean:.1f} ± {std:.1f} {percent} {over} ({each})"]
+    each = f" ({', '.join(f'{value:.1f}' for value in final)})" if repeats > 1 else ""
+    return [*lines, f"final accuracy: {show_number(mean, std, repeats)} {percent} {over}{each}"]

@@ -7,6 +7,7 @@ CLASSES = 100
 # Whose first task is the same training, so that one may take it over from another (--load_model_dir).
 SAME_FIRST_TASK = ("NormalNN", "LWF", "ETE", "BIC", "DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming")
 SPLITS = (5, 10, 20)  # tasks, the columns of both tables
+PAPER_REPEATS = 3
 
 PROTOCOL: dict[str, Any] = {
     "dataset": "CIFAR100", "model_type": "resnet", "model_name": "resnet32", "train_aug": True, "rand_split": True,

@@ -18,7 +18,7 @@ import yaml
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS
 from models import GENERATORS, RESNETS, image_sides
-from utils.errors import UserError
+from utils.errors import Parser, UserError
 
 
 def setting(default: Any, group: str, help: str, **bounds: Any) -> Any:
@@ -180,13 +180,8 @@ def _read_config(path: str) -> dict[str, Any]:
     return content
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{message} (run.py --help lists all flags)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="run.py",
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.",
         epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config. "
@@ -269,3 +264,42 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     settings = Settings(**values)
     check(settings)
     return settings
+
+
+def _takes(name: str) -> str:
+    """What values a setting may have, as a person says it."""
+    bounds, kind = FIELDS[name].metadata, FIELDS[name].type
+    if "choices" in bounds:
+        return ", ".join(f"`{choice}`" for choice in bounds["choices"])
+    many, element = get_origin(kind) is list, _element(kind)
+    word = {bool: "switch", str: "text", int: "whole number", float: "number"}[element]
+    count = f"{bounds['length']} " if "length" in bounds else ""
+    if "high" in bounds:
+        limits = [f"from {bounds['low']:g} to {bounds['high']:g}"]
+    else:
+        limits = [f"{sign} {bounds[bound]:g}" for bound, sign in (("low", "≥"), ("above", ">")) if bound in bounds]
+    return " ".join([f"{count}{word}{'s' * many}", *limits])
+
+
+def settings_page() -> str:
+    """docs/settings.md: every setting by group, its default, values, unit and meaning."""
+    page = [
+        "# Settings", "", "Written out of [utils/settings.py](../utils/settings.py) by `.venv/bin/python -m utils.settings > docs/settings.md`.", "",
+        "A setting is a flag (`--lr 0.1`), a line of a `--config` YAML file (`lr: 0.1`; several values as `[100, 150]`) and of a run's",
+        "`args.yaml`. Flags win over files, later files over earlier ones. Published flags keep their name and meaning.", "",
+        "A stopped run goes on with other values of these, which don't change what is computed; any other change is refused:",
+        f"{', '.join(f'`{name}`' for name in NOT_IN_RESULTS)}."]
+    defaults, group = Settings(), ""
+    for name, f in FIELDS.items():
+        if f.metadata["group"] != group:
+            group = f.metadata["group"]
+            page += ["", f"## {group[0].upper()}{group[1:]}", "", "| setting | default | takes | meaning |", "| --- | --- | --- | --- |"]
+        default = getattr(defaults, name)
+        values = [f"{value:g}" if isinstance(value, float) else str(value) for value in (default if isinstance(default, list) else [default])]
+        shown = "off" if default is False else f"`{' '.join(values)}`" if default != "" else "none"
+        page.append(f"| `{name}` | {shown} | {_takes(name)} | {f.metadata['help']} |")
+    return "\n".join(page)
+
+
+if __name__ == "__main__":
+    print(settings_page())

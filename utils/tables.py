@@ -4,11 +4,10 @@
                                             with --figures DIR the figures that go with them, too
     python -m utils.tables RUN [RUN ...]    these runs side by side
 
-Accuracies are in percent, over the repeats that have finished their last task, with the population's deviation. What
-has not been measured is an empty cell.
+Accuracies are in percent, over the repeats that have finished their last task, with the population's deviation where
+there is more than one. What has not been measured is an empty cell.
 """
 
-import argparse
 import csv
 import io
 import math
@@ -22,9 +21,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from utils.errors import UserError
+from utils.errors import Parser, UserError
 from utils.metrics import mean_std
-from utils.paper import CLASSES, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
+from utils.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
 from utils.progress import duration
 
 METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
@@ -306,9 +305,9 @@ class PaperTables:
                     for split in SPLITS:
                         run, number_there = line.runs.get(split), line.numbers.get(split, UNKNOWN)
                         number_here = self.measures(run)["accuracy"]
-                        row += [show_number(*number_here), show_repeats(run.finished, run.unfinished) if run else ""]
+                        row += [show_number(*number_here, run.finished), show_repeats(run.finished, run.unfinished)] if run else ["", ""]
                         if paper:
-                            row += [show_number(*number_there), show_value(number_here[0] - number_there[0], "+.1f")]
+                            row += [show_number(*number_there, PAPER_REPEATS), show_value(number_here[0] - number_there[0], "+.1f")]
                         if run:
                             details[run] = self.detail(run, line.name)
                     rows.append(row)
@@ -324,8 +323,10 @@ class PaperTables:
         measures = self.measures(run)
         seconds, stored = measures["seconds"][0], measures["stored_values"][0]
         return [
-            run.name, name, str(len(run.accuracy)), show_number(*measures["average_incremental_accuracy"]), show_number(*measures["forgetting"]),
-            show_number(*measures["normalised_accuracy"], ".3f"), "" if math.isnan(seconds) else duration(seconds), show_value(stored, ",.0f")]
+            run.name, name, str(len(run.accuracy)),
+            show_number(*measures["average_incremental_accuracy"], run.finished), show_number(*measures["forgetting"], run.finished),
+            show_number(*measures["normalised_accuracy"], run.finished, ".3f"),
+            "" if math.isnan(seconds) else duration(seconds), show_value(stored, ",.0f")]
 
     def records(self) -> list[list[str]]:
         """A heading, then a line for every table, method and split with all that is known."""
@@ -355,7 +356,7 @@ def accuracy_table(runs: list[Path], form: str = "text") -> str:
         known = [[value for value in row if not math.isnan(value)] for row in history.tolist()]
         after = [show_value(mean_std(row)[0], ".1f") for row in known]
         rows.append([
-            run.name, *after, *[""] * (tasks - len(after)), show_number(*mean_std(known[-1])),
+            run.name, *after, *[""] * (tasks - len(after)), show_number(*mean_std(known[-1]), len(known[-1])),
             show_repeats(finished(history), unfinished(history))])
     return show_rows(rows, form)
 
@@ -367,8 +368,9 @@ def show_value(value: float, form: str) -> str:
     return "" if math.isnan(value) else f"{value:{form}}"
 
 
-def show_number(mean: float, std: float, form: str = ".1f") -> str:
-    return "" if math.isnan(mean) else f"{mean:{form}} ± {std:{form}}"
+def show_number(mean: float, std: float, repeats: int, form: str = ".1f") -> str:
+    """Mean ± deviation; one repeat has no deviation."""
+    return show_value(mean, form) if math.isnan(mean) or repeats == 1 else f"{mean:{form}} ± {std:{form}}"
 
 
 def show_repeats(done: int, places: list[str]) -> str:
@@ -393,11 +395,6 @@ def show_rows(rows: list[list[str]], form: str) -> str:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(zip(row, widths))) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{message} (--help lists all flags)")
 
 
 def is_run(folder: Path) -> bool:

@@ -209,11 +209,18 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(finished, tmp_path, caps
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == [str(run) for run in runs]
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(("damage", "more", "message"), [
     (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
     (lambda run: (run / "args.yaml").write_text("speed: 3"), [], "there is no setting 'speed'"),
     (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks"),
     (lambda run: (run / "models" / "repeat-1" / "task-1" / "class.pth").write_text("x"), [], "task-1/class.pth cannot be read"),
+    (lambda run: flip_a_bit(run / "models" / "repeat-1" / "task-1" / "class.pth"), [], "task-1/class.pth cannot be read"),
     (lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [], "task-1/generator.pth is missing"),
     (lambda run: None, ["--images", "1"], "--images 1"),
     (lambda run: None, ["--html"], "--html"),

@@ -8,8 +8,10 @@ from PIL import Image
 from dataloaders.batches import Images, InMemory, Pixels
 from utils.figures import (
     COLUMNS,
+    NAME,
     PICTURED,
     ROWS,
+    SIDE,
     Gallery,
     accuracy_figure,
     dreams_figure,
@@ -19,6 +21,7 @@ from utils.figures import (
     pictured_classes,
     real_seen,
     save_figure,
+    short_name,
 )
 
 NAMES = tuple(f"class {k}" for k in range(30))
@@ -62,7 +65,7 @@ def test_dreams_are_shown_in_the_colours_they_have(draw):
 def test_the_surest_dreams_are_shown_the_surest_first(draw):
     greys = (torch.arange(30) / 255).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
     left, _ = draw(greys, torch.zeros(30, dtype=torch.long)).axes
-    assert pixels(left)[0, :: 4 + 2, 0].tolist() == list(range(29, 29 - COLUMNS, -1))
+    assert pixels(left)[0, :: 4 + 1, 0].tolist() == list(range(29, 29 - COLUMNS, -1))
 
 
 def test_a_row_says_its_class_how_many_dreams_it_has_and_how_sure_the_teacher_is(draw):
@@ -84,7 +87,32 @@ def test_of_many_classes_some_of_every_time_are_shown(draw):
     assert (classes[0], classes[-1]) == (0, 29)
     figure = draw(torch.rand(60, 3, 8, 8), labels)
     assert len(captions(figure.axes[0])) == ROWS
-    assert figure.get_suptitle() == f"a title ({ROWS} of 30 classes)"
+    assert figure.get_suptitle() == f"a title ({ROWS} of the 30 classes dreamed)"
+
+
+def test_images_that_are_larger_than_their_place_are_reduced(draw):
+    halves = torch.zeros(3, 3, 4 * SIDE, 4 * SIDE)
+    halves[..., 2 * SIDE :] = 1
+    left, _ = draw(halves, torch.zeros(3, dtype=torch.long)).axes
+    first = pixels(left)[:SIDE, :SIDE, 0]
+    assert (first[:, : SIDE // 2 - 2] == 0).all() and (first[:, SIDE // 2 + 2 :] == 255).all()
+    assert (pixels(left)[:, SIDE : SIDE + 4] == 255).all() and (pixels(left)[:SIDE, SIDE + 4, 0] == 0).all()
+
+
+@pytest.mark.parametrize("classes", [1, 20])
+def test_a_dot_of_an_image_is_as_wide_as_high_and_whole_dots_of_the_picture(draw, tmp_path, classes):
+    count = classes * COLUMNS
+    red = torch.zeros(count, 3, 32, 32)
+    red[:, 0] = 1
+    save_figure(tmp_path / "a.png", draw(red, torch.arange(count) % classes))
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    assert (picture == [255, 0, 0]).all(2).sum() == count * SIDE * SIDE
+
+
+@pytest.mark.parametrize(("name", "shown"), [
+    ("aquarium_fish", "aquarium_fish"), ("great white shark, white shark, man-eater", "great white shark"), ("x" * 30, "x" * (NAME - 1) + "…")])
+def test_long_names_are_cut(name, shown):
+    assert short_name(name) == shown
 
 
 def test_a_class_that_nobody_dreams_has_no_row():
@@ -128,6 +156,11 @@ def test_the_heat_map_shows_every_accuracy_and_the_mean_after_each_task():
     assert axes.images[0].get_clim() == (0, 100)
 
 
+def test_the_heat_map_has_a_place_for_what_is_to_come():
+    to_come = accuracy_figure([[90.0]], 2, "a title").axes[0].images[1].get_array()
+    assert to_come.filled(0).tolist() == [[1, 0, 0, 1], [1, 1, 0, 1]]
+
+
 def record(task, stage, epoch, **losses):
     return {"repeat": 1, "task": task, "stage": stage, "epoch": epoch, "lr": 0.1, "losses": losses, "seconds": 1.0}
 
@@ -145,6 +178,18 @@ def test_every_loss_has_a_panel_by_name_and_a_row_a_stage():
 def test_no_line_leads_from_one_task_to_the_next():
     axes, = losses_figure([record(task, "learn", epoch, a=1.0) for task in (1, 2) for epoch in (1, 2)], "a title").axes
     assert np.isnan(axes.lines[0].get_ydata()).tolist() == [False, False, True, False, False]
+
+
+def test_a_small_loss_has_no_factor_over_its_title():
+    axes, = losses_figure([record(1, "learn", epoch, a=value) for epoch, value in ((1, 2e-5), (2, 4e-5))], "a title").axes
+    axes.figure.draw_without_rendering()
+    assert axes.yaxis.get_offset_text().get_text() == ""
+    assert "3e-05" in [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_the_number_of_a_task_is_below_the_middle_of_its_epochs():
+    axes, = losses_figure([record(task, "learn", epoch, a=1.0) for task, epochs in ((1, 2), (2, 4)) for epoch in range(epochs)], "a title").axes
+    assert dict(zip([label.get_text() for label in axes.get_xticklabels()], axes.get_xticks())) == {"1": 1.5, "2": 4.5}
 
 
 def test_the_losses_of_a_repeat_are_those_of_its_epochs(tmp_path):

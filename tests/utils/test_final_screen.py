@@ -46,7 +46,7 @@ def test_no_figures_and_nothing_to_diagnose_after_one_task():
     results.add(0, [90.0], [90.0], 1000, 60.0)
     text = "\n".join(final_screen(Settings(no_figures=True), results, "% (top-5)"))
     assert "figures" not in text and "diagnose" not in text
-    assert text.endswith("final accuracy: 90.0 ± 0.0 % (top-5) over 1 repeat (90.0)")
+    assert text.endswith("final accuracy: 90.0 % (top-5) over 1 repeat")
 
 
 def test_twenty_tasks_fit_a_screen():

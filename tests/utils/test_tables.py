@@ -303,6 +303,15 @@ def test_text_has_its_columns_under_each_other(leave, tmp_path):
         assert ours[:end].endswith(value)
 
 
+def test_one_repeat_has_no_deviation_but_in_csv_and_beside_the_papers(leave, records, tmp_path):
+    leave("a", TWO[:1], repeat=1)
+    text = PaperTables(tmp_path).show("markdown")
+    assert "| ABD (Ours) | 60.0 | 1 | 43.9 ± 0.9 | +16.1 |" in text
+    assert "| a | ABD (Ours) | 5 | 70.0 | 25.0 |  | 5.0 h | 1,000 |" in text
+    assert records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)[0]["accuracy_std"] == "0.000000"
+    assert accuracy_table([tmp_path / "a"]).splitlines()[1].split()[-2:] == ["60.0", "1"]
+
+
 def test_markdown_is_tables_of_equally_many_cells(leave, tmp_path):
     leave("a|b", TWO, repeat=2)
     text = PaperTables(tmp_path).show("markdown").replace("a\\|b", "a-b")
