@@ -149,6 +149,8 @@ class Trainer:
                 self.save()
             self.place = Place(self.place.repeat + 1)
             self.save()
+        if self.progress:
+            self.progress.close()
         for line in final_screen(self.settings, self.results, self.percent):
             self.log.line(line)
 
