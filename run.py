@@ -18,6 +18,7 @@ from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
 from utils.checkpoint import RunFolder
 from utils.errors import RunError, UserError
+from utils.parallel import ParallelTrainer
 from utils.stop import Stopped
 from utils.tensorboard import require_tensorboard
 from utils.trainer import Trainer, learned_classes
@@ -40,7 +41,8 @@ def main() -> int:
             require_tensorboard()
         device = choose_device(settings.gpuid)
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
-        Trainer(settings, data, RunFolder(settings), device).run()
+        folder = RunFolder(settings)
+        (ParallelTrainer if settings.parallel > 1 or folder.parallel else Trainer)(settings, data, folder, device).run()
     except UserError as error:
         message, status = str(error), 2
     except RunError as error:

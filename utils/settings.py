@@ -81,6 +81,7 @@ class Settings:
 
     # The run
     repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
+    parallel: int = setting(1, "run", "repeats side by side, as processes on the one device", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
     threads: int = setting(2, "run", "CPU threads; on a CPU the last digits of results depend on their number", low=1, high=256)
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
@@ -93,7 +94,7 @@ class Settings:
 
 
 # A checkpoint made with other values of these may go on: they do not change what is computed.
-NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard")
+NOT_IN_RESULTS = ("repeat", "parallel", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard")
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
