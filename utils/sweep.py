@@ -8,7 +8,6 @@ docs/sweeps.md explains the rest.
 """
 
 import argparse
-import ctypes
 import dataclasses
 import os
 import re
@@ -27,6 +26,7 @@ import torch
 
 from utils import settings as settings_module
 from utils.errors import RunError, UserError
+from utils.processes import start_process
 from utils.settings import Settings
 from utils.stop import Stopped, StopWish
 
@@ -105,25 +105,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End at once whatever still runs."""
-
-
-def start_process(command: list[str], console: Path, cwd: str | None = None) -> subprocess.Popen[bytes]:
-    """A process that says all into a file, hears no Ctrl-C of the terminal and, on Linux, dies with this thread: a killed
-    sweep leaves nothing behind that computes on."""
-    console.parent.mkdir(parents=True, exist_ok=True)
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-    def die_with_parent() -> None:
-        if prctl:
-            prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-            if os.getppid() != parent:  # it died before that
-                os._exit(1)
-
-    with console.open("ab") as output:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
-            preexec_fn=die_with_parent)
 
 
 class Local:

@@ -6,20 +6,19 @@ elsewhere goes on from its checkpoint there.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import time
+import socket
 from pathlib import Path
 from typing import Any
 
 from utils.checkpoint import LOCK
 from utils.errors import UserError
-from utils.sweep import Ended, Run, start_process
+from utils.processes import run_when_unlocked
+from utils.sweep import Ended, Run
 
 VERSION = "2.60.0"  # the one that was tested
 LOSSES = 10  # of its node, before a run counts as failed
-PATIENCE = 120.0  # seconds in which a lost node's process must have let go of a run's folder
 
 
 def require_ray() -> Any:
@@ -30,28 +29,6 @@ def require_ray() -> Any:
     except ImportError as error:
         raise UserError(f"--engine ray: {error}; pip install ray=={VERSION} (with .venv/bin/python -m), or leave the flag out") from error
     return ray
-
-
-def wait_for_lock(path: Path) -> None:
-    """Until no process holds it, or PATIENCE is over: then the run itself says who does."""
-    end = time.monotonic() + PATIENCE
-    while path.exists() and time.monotonic() < end:
-        with path.open("r+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except (BlockingIOError, PermissionError):
-                time.sleep(1)
-
-
-def run_on_node(command: list[str], folder: str, console: str, cwd: str) -> int:
-    """What a node does: the exit status of a run. The process dies with this one, and this one with its node."""
-    wait_for_lock(Path(folder) / LOCK)
-    process = start_process(command, Path(console), cwd)
-    try:
-        return process.wait()
-    finally:
-        process.kill()
 
 
 class RayEngine:
@@ -66,9 +43,12 @@ class RayEngine:
 
     def __init__(self, runs_per_gpu: int, address: str | None):
         self.ray = ray = require_ray()
+        host, _, port = (address or "").rpartition(":")
         try:
+            if port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(address or "local", log_to_driver=False, logging_level="warning")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"--address {address}: there is no Ray cluster ({' '.join(str(error).split())})") from error
         self.share = 1 / runs_per_gpu if ray.cluster_resources().get("GPU") else 0
         self.tasks: dict[Any, Run] = {}
@@ -80,9 +60,10 @@ class RayEngine:
     def start(self, run: Run) -> None:
         most = max(node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"])
         part = {"num_gpus": self.share, "num_cpus": 0} if self.share else {"num_cpus": min(run.threads, most)}
-        task = self.ray.remote(max_retries=LOSSES, **part)(run_on_node)
+        task = self.ray.remote(max_retries=LOSSES, **part)(run_when_unlocked)
         command = run.command("--gpuid", "0" if self.share else "-1")
-        self.tasks[task.options(name=run.name).remote(command, str(run.folder.absolute()), str(run.console.absolute()), os.getcwd())] = run
+        paths = run.console.absolute(), run.folder.absolute() / LOCK, Path.cwd()
+        self.tasks[task.options(name=run.name).remote(command, *paths)] = run
 
     def ended(self) -> list[Ended]:
         stopped, self.stopped = self.stopped, []
