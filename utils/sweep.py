@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from utils import settings as settings_module
-from utils.errors import RunError, UserError
+from utils.errors import UserError
 from utils.processes import start_process
 from utils.settings import Settings
 from utils.stop import Stopped, StopWish
@@ -240,6 +240,7 @@ def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run
         while under_way or waiting and not stopping:
             if wish.signal and not stopping:
                 stopping = True
+                screen.drawn = 0  # the lines stay: below them the signal has been acknowledged
                 engine.stop()
             for run in [] if stopping else list(waiting):
                 if run.after in failed:
@@ -298,7 +299,7 @@ class Plan:
         for script in scripts:
             own: list[Run] = []
             for call in calls(script):
-                if Path(call[0]).name != "run.py":
+                if [Path(word).name for word in call[:1]] != ["run.py"]:
                     self.afterwards.append((call, own))
                     continue
                 try:
@@ -369,18 +370,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         engine: Engine = RayEngine(given.runs_per_gpu, given.address) if given.engine == "ray" else Local(devices(given.gpuid), given.runs_per_gpu)
         with wish:
             failed = run_all(plan.runs, engine, wish)
-        lost = {how.run for how in failed}
+        lost = [how.run for how in failed]
+        problems = [f"{len(lost)} of {len(plan.runs)} runs failed: {', '.join(run.name for run in lost)}"] if lost else []
         for call, runs in plan.afterwards:
-            if not lost.intersection(runs) and subprocess.run([sys.executable, *call]).returncode:
-                raise RunError(f"the runs are done, this failed: {shlex.join(['python', *call])}")
-        if not failed:
+            if not set(lost).intersection(runs) and subprocess.run([sys.executable, *call]).returncode:
+                problems.append(f"this failed: {shlex.join(['python', *call])}")
+        if not problems:
             return 0
-        each = "; ".join(how.run.name for how in failed)
-        message, status = f"{len(failed)} of {len(plan.runs)} runs failed: {each}; the same command tries these again", 1
+        message, status = f"{'; '.join(problems)}; the same command tries again", 1
     except UserError as error:
         message, status = str(error), 2
-    except RunError as error:
-        message, status = str(error), 1
     except Stopped as stopped:
         message, status = str(stopped), stopped.status
     except KeyboardInterrupt:  # before or after the runs

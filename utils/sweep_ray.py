@@ -59,7 +59,7 @@ class RayEngine:
 
     def start(self, run: Run) -> None:
         most = max(node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"])
-        part = {"num_gpus": self.share, "num_cpus": 0} if self.share else {"num_cpus": min(run.threads, most)}
+        part = {"num_gpus": self.share, "num_cpus": 0} if self.share else {"num_cpus": max(1, min(run.threads, most))}
         task = self.ray.remote(max_retries=LOSSES, **part)(run_when_unlocked)
         command = run.command("--gpuid", "0" if self.share else "-1")
         paths = run.console.absolute(), run.folder.absolute() / LOCK, Path.cwd()

@@ -250,7 +250,13 @@ def test_tables_come_where_their_runs_are_done(script, monkeypatch, capfd, faili
     assert sweep.main([script("$PYTHON run.py $P --log_dir 'a b'\n$PYTHON -c 'print(\"the table\")'")]) == status
     out, errors = capfd.readouterr()
     assert ("the table" in out) == tables
-    assert errors == ("experiments/sweep.sh: 1 of 1 runs failed: a b; the same command tries these again\n" if failing else "")
+    assert errors == ("experiments/sweep.sh: 1 of 1 runs failed: a b; the same command tries again\n" if failing else "")
+
+
+def test_tables_that_fail_are_named(script, monkeypatch, capfd):
+    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, wish: [])
+    assert sweep.main([script("$PYTHON run.py $P --log_dir a\n$PYTHON -c 'raise SystemExit(2)'")]) == 1
+    assert capfd.readouterr().err == "experiments/sweep.sh: this failed: python -c 'raise SystemExit(2)'; the same command tries again\n"
 
 
 def test_a_killed_sweep_started_again_ends_like_its_runs_alone(tiny, script, root, environment, trainer, finished, lasting, tmp_path):
