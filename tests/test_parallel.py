@@ -121,6 +121,14 @@ def test_a_run_in_the_middle_of_a_repeat_is_refused(main, trainer, monkeypatch, 
     assert not (tmp_path / "run" / "parallel").exists()
 
 
+def test_what_is_left_of_a_repeat_that_joined_goes(main, trainer, tmp_path):
+    flags = ("--schedule", "1", "--max_task", "1")
+    trainer(tmp_path / "run", "NormalNN", *flags).run()
+    (tmp_path / "run" / "parallel" / "repeat-1" / "models").mkdir(parents=True)
+    assert main("NormalNN", *flags)[::2] == (0, [])
+    assert not (tmp_path / "run" / "parallel").exists()
+
+
 def test_what_cannot_run_is_refused_before_the_old_run_is_deleted(main, trainer, tmp_path):
     trainer(tmp_path / "run", "NormalNN", "--schedule", "1", "--max_task", "1").run()
     status, _, (line,) = main("NormalNN", "--parallel", "2", "--overwrite", "1", "--batch_size", "5000")

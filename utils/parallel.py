@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +48,8 @@ class ParallelTrainer(Trainer):
         """All repeats that have not joined yet. Raises RunError where one failed, after the others have ended."""
         if not self.folder.place:  # nothing lies in the folder without a checkpoint that says whose it is
             self.folder.save(before(0, self.trained_on))
+        for repeat in range(self.place.repeat):  # joined, and killed before its folder was deleted
+            shutil.rmtree(self.folder_of(repeat), ignore_errors=True)
         runs = [self.child(repeat) for repeat in range(self.place.repeat, self.settings.repeat)]
         to_join, done = list(runs), set[Run]()
 
@@ -62,9 +65,13 @@ class ParallelTrainer(Trainer):
         with contextlib.suppress(OSError):  # there are more where --repeat was higher before, or it was never made
             (self.folder.path / PARALLEL).rmdir()
 
+    def folder_of(self, repeat: int) -> Path:
+        """Where a repeat is under way."""
+        return self.folder.path / PARALLEL / f"repeat-{repeat + 1}"
+
     def child(self, repeat: int) -> Run:
         """The run of a repeat, in a folder with a checkpoint to go on from."""
-        folder = self.folder.path / PARALLEL / f"repeat-{repeat + 1}"
+        folder = self.folder_of(repeat)
         if not (folder / CHECKPOINT).exists():
             write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **before(repeat, self.trained_on)})
         arguments = ["--config", self.folder.path / "args.yaml", "--log_dir", folder, "--repeat", repeat + 1, "--parallel", 1, "--overwrite", 0]
