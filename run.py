@@ -17,6 +17,7 @@ from utils import settings as settings_module
 from utils.checkpoint import RunFolder
 from utils.device import open_device
 from utils.errors import RunError, UserError
+from utils.parallel import ParallelTrainer
 from utils.stop import Stopped
 from utils.tensorboard import require_tensorboard
 from utils.trainer import Trainer, learned_classes
@@ -29,7 +30,8 @@ def main() -> int:
             require_tensorboard()
         device = open_device(settings)
         data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
-        Trainer(settings, data, RunFolder(settings), device).run()
+        folder = RunFolder(settings)
+        (ParallelTrainer if settings.parallel > 1 or folder.parallel else Trainer)(settings, data, folder, device).run()
     except UserError as error:
         message, status = str(error), 2
     except RunError as error:

@@ -23,8 +23,9 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
 TABLES = ROOT / "experiments" / "tables.sh"
-SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - {TABLES})
-SHELL = [*SCRIPTS, TABLES, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
+SWEEP = ROOT / "experiments" / "sweep.sh"
+SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - {TABLES, SWEEP})
+SHELL = [*SCRIPTS, TABLES, SWEEP, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
 
 
 # Configs

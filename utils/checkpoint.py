@@ -17,10 +17,12 @@ from utils.files import read_tensors, write_tensors, write_yaml
 from utils.settings import Settings, computed_from
 
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
+PARALLEL = "parallel"  # the folders of repeats that run side by side
 
 # What --overwrite 1 deletes, and nothing else. In this order: a run is none any more before it is half one.
 # args.yaml, which tells a run's folder, is replaced last.
-LEFT_BEHIND = (PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures", "tensorboard")
+LEFT_BEHIND = (
+    PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures", "tensorboard", PARALLEL)
 
 
 @dataclasses.dataclass
@@ -68,6 +70,11 @@ class RunFolder:
             raise UserError(f"{self.flag}: has {', '.join(results)} but no args.yaml, so it is no run's folder; name another one")
         if results and not self.state and not settings.overwrite:
             raise UserError(f"{self.flag}: has results but no checkpoint to go on from; name another folder, or --overwrite 1 to delete them")
+
+    @property
+    def parallel(self) -> bool:
+        """Whether repeats that were begun side by side are to be gone on with."""
+        return not self.settings.overwrite and (self.folder / PARALLEL).is_dir()
 
     @property
     def path(self) -> Path:

@@ -26,8 +26,6 @@ def open_device(settings: Settings) -> torch.device:
     device = choose_device(settings.gpuid)
     if settings.graph == "on" and device.type != "cuda":
         raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     torch.set_num_threads(settings.threads)
     set_precision(settings.precision)
     keep_freed_memory()

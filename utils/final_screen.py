@@ -19,6 +19,7 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
         results: of whole repeats.
         percent: what accuracies are in.
     """
+    results = results.measured()
     folder, repeats = Path(settings.log_dir), len(results.matrix)
     over = f"over {repeats} repeat{'s' * (repeats > 1)}"
     rows = [np.mean([matrix[task] for matrix in results.matrix], 0) for task in range(len(results.matrix[0]))]

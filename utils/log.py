@@ -43,6 +43,11 @@ class Log:
             file.truncate(end)
             file.seek(end)
 
+    def append(self, texts: dict[str, str]) -> None:
+        """What another log said, by file."""
+        for name, text in texts.items():
+            self.files[name].write(text)
+
     def close(self) -> None:
         for file in self.files.values():
             try:

@@ -56,6 +56,10 @@ class Results:
                 values.append([])
             values[repeat].append(value)
 
+    def measured(self) -> "Results":
+        """Without the repeats that are measured elsewhere, side by side with this one (utils/parallel.py)."""
+        return Results({name: [repeat for repeat in values if repeat] for name, values in vars(self).items()})
+
     def accuracies(self) -> list[list[float]]:
         """[repeat][after task]: mean over the tasks seen so far."""
         return [[float(np.mean(row)) for row in rows] for rows in self.matrix]

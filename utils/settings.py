@@ -81,6 +81,7 @@ class Settings:
 
     # The run
     repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
+    parallel: int = setting(1, "run", "repeats side by side, as processes on the one device", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
     precision: str = setting(
         "fp32", "run", "arithmetic of training: fp32; tf32, faster products of GPUs; bf16, autocast to bfloat16. Evaluation is not in bf16",
@@ -99,7 +100,7 @@ class Settings:
 
 
 # A checkpoint made with other values of these may go on: they do not change what is computed.
-NOT_IN_RESULTS = ("repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
+NOT_IN_RESULTS = ("repeat", "parallel", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 

@@ -21,11 +21,15 @@ class Stopped(Exception):
 class StopWish:
     """While open, the first SIGTERM or SIGINT is noted, and a second Ctrl-C ends the process at once.
 
+    Args:
+        program: who says so.
+
     Attributes:
         signal: the one noted; None as long as the run should go on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "run.py") -> None:
+        self.program = program
         self.signal: signal.Signals | None = None
 
     def __enter__(self) -> "StopWish":
@@ -45,4 +49,4 @@ class StopWish:
         if signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # not print, which the signal may have interrupted
-            os.write(2, b"run.py: stopping after the step under way; Ctrl-C stops at once\n")
+            os.write(2, f"{self.program}: stopping after the step under way; Ctrl-C stops at once\n".encode())

@@ -240,6 +240,8 @@ class PaperTables:
         self.warnings: list[str] = []
         runs, elsewhere = [], []
         for path in sorted(outputs.rglob("args.yaml")):
+            if len(path.parents) > 2 and (path.parents[2] / "args.yaml").exists():
+                continue  # a repeat of that run, under way side by side with others (utils/parallel.py)
             name = str(path.parent.relative_to(outputs))
             try:
                 run = read_run(path.parent, name, self.warnings)

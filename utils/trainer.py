@@ -131,7 +131,7 @@ class Trainer:
         return self.results
 
     def train(self) -> None:
-        """The repeats and tasks that are not done, and the final screen."""
+        """What is not done, from the checkpoint on, and the final screen."""
         saved = self.folder.state
         if saved:
             self.place = Place(**saved["place"])
@@ -139,6 +139,14 @@ class Trainer:
         self.log.forget_after(saved["log"] if saved else {})
         if self.folder.damage:
             self.log.line(f"{self.folder.damage}: going on from the checkpoint before it")
+        self.train_repeats()
+        if self.progress:
+            self.progress.close()
+        for line in final_screen(self.settings, self.results, self.percent):
+            self.log.line(line)
+
+    def train_repeats(self) -> None:
+        """The repeats and tasks that are not done."""
         while self.place.repeat < self.settings.repeat:
             self.start_repeat()
             if not self.folder.place:  # no work without a checkpoint to go on from
@@ -149,10 +157,6 @@ class Trainer:
                 self.save()
             self.place = Place(self.place.repeat + 1)
             self.save()
-        if self.progress:
-            self.progress.close()
-        for line in final_screen(self.settings, self.results, self.percent):
-            self.log.line(line)
 
     def heed_signals(self) -> None:
         """Between two steps, where nothing is half done. Raises Stopped."""

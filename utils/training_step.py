@@ -31,7 +31,7 @@ class TrainingStep:
         self.bf16 = bf16
         self.names: Sequence[str] = ()
         self.eager_left = EAGER_STEPS
-        self.side = torch.cuda.Stream() if graph else None
+        self.side = torch.cuda.Stream(streams.device) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.rates: list[float] = []  # of the optimiser's groups; these three as captured
         self.start: list[Tensor] = []
@@ -41,14 +41,14 @@ class TrainingStep:
         """One step; the losses, [number of names]."""
         if self.side is None:
             return self.run(start)
-        self.side.wait_stream(torch.cuda.current_stream())
+        self.side.wait_stream(torch.cuda.current_stream(self.streams.device))
         with torch.cuda.stream(self.side):
             if self.eager_left:
                 self.eager_left -= 1
                 losses = self.run(start)
             else:
                 losses = self.replay(start)
-        torch.cuda.current_stream().wait_stream(self.side)
+        torch.cuda.current_stream(self.streams.device).wait_stream(self.side)
         return losses
 
     def run(self, start: Sequence[Tensor]) -> Tensor:

@@ -45,6 +45,13 @@ def test_a_first_task_taken_from_a_run_of_the_same_protocol_is_no_departure(leav
     assert records(**PUBLISHED, table=1, method="LwF", tasks=5)[0]["run"] == ""
 
 
+def test_repeats_that_are_under_way_side_by_side_are_no_runs_of_their_own(leave, records, tmp_path):
+    leave("a", TWO[:1], repeat=2)
+    leave("a/parallel/repeat-2", TWO[1:], repeat=2)
+    line, = records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)
+    assert (line["run"], line["repeats"], warnings(tmp_path)) == ("a", "1", [])
+
+
 # Measures
 
 

@@ -1,0 +1,10 @@
+#!/bin/sh
+# The runs of other scripts side by side, so many on each device; started again, it goes on (docs/sweeps.md).
+#
+#     sh experiments/sweep.sh experiments/cifar100-fivetask.sh [SCRIPT ...] [--runs_per_gpu N] [--gpuid N ...] [--engine ray [--address A]]
+#
+# Scripts are looked for from the repository's root on.
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+exec ${PYTHON:-.venv/bin/python} -m utils.sweep "$@"

@@ -1,0 +1,104 @@
+"""``--parallel M``: repeats side by side. What they leave is what one after the other would, byte for byte but for times.
+
+Each repeat is a run.py of its own in LOG_DIR/parallel/repeat-R. It begins from a checkpoint that says the repeats before are done,
+so that it needs no setting of its own, goes on where it was stopped, and knows nothing of the others. Repeats that have ended join
+LOG_DIR in their order; in between, that is the folder of a run that was stopped after a whole repeat.
+"""
+
+import contextlib
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dataloaders.datasets import Data
+from utils.checkpoint import CHECKPOINT, PARALLEL, Place, RunFolder
+from utils.errors import RunError, UserError
+from utils.files import read_tensors, write_tensors
+from utils.metrics import Results
+from utils.settings import Settings, computed_from
+from utils.sweep import Local, Run, run_all
+from utils.trainer import Trainer
+
+
+def before(repeat: int, device: torch.device) -> dict[str, Any]:
+    """The checkpoint of a run that begins with this repeat, counted from 0; of those before it has no results."""
+    none: dict[str, list[list[Any]]] = {name: [[] for _ in range(repeat)] for name in Results().state_dict()}
+    return {
+        "place": dataclasses.asdict(Place(repeat)), "device": device.type, "learner": {}, "optimizers": {}, "streams": {},
+        "results": none, "seconds": 0.0, "log": {}}
+
+
+class ParallelTrainer(Trainer):
+    """Has other processes train the repeats, ``settings.parallel`` at a time on the one device."""
+
+    def __init__(self, settings: Settings, data: Data, folder: RunFolder, device: torch.device):
+        place = folder.place or Place()
+        if place != Place(place.repeat):
+            raise UserError(
+                f"--parallel {settings.parallel}: the run in --log_dir {settings.log_dir} is in the middle of a repeat ({place}); "
+                "leave the flag out until that is done, or start another --log_dir")
+        super().__init__(settings, data, folder, torch.device("cpu"))  # no memory of a GPU: those who train are others
+        self.trained_on = device
+
+    def train_repeats(self) -> None:
+        """All repeats that have not joined yet. Raises RunError where one failed, after the others have ended."""
+        if not self.folder.place:  # nothing lies in the folder without a checkpoint that says whose it is
+            self.folder.save(before(0, self.trained_on))
+        for repeat in range(self.place.repeat):  # joined, and killed before its folder was deleted
+            shutil.rmtree(self.folder_of(repeat), ignore_errors=True)
+        runs = [self.child(repeat) for repeat in range(self.place.repeat, self.settings.repeat)]
+        to_join, done = list(runs), set[Run]()
+
+        def join_in_order(run: Run) -> None:
+            done.add(run)
+            while to_join and to_join[0] in done:
+                self.join(to_join.pop(0))
+
+        device = self.settings.gpuid[0] if self.trained_on.type == "cuda" else -1
+        failed = run_all(runs, Local([device], self.settings.parallel), self.wish, join_in_order)
+        if failed:
+            raise RunError(f"{failed[0].run.name}: {failed[0].message}; {len(failed)} of {len(runs)} repeats failed, the same command goes on")
+        with contextlib.suppress(OSError):  # there are more where --repeat was higher before, or it was never made
+            (self.folder.path / PARALLEL).rmdir()
+
+    def folder_of(self, repeat: int) -> Path:
+        """Where a repeat is under way."""
+        return self.folder.path / PARALLEL / f"repeat-{repeat + 1}"
+
+    def child(self, repeat: int) -> Run:
+        """The run of a repeat, in a folder with a checkpoint to go on from."""
+        folder = self.folder_of(repeat)
+        if not (folder / CHECKPOINT).exists():
+            write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **before(repeat, self.trained_on)})
+        arguments = ["--config", self.folder.path / "args.yaml", "--log_dir", folder, "--repeat", repeat + 1, "--parallel", 1, "--overwrite", 0]
+        return Run(f"repeat {repeat + 1}", [str(word) for word in arguments], folder)
+
+    def join(self, run: Run) -> None:
+        """Take over what the next repeat has left, its checkpoint last: a kill in between only has the rest done again.
+        Raises RunError where it has been damaged."""
+        repeat, folder = self.place.repeat, run.folder
+        try:
+            state = read_tensors(folder / CHECKPOINT)
+        except Exception as error:
+            raise RunError(f"{folder / CHECKPOINT} is damaged ({type(error).__name__}); delete {folder}, and that repeat is done again") from error
+        texts = {name: (folder / name).read_bytes()[:end].decode() for name, end in state["log"].items()}
+        texts["output.log"] = re.sub(rf"(?m)^((going on: )?repeat {repeat + 1})/{repeat + 1}\b", rf"\1/{self.settings.repeat}", texts["output.log"])
+        self.log.append(texts)
+        for kind in ("models", "figures", "tensorboard"):
+            left = folder / kind / f"repeat-{repeat + 1}"
+            if left.exists():
+                place = self.folder.path / kind / left.name
+                if place.exists():
+                    shutil.rmtree(place)  # of a checkpoint that was damaged since
+                place.parent.mkdir(exist_ok=True)
+                left.rename(place)
+        for name, values in self.results.state_dict().items():
+            values.append(state["results"][name][repeat])
+        self.results.save(self.folder.path, len(self.ranges), self.top_k)
+        self.place = Place(repeat + 1)
+        self.folder.save({**state, "results": self.results.state_dict(), "log": self.log.ends()})
+        shutil.rmtree(folder)

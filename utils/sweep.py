@@ -1,0 +1,387 @@
+"""Many runs side by side: a set number on each device, a line a run, what fails is tried once more and stops no other.
+
+    sh experiments/sweep.sh experiments/cifar100-fivetask.sh experiments/cifar100-tentask.sh --runs_per_gpu 4
+
+The runs are those that the scripts would start one after the other. Exit status: 0 all finished; 1 some failed, the others
+finished; 2 refused before any work; 130 and 143 stopped by Ctrl-C and SIGTERM. The same command goes on, whatever ended it.
+docs/sweeps.md explains the rest.
+"""
+
+import argparse
+import dataclasses
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from utils import settings as settings_module
+from utils.errors import Parser, UserError
+from utils.processes import start_process
+from utils.settings import Settings
+from utils.stop import Stopped, StopWish
+
+ROOT = Path(__file__).resolve().parent.parent
+CONSOLE = "console.log"  # beside output.log: what the run said on stdout and stderr
+PACE = 60.0  # seconds between two lines about a run that is under way, where no line updates
+REFUSED = 2
+
+
+@dataclasses.dataclass(eq=False)
+class Run:
+    """One call of run.py.
+
+    Attributes:
+        arguments: its command line, but for --gpuid.
+        folder: its --log_dir.
+        after: the run whose first task it takes over, where that is to be waited for.
+        begun: where in its console the attempt under way begins, in bytes.
+    """
+
+    name: str
+    arguments: list[str]
+    folder: Path
+    threads: int = 1
+    after: "Run | None" = None
+    begun: int = 0
+
+    def command(self, *more: str) -> list[str]:
+        return [sys.executable, str(ROOT / "run.py"), *self.arguments, *more]
+
+    @property
+    def console(self) -> Path:
+        return self.folder / CONSOLE
+
+    def said(self) -> list[str]:
+        """The last lines of this attempt."""
+        try:
+            with self.console.open("rb") as file:
+                file.seek(max(self.begun, file.seek(0, os.SEEK_END) - 8192))
+                return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            return []
+
+    def progress(self) -> str:
+        """The latest line, and before it the time left, where no narrow terminal cuts it off; empty before it has said anything."""
+        lines = self.said()
+        left = [match[1] for line in lines if (match := re.search(r"\(([^()]+ left)\)$", line))]
+        return "  ".join([*left[-1:], lines[-1].partition("  (")[0]]) if lines else ""
+
+
+# Where runs run
+
+
+class Ended(NamedTuple):
+    """How a run ended: the exit status, negative for a signal, and a line that says more, if there is one."""
+
+    run: Run
+    status: int
+    message: str = ""
+
+
+class Engine(Protocol):
+    """What starts runs and knows when they end."""
+
+    def free(self) -> bool:
+        """Whether it takes another run now."""
+
+    def start(self, run: Run) -> None:
+        """Raises OSError where the run's folder cannot be written."""
+
+    def ended(self) -> list[Ended]:
+        """The runs that have ended since the last call."""
+
+    def stop(self) -> None:
+        """Have all runs stop soon."""
+
+    def close(self) -> None:
+        """End at once whatever still runs."""
+
+
+class Local:
+    """Processes on this machine.
+
+    Args:
+        devices: GPUs by their numbers; -1 is the CPU.
+        each: runs on one of them at a time.
+    """
+
+    def __init__(self, devices: Sequence[int], each: int):
+        self.places = [device for _ in range(each) for device in devices]  # the free ones
+        self.processes: dict[Run, tuple[subprocess.Popen[bytes], int]] = {}
+
+    def free(self) -> bool:
+        return bool(self.places)
+
+    def start(self, run: Run) -> None:
+        process = start_process(run.command("--gpuid", str(self.places[0])), run.console)
+        self.processes[run] = process, self.places.pop(0)
+
+    def ended(self) -> list[Ended]:
+        ended = [Ended(run, status) for run, (process, _) in self.processes.items() if (status := process.poll()) is not None]
+        self.places += [self.processes.pop(run)[1] for run, *_ in ended]
+        return ended
+
+    def stop(self) -> None:
+        for process, _ in self.processes.values():
+            process.terminate()
+
+    def close(self) -> None:
+        for process, _ in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+# What is shown
+
+
+class Screen:
+    """Lines that stay and, below them, one for each run under way: in a terminal they update, in a file they come now and then."""
+
+    def __init__(self) -> None:
+        self.updating = sys.stderr.isatty()
+        self.pace = 0.5 if self.updating else PACE
+        self.drawn = 0  # updating lines that are on the screen
+        self.then = time.monotonic()
+
+    def write(self, text: str, stream: Any) -> None:
+        try:
+            print(text, end="", file=stream, flush=True)
+        except OSError:  # a closed terminal: no reason to end runs of days
+            sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+
+    def clear(self) -> None:
+        if self.drawn:
+            self.write(f"\x1b[{self.drawn}A\x1b[J", sys.stderr)
+            self.drawn = 0
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.clear()
+        self.write(f"{line}\n", sys.stdout)
+
+    def show(self, lines: Callable[[], list[str]]) -> None:
+        """The runs under way, if it is time to."""
+        if time.monotonic() - self.then < self.pace:
+            return
+        self.then = time.monotonic()
+        shown = lines()
+        if self.updating:
+            width, height = shutil.get_terminal_size()
+            shown = [line[: width - 1] for line in shown[-(height - 1) :]]
+        self.clear()
+        self.write("".join(f"{line}\n" for line in shown), sys.stderr if self.updating else sys.stdout)
+        self.drawn = len(shown) if self.updating else 0
+
+
+# All of them
+
+
+def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run], None] = lambda run: None) -> list[Ended]:
+    """Every run, started as soon as there is a place for it; ``done`` is called after each that finished.
+
+    Returns those that failed for good. Raises Stopped once a signal was noted by ``wish`` and all runs have stopped.
+    """
+    screen = Screen()
+    width = max((len(run.name) for run in runs), default=0)
+    waiting, under_way, again = list(runs), dict[Run, None](), set[Run]()
+    finished, failed = set[Run](), dict[Run, Ended]()
+    stopping = False
+
+    def line(run: Run, text: str) -> str:
+        return f"{run.name:{width}}  {text}"
+
+    def fail(how: Ended) -> None:
+        failed[how.run] = how
+        screen.say(line(how.run, f"failed: {how.message}"))
+
+    def start(run: Run) -> None:
+        waiting.remove(run)
+        try:
+            run.begun = run.console.stat().st_size if run.console.exists() else 0
+            engine.start(run)
+            under_way[run] = None
+        except OSError as error:
+            fail(Ended(run, 1, f"{error.filename or run.folder}: {error.strerror or error}"))
+
+    def end(how: Ended) -> None:
+        run, status, message = how
+        del under_way[run]
+        said = (run.said() or [f"exit status {status}"])[-1].removeprefix("run.py: ")
+        message = message or (f"{signal.strsignal(-status)} by a signal" if status < 0 else said)
+        if status == 0:
+            finished.add(run)
+            screen.say(line(run, f"done  {said}"))
+            done(run)
+        elif stopping:
+            pass
+        elif status == REFUSED or run in again:
+            fail(Ended(run, status, message))
+        else:
+            again.add(run)
+            waiting.insert(0, run)
+            screen.say(line(run, f"failed, is tried once more: {message}"))
+
+    def show() -> list[str]:
+        lines = [line(run, text) for run in under_way if (text := run.progress())]
+        left = len(runs) - len(finished) - len(failed) - len(lines)
+        return [*lines, f"{len(finished)} of {len(runs)} done, {len(lines)} under way, {left} waiting, {len(failed)} failed"]
+
+    try:
+        while under_way or waiting and not stopping:
+            if wish.signal and not stopping:
+                stopping = True
+                screen.drawn = 0  # the lines stay: below them the signal has been acknowledged
+                engine.stop()
+            for run in [] if stopping else list(waiting):
+                if run.after in failed:
+                    waiting.remove(run)
+                    fail(Ended(run, REFUSED, f"takes over the first task of {run.after.name if run.after else ''}, which failed"))
+                elif engine.free() and (run.after is None or run.after in finished):
+                    start(run)
+            for how in engine.ended():
+                end(how)
+            screen.show(show)
+            time.sleep(0.1)
+    finally:
+        engine.close()
+        screen.clear()
+    if wish.signal:
+        raise Stopped(wish.signal, f"stopped by {wish.signal.name}, {len(finished)} of {len(runs)} runs are done; the same command goes on")
+    return list(failed.values())
+
+
+# The runs of scripts
+
+# Stands for the interpreter: writes down how it was called, the number of words and the words.
+RECORDER = '#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$SWEEP_CALLS"\n'
+
+
+def calls(script: str) -> list[list[str]]:
+    """How a script calls Python, without any of it being done. Raises UserError."""
+    if not Path(script).is_file():
+        raise UserError(f"{script}: there is no such script in {Path.cwd()}")
+    with tempfile.TemporaryDirectory() as folder:
+        recorder, record = Path(folder, "sweep-recorder"), Path(folder, "calls")
+        recorder.write_text(RECORDER, encoding="utf-8")
+        recorder.chmod(0o755)
+        record.touch()
+        # By its name, found on PATH: scripts write $PYTHON without quotes, and a path may have spaces.
+        there = {**os.environ, "PYTHON": recorder.name, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
+        done = subprocess.run(["sh", script], env=there, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        words = iter(record.read_text(encoding="utf-8").split("\0")[:-1])
+    if done.returncode:
+        raise UserError(f"{script}: ends with status {done.returncode}: {(done.stderr.splitlines() or ['without a word'])[-1]}")
+    return [[next(words) for _ in range(int(count))] for count in words]
+
+
+class Plan:
+    """The runs of scripts. Raises UserError where one is wrong.
+
+    Attributes:
+        runs: each once, in the order of the scripts.
+        afterwards: what else the scripts do with Python, the tables; (call, the runs of its script).
+    """
+
+    def __init__(self, scripts: Sequence[str]):
+        self.runs: list[Run] = []
+        self.afterwards: list[tuple[list[str], list[Run]]] = []
+        known: dict[Path, tuple[Run, Settings]] = {}
+        for script in scripts:
+            own: list[Run] = []
+            for call in calls(script):
+                if [Path(word).name for word in call[:1]] != ["run.py"]:
+                    self.afterwards.append((call, own))
+                    continue
+                try:
+                    settings = dataclasses.replace(settings_module.parse(call[1:]), gpuid=[0])
+                except UserError as error:
+                    raise UserError(f"{script}: {error}") from error
+                place = Path(settings.log_dir).resolve()
+                run, other = known.setdefault(place, (Run(settings.log_dir, call[1:], Path(settings.log_dir), settings.threads), settings))
+                differ = [name for name, value in vars(settings).items() if name != "log_dir" and value != getattr(other, name)]
+                if differ:
+                    raise UserError(f"{script}: --log_dir {settings.log_dir} is there twice, with another --{differ[0]}")
+                own.append(run)
+            if not own:
+                raise UserError(f"{script}: calls no run.py by $PYTHON")
+        self.runs = [run for run, _ in known.values()]
+        for run, settings in known.values():
+            if settings.load_model_dir:
+                run.after = known.get(Path(settings.load_model_dir).resolve(), (None,))[0]
+        for run in self.runs:
+            chain = [run]
+            while (before := chain[-1].after) and len(chain) <= len(self.runs):
+                chain.append(before)
+            if before:
+                raise UserError(f"--load_model_dir: {run.name} waits for itself, by way of {chain[1].name}")
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal() or text == "0":
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def devices(gpuid: list[int]) -> list[int]:
+    """The GPUs asked for, or all; -1, the CPU, where there is none. Raises UserError."""
+    count = torch.cuda.device_count()
+    for number in gpuid:
+        if number >= count > 0:
+            raise UserError(f"--gpuid {number}: this machine has {count} GPU(s), counted from 0")
+    return [-1] if not count or min(gpuid, default=0) < 0 else gpuid or list(range(count))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        prog="experiments/sweep.sh", allow_abbrev=False,
+        description="The runs of experiments' scripts, side by side on the devices of one machine, or of many by way of Ray.",
+        epilog="Started again, it goes on. Exit status: 0 all finished, 1 some failed, 2 refused before any work, 130 or 143 stopped.")
+    parser.add_argument("scripts", nargs="+", metavar="SCRIPT", help="e.g. experiments/cifar100-fivetask.sh; what it runs on is replaced")
+    parser.add_argument("--runs_per_gpu", type=natural, default=1, metavar="N", help="runs side by side on one device; default: 1")
+    parser.add_argument("--gpuid", type=int, nargs="+", default=[], metavar="N", help="GPUs to use; default: all of them, or the CPU; -1: the CPU")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help="this machine's devices, or those of a Ray cluster")
+    parser.add_argument("--address", metavar="ADDRESS", help="of a running Ray cluster; default: Ray on this machine alone")
+    wish = StopWish("experiments/sweep.sh")
+    try:
+        given = parser.parse_args(arguments)
+        if given.engine == "ray":
+            from utils.sweep_ray import RayEngine  # and an optional package
+
+            if given.gpuid:
+                raise UserError("--gpuid: Ray chooses the GPUs; leave the flag out")
+        elif given.address:
+            raise UserError(f"--address {given.address}: is of a Ray cluster; add --engine ray")
+        plan = Plan(given.scripts)
+        engine: Engine = RayEngine(given.runs_per_gpu, given.address) if given.engine == "ray" else Local(devices(given.gpuid), given.runs_per_gpu)
+        with wish:
+            failed = run_all(plan.runs, engine, wish)
+        lost = [how.run for how in failed]
+        problems = [f"{len(lost)} of {len(plan.runs)} runs failed: {', '.join(run.name for run in lost)}"] if lost else []
+        for call, runs in plan.afterwards:
+            if not set(lost).intersection(runs) and subprocess.run([sys.executable, *call]).returncode:
+                problems.append(f"this failed: {shlex.join(['python', *call])}")
+        if not problems:
+            return 0
+        message, status = f"{'; '.join(problems)}; the same command tries again", 1
+    except UserError as error:
+        message, status = str(error), 2
+    except Stopped as stopped:
+        message, status = str(stopped), stopped.status
+    except KeyboardInterrupt:  # before or after the runs
+        message, status = "stopped; the same command goes on", 130
+    print(f"experiments/sweep.sh: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
