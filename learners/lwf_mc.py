@@ -16,7 +16,7 @@ class LWF_MC(Learner):
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         h = self.model(x)[:, : self.seen]
-        target = F.one_hot(y, self.seen).to(h.dtype)
+        target = F.one_hot(y, self.seen).to(x.dtype)
         if self.old:
             target = torch.cat([torch.sigmoid(self.teach(x)), target[:, self.old :]], 1)
         bce = F.binary_cross_entropy_with_logits(h, target, reduction="none").sum(1)

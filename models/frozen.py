@@ -39,8 +39,8 @@ class Frozen:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to logits [B, classes]."""
-        return self.network(images)
+        """Images [B, 3, H, W] to logits [B, classes], of the images' precision under autocast too."""
+        return self.network(images).to(images.dtype)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:

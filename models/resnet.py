@@ -63,6 +63,7 @@ class ResNet(nn.Module):
         """Images [B, 3, H, W] to features [B, 64], what the classifier sees."""
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
+        x = x.to(self.last.weight.dtype)  # from bfloat16, under autocast
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ class RunFolder:
                 continue
             try:
                 state = read_tensors(path)
-                saved = dict(state["settings"])
+                saved = {**computed_from(Settings()), **state["settings"]}  # a setting that is newer than the run had its default
                 Place(**state["place"])
             except Exception as error:
                 damage.append(f"{path.name} cannot be read ({type(error).__name__})")
@@ -150,7 +150,7 @@ class RunFolder:
 
 
 # What two runs must share for the first task's model of one to be that of the other.
-FIRST_TASK = ("dataset", "model_name", "rand_split", "first_split_size", "validation")
+FIRST_TASK = ("dataset", "model_name", "rand_split", "first_split_size", "validation", "precision")
 
 
 class FirstTask(NamedTuple):
@@ -165,7 +165,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
     flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     try:
-        theirs = dict(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
+        theirs = {"precision": "fp32", **yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))}
         state = read_tensors(path)
         seconds = float(yaml.safe_load((folder / "results-time" / "global.yaml").read_text(encoding="utf-8"))["history"][0][repeat])
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+from typing import Any
 
 import torch
 
@@ -40,14 +41,15 @@ def captures(settings: Settings, device: torch.device) -> bool:
 def set_precision(precision: str) -> None:
     """What ``--precision`` means for a GPU's products and convolutions of float32 tensors."""
     arithmetic = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = arithmetic
-    torch.backends.cudnn.conv.fp32_precision = arithmetic  # type: ignore[attr-defined]
+    cudnn: Any = torch.backends.cudnn
+    for kind in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn):  # rnn too, or torch calls its settings contradictory
+        kind.fp32_precision = arithmetic
 
 
 def keep_freed_memory() -> None:
-    """Let freed buffers up to a GiB stay with the process: each training step needs the same ones again, and the system hands them
+    """Let freed buffers stay with the process: each training step needs the same ones again, and the system hands them
     out page by page, which takes up to a tenth of a step. Does nothing where the C library is not glibc."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):  # older ones take no more
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

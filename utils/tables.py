@@ -152,10 +152,15 @@ def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str
     return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Those of a run; one of before there was a choice of precision computed in fp32."""
+    return {"precision": "fp32", **read_yaml(path)}
+
+
 def same_first_task(source: Path, changed: tuple[str, ...], learner: str) -> bool:
     """Whether the first task of the run in ``source`` was learned with the same departures from the protocol."""
     try:
-        settings = read_yaml(source / "args.yaml")
+        settings = read_settings(source / "args.yaml")
         return departures(settings, PROTOCOL) == changed and settings["learner_name"] in SAME_FIRST_TASK and learner in SAME_FIRST_TASK
     except (UserError, KeyError):
         return False
@@ -165,7 +170,7 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
     path = folder / "args.yaml"
-    settings = read_yaml(path)
+    settings = read_settings(path)
 
     def need(*names: str) -> None:
         for name in names:

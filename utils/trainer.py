@@ -1,4 +1,4 @@
-"""The one training loop: repeats, tasks, stages, epochs, steps; resumable after every epoch."""
+"""The one training loop: repeats, tasks, stages, epochs, steps; resumable from checkpoints."""
 
 import copy
 import dataclasses
@@ -28,7 +28,7 @@ from utils.streams import Streams, seeded_weights
 from utils.tensorboard import EventFiles
 from utils.training_step import TrainingStep
 
-# Of the time, for checkpoints: after an epoch that takes longer than nine times as long as writing one, it is written.
+# Of the time, that checkpoints take at most: one is written after an epoch once ten times as long has passed as writing takes.
 SAVING_SHARE = 0.1
 CHECKPOINTED = {"place", "device", "learner", "optimizers", "streams", "results", "seconds", "log"}
 
@@ -306,6 +306,7 @@ class Trainer:
             if self.place.epoch == stage.epochs or time.monotonic() - self.saved >= self.saving / SAVING_SHARE:
                 self.save(stage)
             self.progress.spend()
+        del step  # and with it the memory of its graph
         if stage.joins:
             write_tensors(self.folder.model_path(self.place.repeat, task.index - 1) / f"{stage.joins}.pth", stage.trained.state_dict())
         if stage.dreams and not self.settings.no_figures:

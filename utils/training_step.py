@@ -1,5 +1,6 @@
 """One step of any stage: load, loss, gradients, optimiser. On a GPU captured as a CUDA graph and replayed."""
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -11,6 +12,12 @@ from utils.errors import RunError
 from utils.streams import Streams
 
 EAGER_STEPS = 3  # before a capture: libraries choose their kernels, the optimiser makes its state
+
+
+@functools.cache
+def capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all stages: libraries keep a workspace for every stream they have seen."""
+    return torch.cuda.Stream(device)
 
 
 class TrainingStep:
@@ -31,7 +38,7 @@ class TrainingStep:
         self.bf16 = bf16
         self.names: Sequence[str] = ()
         self.eager_left = EAGER_STEPS
-        self.side = torch.cuda.Stream(streams.device) if graph else None
+        self.side = capture_stream(streams.device) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.rates: list[float] = []  # of the optimiser's groups; these three as captured
         self.start: list[Tensor] = []
@@ -68,6 +75,7 @@ class TrainingStep:
     def replay(self, start: Sequence[Tensor]) -> Tensor:
         rates = [group["lr"] for group in self.stage.optimizer.param_groups]
         if self.graph is None or rates != self.rates:
+            self.graph, self.losses = None, torch.empty(0)  # gives back the memory of the one before
             self.graph, self.rates = self.capture(start), rates
         for mine, given in zip(self.start, start):
             mine.copy_(given)
@@ -82,10 +90,11 @@ class TrainingStep:
         self.start = [tensor.clone() for tensor in start]
         self.stage.optimizer.zero_grad()  # gradients are to lie in the graph's own memory
         try:
-            with torch.cuda.graph(graph, stream=self.side):
+            with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):  # a DataLoader's threads go on
                 self.losses = self.run(self.start)
         except RuntimeError as error:
+            cause = error.__context__ or error  # what went wrong; the end of the capture only says that something did
             raise RunError(
-                f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
+                f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph ({str(cause).splitlines()[0]}); "
                 "--graph off runs it step by step") from error
         return graph

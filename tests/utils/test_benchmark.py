@@ -28,7 +28,7 @@ def test_every_learner_and_every_stage_of_it_is_measured(name):
 
 @pytest.mark.parametrize(("name", "stage", "spent"), [
     ("NormalNN", "learn", {"data", "optimiser"}), ("BIC", "bias", {"data", "optimiser"}), ("LWF", "learn", {"data", "teacher", "optimiser"}),
-    ("AlwaysBeDreaming", "learn", set(PARTS)), ("AlwaysBeDreaming", "dream", {"data", "optimiser"})])
+    ("AlwaysBeDreaming", "learn", set(PARTS)), ("AlwaysBeDreaming", "dream", {"data", "teacher", "optimiser"})])
 def test_what_is_measured_of_a_stage(name, stage, spent):
     line = measure(stage, settings(name), 1, MACHINE)
     assert {part for part, share in line.shares.items() if share} == spent
