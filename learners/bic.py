@@ -52,7 +52,7 @@ class BIC(Learner):
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.4
+    step_cost = 1.3
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet):
         super().__init__(settings, streams, model)
@@ -67,7 +67,7 @@ class BIC(Learner):
             # The model runs in training mode, as published: its batch-norm statistics move, nothing else of it.
             mine = [self.bias.alpha[task.index], self.bias.beta[task.index]]
             loss = partial(self.bias_loss, task.index)
-            stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], loss, self.model, mine, lr_factor=0.01))
+            stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], loss, self.model, mine, lr_factor=0.01, cost=0.35))
         return stages
 
     def divide(self, task: Task) -> tuple[Images, Images]:

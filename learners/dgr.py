@@ -32,7 +32,7 @@ class Generative_Replay(Learner):
     learner_type = "dgr"
     generator_type = "autoencoder"
     normalised = False
-    step_cost = 4.0
+    step_cost = 5.4
     generator: Autoencoder
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Autoencoder):

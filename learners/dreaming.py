@@ -118,7 +118,7 @@ class DreamingLearner(Learner):
             iterations = Iterations(self.settings.power_iters)
             dream = Stage(
                 "dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds,
-                cost=2.5, unit="round", joins="generator", dreams=True)
+                cost=1.8, unit="round", joins="generator", dreams=True)
             stages.insert(0, dream)
         return stages
 

@@ -19,7 +19,7 @@ class ETE(Learner):
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.4
+    step_cost = 1.3
 
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
@@ -27,7 +27,7 @@ class ETE(Learner):
             # The rest of the model runs in training mode: its batch-norm statistics move.
             stages.append(self.schedule(
                 "balance", task, lambda: self.balanced(task), self.balanced_loss,
-                self.model, self.model.last.parameters(), lr_factor=0.01, cost=self.step_cost))
+                self.model, self.model.last.parameters(), lr_factor=0.01, cost=0.65))
         return stages
 
     def data(self, task: Task) -> Images:

@@ -10,7 +10,7 @@ class LWF(Learner):
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.4
+    step_cost = 1.3
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         h = self.model(x)

@@ -23,9 +23,9 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
 TABLES = ROOT / "experiments" / "tables.sh"
-SWEEP = ROOT / "experiments" / "sweep.sh"
-SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - {TABLES, SWEEP})
-SHELL = [*SCRIPTS, TABLES, SWEEP, ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
+RUN_NOTHING = {TABLES, ROOT / "experiments" / "sweep.sh", ROOT / "experiments" / "benchmark.sh"}  # of their own
+SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - RUN_NOTHING)
+SHELL = [*SCRIPTS, *sorted(RUN_NOTHING), ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
 
 
 # Configs
