@@ -48,7 +48,7 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
 
 
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """uint8 images [B, 3, H, W] to augmented ones, floats holding 0..255. METHODS.md, "Protocol"."""
+    """uint8 images [B, 3, H, W] to augmented ones, floats holding 0..255. docs/specification.md, "Protocol"."""
     batch, device = len(images), images.device
 
     def uniform(low: float, high: float) -> Tensor:

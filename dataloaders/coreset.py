@@ -1,4 +1,4 @@
-"""The coreset: the few training images that a learner may keep (METHODS.md, "Learners with a coreset")."""
+"""The coreset: the few training images that a learner may keep (docs/specification.md, "Learners with a coreset")."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,11 +1,13 @@
 """The data sets by the names that ``--dataset`` takes: uint8 arrays in memory, or, of ImageNet, the paths of its files."""
 
+import fcntl
 import hashlib
 import ssl
 import tarfile
 import urllib.error
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -60,7 +62,7 @@ class Dataset:
     Attributes:
         classes: that can be learned, the network's outputs: of ImageNet, 50 of its 1000.
         image_size: side in pixels.
-        mean, std: of each channel in [0, 1] (METHODS.md, "Protocol").
+        mean, std: of each channel in [0, 1] (docs/specification.md, "Protocol").
         read: see Read.
         top_k: an image counts as recognised with its class among this many that the network holds likeliest.
     """
@@ -88,16 +90,27 @@ def _check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
     return len(found) == len(official)
 
 
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Of several runs one downloads, the others wait; none has to where the folder cannot be written."""
+    with ExitStack() as lock:
+        with suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True)
+            fcntl.lockf(lock.enter_context((root / ".lock").open("w")), fcntl.LOCK_EX)
+        yield
+
+
 def _read_cifar(kind: type[vision.CIFAR10], root: Path) -> Data:
-    if not _check_files(kind, root):
-        try:
-            kind(str(root), download=True)
-        except (OSError, RuntimeError, urllib.error.URLError, ssl.SSLError, tarfile.TarError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise UserError(
-                f"--dataroot {root}: {kind.__name__} is not in {root / kind.base_folder} and could not be downloaded ({reason}); "
-                f"put the official 'python version' there or name its folder with --dataroot") from error
-        _check_files(kind, root)
+    with _one_at_a_time(root):
+        if not _check_files(kind, root):
+            try:
+                kind(str(root), download=True)
+            except (OSError, RuntimeError, urllib.error.URLError, ssl.SSLError, tarfile.TarError) as error:
+                reason = getattr(error, "reason", None) or error
+                raise UserError(
+                    f"--dataroot {root}: {kind.__name__} is not in {root / kind.base_folder} and could not be downloaded ({reason}); "
+                    f"put the official 'python version' there or name its folder with --dataroot") from error
+            _check_files(kind, root)
 
     parts = kind(str(root), train=True), kind(str(root), train=False)
     train, test = (Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets)) for part in parts)

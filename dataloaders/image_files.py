@@ -17,7 +17,7 @@ from dataloaders.batches import Pixels
 from utils.errors import UserError
 from utils.streams import global_state_seeded
 
-# METHODS.md, "Protocol"; normalisation follows on the device.
+# docs/specification.md, "Protocol"; normalisation follows on the device.
 TRAINING = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor()])
 TEST = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
 

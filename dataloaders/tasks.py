@@ -14,7 +14,7 @@ VALIDATION_FOLDS = 5
 
 
 def class_order(dataset: str, classes: int, repeat: int) -> list[int]:
-    """The order in which a data set's classes are learned with ``--rand_split`` (METHODS.md, "Protocol").
+    """The order in which a data set's classes are learned with ``--rand_split`` (docs/specification.md, "Protocol").
 
     Args:
         classes: how many the data set numbers. Of ImageNet fewer than 1000 are the first of the order of 1000, numbered among themselves.

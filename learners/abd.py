@@ -10,7 +10,7 @@ from learners.dreaming import DreamingLearner
 
 
 class AlwaysBeDreaming(DreamingLearner):
-    """L_local + L_ft + mu L_kd (METHODS.md, "ABD"). Tables 1 and 2, "Ours"; mu = 0.1.
+    """L_local + L_ft + mu L_kd (docs/specification.md, "ABD"). Tables 1 and 2, "Ours"; mu = 0.1.
 
     Learn the new classes among themselves on real images, balance the classifier alone on real and dreamed
     images, and keep the features that the old classifier reads.

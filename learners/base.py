@@ -91,7 +91,7 @@ class Stage:
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """KD(s, t; T): cross-entropy of softened logits [B, K], K the named classes; mean over the batch.
 
-    METHODS.md, "Distillation": no factor T^2.
+    docs/specification.md, "Distillation": no factor T^2.
     """
     target = F.softmax(teacher / temperature, 1)
     return -(target * F.log_softmax(student / temperature, 1)).sum(1).mean()

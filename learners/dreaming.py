@@ -1,6 +1,6 @@
 """Dreaming: images of the old classes out of the frozen teacher alone, through a small generator.
 
-METHODS.md, "Dreaming"; the paper's section 4. What DeepInversion, LwF-Synthetic and ABD share.
+docs/specification.md, "Dreaming"; the paper's section 4. What DeepInversion, LwF-Synthetic and ABD share.
 """
 
 from __future__ import annotations

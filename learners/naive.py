@@ -7,7 +7,7 @@ from learners.base import Learner, Losses
 
 
 class NormalNN(Learner):
-    """CE(h[seen], y). METHODS.md, "Learners without replayed real images"; table 1, "Base" and "UB";
+    """CE(h[seen], y). docs/specification.md, "Learners without replayed real images"; table 1, "Base" and "UB";
     table 2, "Naive Rehearsal"."""
 
     learner_type = "default"

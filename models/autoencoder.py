@@ -1,4 +1,4 @@
-"""The variational autoencoder of DGR (METHODS.md, "DGR")."""
+"""The variational autoencoder of DGR (docs/specification.md, "DGR")."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Generators that turn noise into dreamed images (METHODS.md, "Dreaming")."""
+"""Generators that turn noise into dreamed images (docs/specification.md, "Dreaming")."""
 
 from itertools import pairwise
 

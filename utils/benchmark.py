@@ -1,6 +1,6 @@
 """How long a step of every learner takes on this machine, what the time goes to, and how far that is from the floor.
 
-    sh experiments/benchmark.sh [--learners ABD ...] [--threads N] [--precision fp32|tf32|bf16] [--graph auto|on|off]
+    sh experiments/benchmark.sh [--learners AlwaysBeDreaming ...] [--threads N] [--precision fp32|tf32|bf16] [--graph auto|on|off]
 
 Each line is measured in a process of its own, in turns with the reference: a step of Base in eager mode on contiguous (NCHW)
 memory, on images that are there already. Its ratio to that is what compares across machines. Images are random, the task is the second.
@@ -31,10 +31,10 @@ from dataloaders.tasks import Task
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, Frozen, ResNet
 from utils.device import captures, open_device, set_precision
-from utils.errors import UserError
+from utils.errors import Parser, UserError
 from utils.settings import Settings, parse
 from utils.streams import Streams
-from utils.tables import Parser, show_rows
+from utils.tables import show_rows
 from utils.trainer import build_learner
 from utils.training_step import EAGER_STEPS, TrainingStep
 
@@ -42,11 +42,6 @@ from utils.training_step import EAGER_STEPS, TrainingStep
 # come to it through the teacher.
 PARTS = ("data", "dream", "teacher", "optimiser")
 OLD, SEEN, IMAGES = 20, 40, 2560  # classes before the measured task and with it; its images
-# Stages in the second task, by learner.
-STAGES = {
-    "NormalNN": ["learn"], "LWF": ["learn"], "LWF_MC": ["learn"], "Generative_Replay": ["learn"], "DeepInversionGenBN": ["learn"],
-    "DeepInversionLWF": ["learn"], "AlwaysBeDreaming": ["learn", "dream"], "ETE": ["learn", "balance"], "BIC": ["learn", "bias"],
-}
 
 
 @dataclass(frozen=True)
@@ -159,14 +154,27 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
         *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
 
 
-def build(stage: str, settings: Settings, device: torch.device) -> tuple[Learner, Stage]:
-    """A learner in front of a stage of its second task, and the stage."""
+def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
+    """(learner, stage) in the second task; of all that dream the same, the first one's dreaming."""
+    found = [(name, stage.name) for name, settings in chosen.items() for stage in second_stages(settings, torch.device("cpu"))[1]]
+    dreaming = [pair for pair in found if pair[1] == "dream"]
+    return [pair for pair in found if pair not in dreaming[1:]]
+
+
+def second_stages(settings: Settings, device: torch.device) -> tuple[Learner, list[Stage]]:
+    """A learner in front of its second task, and the stages of that."""
     learner = build_learner(settings, Streams(device), device, 0)
     task = second_task(type(learner), device)
     if settings.memory:
         learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
     learner.start_task(task)
-    chosen = next(candidate for candidate in learner.stages(task) if candidate.name == stage)
+    return learner, learner.stages(task)
+
+
+def build(stage: str, settings: Settings, device: torch.device) -> tuple[Learner, Stage]:
+    """A learner in front of a stage of its second task, and the stage."""
+    learner, stages = second_stages(settings, device)
+    chosen = next(candidate for candidate in stages if candidate.name == stage)
     learner.eval()
     chosen.trained.train()
     chosen.start_epoch(0)
@@ -272,7 +280,7 @@ HEADING = ["learner", "stage", "ms", "ratio", "images/s", *(f"{part} %" for part
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False)
-    parser.add_argument("--learners", nargs="+", default=list(STAGES), choices=list(STAGES), metavar="NAME", help="default: all")
+    parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS), metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
     parser.add_argument("--form", choices=["text", "markdown", "csv"], default="text", help="of the table; default: text")
     try:
@@ -293,10 +301,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s; medians of {given.rounds} rounds")
     lines = []
     with fresh.Pool(1, maxtasksperchild=1) as pool:
-        for name, mine in settings.items():
-            for stage in STAGES[name]:
-                print(f"measuring {name}, {stage}", file=sys.stderr)
-                lines.append(pool.apply(measure, (stage, mine, given.rounds, machine)))
+        for name, stage in stages_of(settings):
+            print(f"measuring {name}, {stage}", file=sys.stderr)
+            lines.append(pool.apply(measure, (stage, settings[name], given.rounds, machine)))
     print(show_rows([HEADING, *(show(line, first.batch_size) for line in lines)], given.form))
     reference = statistics.median(line.reference for line in lines)
     print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")

@@ -106,7 +106,7 @@ class RunFolder:
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)
-        write_yaml(self.path / "args.yaml", dataclasses.asdict(self.settings))
+        write_yaml(self.path / "args.yaml", {**dataclasses.asdict(self.settings), "overwrite": 0})  # given back, it must delete nothing
 
     def _load(self) -> dict[str, Any] | None:
         """The latest of the two checkpoints that is whole."""
@@ -142,7 +142,12 @@ class RunFolder:
 
     def going_on(self) -> str:
         """For the user of a run that ended early."""
-        return f"the same command goes on from {self.folder / CHECKPOINT} ({self.place})" if self.place else "the same command starts it again"
+        return f"{self.same_command} goes on from {self.folder / CHECKPOINT} ({self.place})" if self.place else f"{self.same_command} starts it again"
+
+    @property
+    def same_command(self) -> str:
+        """What to type to go on."""
+        return "the same command without --overwrite 1" if self.settings.overwrite else "the same command"
 
     def model_path(self, repeat: int, task: int) -> Path:
         """Folder of a finished task's networks; repeats and tasks are counted from 1, as published."""

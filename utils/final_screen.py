@@ -7,6 +7,7 @@ from shlex import quote
 import numpy as np
 
 from utils.metrics import Results, mean_std
+from utils.paper import SPLITS
 from utils.progress import duration
 from utils.settings import Settings
 from utils.tables import show_number, show_rows
@@ -31,7 +32,8 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     lines.append(f"stored:   {results.memory[-1][-1]:,} values: parameters of model and generator, pixels of the coreset")
     if not settings.no_figures:
         lines.append(f"figures:  {folder / 'figures'}")
-    lines.append(f"next:     sh experiments/tables.sh {quote(str(folder.parent))}")
+    published = settings.dataset == "CIFAR100" and len(rows) in SPLITS
+    lines.append(f"next:     sh experiments/tables.sh {quote(str(folder.parent if published else folder))}")
     if len(rows) > 1:
         lines.append(f"          {quote(sys.executable)} -m utils.diagnose {quote(str(folder))}")
     final = [row[-1] for row in results.accuracies()]

@@ -42,6 +42,7 @@ class ParallelTrainer(Trainer):
                 f"--parallel {settings.parallel}: the run in --log_dir {settings.log_dir} is in the middle of a repeat ({place}); "
                 "leave the flag out until that is done, or start another --log_dir")
         super().__init__(settings, data, folder, torch.device("cpu"))  # no memory of a GPU: those who train are others
+        del self.data
         self.trained_on = device
 
     def train_repeats(self) -> None:
@@ -59,9 +60,10 @@ class ParallelTrainer(Trainer):
                 self.join(to_join.pop(0))
 
         device = self.settings.gpuid[0] if self.trained_on.type == "cuda" else -1
-        failed = run_all(runs, Local([device], self.settings.parallel), self.wish, join_in_order)
+        failed = run_all(runs, Local([device], self.settings.parallel), self.wish, join_in_order, self.folder.same_command)
         if failed:
-            raise RunError(f"{failed[0].run.name}: {failed[0].message}; {len(failed)} of {len(runs)} repeats failed, the same command goes on")
+            count = f"{len(failed)} of {len(runs)} repeats failed"
+            raise RunError(f"{failed[0].run.name}: {failed[0].message}; {count}, {self.folder.same_command} goes on")
         with contextlib.suppress(OSError):  # there are more where --repeat was higher before, or it was never made
             (self.folder.path / PARALLEL).rmdir()
 

@@ -31,16 +31,23 @@ def start_process(command: list[str], console: Path, cwd: Path | None = None) ->
             preexec_fn=die_with_parent)
 
 
+def held(lock: Path) -> bool:
+    """Whether another process holds it."""
+    try:
+        with lock.open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or none that this one may open
+        return False
+    return False
+
+
 def wait_for_lock(path: Path) -> None:
     """Until no process holds it any more, or PATIENCE is over: then the run itself says who does."""
     end = time.monotonic() + PATIENCE
-    while path.exists() and time.monotonic() < end:
-        with path.open("r+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except (BlockingIOError, PermissionError):
-                time.sleep(1)
+    while held(path) and time.monotonic() < end:
+        time.sleep(1)
 
 
 def run_when_unlocked(command: list[str], console: Path, lock: Path, cwd: Path) -> int:

@@ -1,7 +1,7 @@
 """Every setting of a run: its flag, default, unit, meaning and bounds, in one place.
 
 Settings come from defaults, then ``--config`` YAML files in their order, then flags; the last wins.
-All published flags keep their name and meaning (METHODS.md, "The published command line").
+All published flags keep their name and meaning (docs/specification.md, "The published command line").
 """
 
 import argparse

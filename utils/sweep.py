@@ -25,8 +25,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from utils import settings as settings_module
-from utils.errors import Parser, UserError
-from utils.processes import start_process
+from utils.checkpoint import LOCK
+from utils.errors import Parser, RunError, UserError
+from utils.processes import PATIENCE, held, start_process
 from utils.settings import Settings
 from utils.stop import Stopped, StopWish
 
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = "console.log"  # beside output.log: what the run said on stdout and stderr
 PACE = 60.0  # seconds between two lines about a run that is under way, where no line updates
 REFUSED = 2
+LONG = 60.0  # seconds for a script whose runs are not done
 
 
 @dataclasses.dataclass(eq=False)
@@ -186,7 +188,9 @@ class Screen:
 # All of them
 
 
-def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run], None] = lambda run: None) -> list[Ended]:
+def run_all(
+    runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run], None] = lambda run: None, same_command: str = "the same command",
+) -> list[Ended]:
     """Every run, started as soon as there is a place for it; ``done`` is called after each that finished.
 
     Returns those that failed for good. Raises Stopped once a signal was noted by ``wish`` and all runs have stopped.
@@ -196,6 +200,7 @@ def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run
     waiting, under_way, again = list(runs), dict[Run, None](), set[Run]()
     finished, failed = set[Run](), dict[Run, Ended]()
     stopping = False
+    patience = time.monotonic() + PATIENCE  # processes of a killed sweep may hold folders for another moment
 
     def line(run: Run, text: str) -> str:
         return f"{run.name:{width}}  {text}"
@@ -221,14 +226,18 @@ def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run
         if status == 0:
             finished.add(run)
             screen.say(line(run, f"done  {said}"))
-            done(run)
+            try:
+                done(run)
+            except (OSError, RunError) as error:
+                finished.discard(run)
+                fail(Ended(run, 1, str(error)))
         elif stopping:
             pass
         elif status == REFUSED or run in again:
             fail(Ended(run, status, message))
         else:
             again.add(run)
-            waiting.insert(0, run)
+            waiting.append(run)  # what made it fail, such as a full GPU, may be over by then
             screen.say(line(run, f"failed, is tried once more: {message}"))
 
     def show() -> list[str]:
@@ -246,7 +255,8 @@ def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run
                 if run.after in failed:
                     waiting.remove(run)
                     fail(Ended(run, REFUSED, f"takes over the first task of {run.after.name if run.after else ''}, which failed"))
-                elif engine.free() and (run.after is None or run.after in finished):
+                elif engine.free() and (run.after is None or run.after in finished) and (
+                        not held(run.folder / LOCK) or time.monotonic() > patience):
                     start(run)
             for how in engine.ended():
                 end(how)
@@ -256,7 +266,7 @@ def run_all(runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run
         engine.close()
         screen.clear()
     if wish.signal:
-        raise Stopped(wish.signal, f"stopped by {wish.signal.name}, {len(finished)} of {len(runs)} runs are done; the same command goes on")
+        raise Stopped(wish.signal, f"stopped by {wish.signal.name}, {len(finished)} of {len(runs)} runs are done; {same_command} goes on")
     return list(failed.values())
 
 
@@ -267,17 +277,21 @@ RECORDER = '#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$SWEEP_CALLS"\n'
 
 
 def calls(script: str) -> list[list[str]]:
-    """How a script calls Python, without any of it being done. Raises UserError."""
+    """How a script calls $PYTHON or python, without any of that being done. Raises UserError."""
     if not Path(script).is_file():
         raise UserError(f"{script}: there is no such script in {Path.cwd()}")
     with tempfile.TemporaryDirectory() as folder:
-        recorder, record = Path(folder, "sweep-recorder"), Path(folder, "calls")
-        recorder.write_text(RECORDER, encoding="utf-8")
-        recorder.chmod(0o755)
+        record = Path(folder, "calls")
         record.touch()
+        for name in ("sweep-recorder", "python", "python3"):
+            Path(folder, name).write_text(RECORDER, encoding="utf-8")
+            Path(folder, name).chmod(0o755)
         # By its name, found on PATH: scripts write $PYTHON without quotes, and a path may have spaces.
-        there = {**os.environ, "PYTHON": recorder.name, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
-        done = subprocess.run(["sh", script], env=there, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        there = {**os.environ, "PYTHON": "sweep-recorder", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
+        try:
+            done = subprocess.run(["sh", script], env=there, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONG)
+        except subprocess.TimeoutExpired:
+            raise UserError(f"{script}: does something of its own that takes long; it must call run.py by $PYTHON") from None
         words = iter(record.read_text(encoding="utf-8").split("\0")[:-1])
     if done.returncode:
         raise UserError(f"{script}: ends with status {done.returncode}: {(done.stderr.splitlines() or ['without a word'])[-1]}")
@@ -306,6 +320,8 @@ class Plan:
                     settings = dataclasses.replace(settings_module.parse(call[1:]), gpuid=[0])
                 except UserError as error:
                     raise UserError(f"{script}: {error}") from error
+                if settings.overwrite:
+                    raise UserError(f"{script}: --log_dir {settings.log_dir}: --overwrite 1 would start afresh at each attempt; use --overwrite 0")
                 place = Path(settings.log_dir).resolve()
                 run, other = known.setdefault(place, (Run(settings.log_dir, call[1:], Path(settings.log_dir), settings.threads), settings))
                 differ = [name for name, value in vars(settings).items() if name != "log_dir" and value != getattr(other, name)]

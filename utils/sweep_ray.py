@@ -48,7 +48,7 @@ class RayEngine:
             if port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(address or "local", log_to_driver=False, logging_level="warning")
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise UserError(f"--address {address}: Ray cannot be joined there ({' '.join(str(error).split())}); see docs/sweeps.md") from error
         self.share = 1 / runs_per_gpu if ray.cluster_resources().get("GPU") else 0
         self.tasks: dict[Any, Run] = {}

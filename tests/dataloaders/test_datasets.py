@@ -1,7 +1,9 @@
 import hashlib
+import multiprocessing
 import pickle
 import shutil
 import tarfile
+import time
 import urllib.error
 from pathlib import Path
 
@@ -183,6 +185,27 @@ def test_files_that_are_missing_are_downloaded_and_then_checked(cifar10, monkeyp
         "torchvision.datasets.cifar.download_and_extract_archive",
         lambda url, root, **more: shutil.copytree(kept, f"{root}/{vision.CIFAR10.base_folder}"))
     assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+
+
+def test_runs_that_start_together_download_once(cifar10, monkeypatch):
+    """As those of a sweep in a fresh clone; what is half there is no reason to refuse."""
+    kept = shutil.move(cifar10 / vision.CIFAR10.base_folder, cifar10 / "kept")
+
+    def download(url, root, **more):
+        folder = Path(root, vision.CIFAR10.base_folder)
+        folder.mkdir()  # a second download would fail here
+        for path in kept.iterdir():
+            (folder / path.name).write_bytes(b"the first half")
+        time.sleep(0.5)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", download)
+    runs = [multiprocessing.get_context("fork").Process(target=DATASETS["CIFAR10"].read, args=(cifar10,)) for _ in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0, 0, 0]
 
 
 # TinyImageNet

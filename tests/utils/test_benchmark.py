@@ -7,7 +7,7 @@ import torch
 from dataloaders.batches import ShuffledBatches
 from learners import LEARNERS
 from models import Frozen
-from utils.benchmark import HEADING, OLD, PARTS, STAGES, Floor, Machine, build, endless, measure, reference, second_task, settings_of, show
+from utils.benchmark import HEADING, OLD, PARTS, Floor, Machine, build, endless, measure, reference, settings_of, show, stages_of
 from utils.training_step import TrainingStep
 
 SMALL = ["--model_name", "resnet8", "--batch_size", "16", "--gpuid", "-1", "--threads", "1"]
@@ -19,11 +19,11 @@ def settings(name, *more):
     return settings_of(name, [*small, "--gen_model_name", "CIFAR_GEN_SMALL"] if LEARNERS[name].generator_type else small)
 
 
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_every_learner_and_every_stage_of_it_is_measured(name):
-    learner, _ = build("learn", settings(name), torch.device("cpu"))
-    stages = {stage.name for stage in learner.stages(second_task(type(learner), torch.device("cpu")))}
-    assert set(STAGES[name]) == (stages - {"dream"} if name.startswith("DeepInversion") else stages)  # whose dreaming is ABD's
+def test_every_learner_and_every_stage_of_it_is_measured_and_dreaming_once():
+    pairs = stages_of({name: settings(name) for name in LEARNERS})
+    assert {name for name, stage in pairs if stage == "learn"} == set(LEARNERS)
+    assert {("ETE", "balance"), ("BIC", "bias")} < set(pairs)
+    assert [stage for _, stage in pairs].count("dream") == 1
 
 
 @pytest.mark.parametrize(("name", "stage", "spent"), [

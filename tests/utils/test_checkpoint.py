@@ -178,6 +178,15 @@ def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path
     assert {path.name for path in run.iterdir()} == {"notes.txt", "mine", "args.yaml", "run.lock"}
 
 
+def test_after_overwriting_no_message_and_no_args_yaml_leads_to_overwriting_again(settings, tmp_path):
+    folder = RunFolder(settings(overwrite=1))
+    folder.begin()
+    assert folder.going_on() == "the same command without --overwrite 1 starts it again"
+    folder.save(STATE)
+    assert "the same command without --overwrite 1 goes on from" in folder.going_on()
+    assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["overwrite"] == 0
+
+
 def test_a_kill_in_the_middle_of_deleting_leaves_no_run_to_go_on_with(settings, copied, monkeypatch):
     """Whatever was deleted last: without --overwrite the rest is refused, with it deleting goes on."""
     run = copied("AlwaysBeDreaming")

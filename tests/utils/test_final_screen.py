@@ -28,9 +28,18 @@ def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_fi
         "trained:  2.0 h",
         "stored:   1,234,567 values: parameters of model and generator, pixels of the coreset",
         "figures:  outputs/five tasks/abd/figures",
-        "next:     sh experiments/tables.sh 'outputs/five tasks'",
+        "next:     sh experiments/tables.sh 'outputs/five tasks/abd'",
         f"          {sys.executable} -m utils.diagnose 'outputs/five tasks/abd'",
         "final accuracy: 60.0 ± 5.0 % over 2 repeats (55.0, 65.0)"]
+
+
+@pytest.mark.parametrize(("dataset", "tasks", "folder"), [
+    ("CIFAR100", 5, "outputs"), ("CIFAR100", 20, "outputs"), ("CIFAR100", 4, "outputs/abd"), ("Digits", 5, "outputs/abd")])
+def test_tables_are_the_papers_where_it_has_a_column_for_the_run(dataset, tasks, folder):
+    results = Results()
+    for task in range(tasks):
+        results.add(0, [50.0] * (task + 1), [50.0] * (task + 1), 1, 1.0)
+    assert f"next:     sh experiments/tables.sh {folder}" in final_screen(Settings(dataset=dataset, log_dir="outputs/abd"), results, "%")
 
 
 def test_times_are_on_no_line_about_accuracy(results):

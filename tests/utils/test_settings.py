@@ -9,7 +9,7 @@ from utils.errors import UserError
 from utils.files import write_yaml
 from utils.settings import FIELDS, Settings, parse
 
-# METHODS.md, "The published command line", each with values.
+# docs/specification.md, "The published command line", each with values.
 PUBLISHED = """
 --gpuid 0 1 2|--gpuid -1|--log_dir outputs/x
 --learner_type default --learner_name NormalNN

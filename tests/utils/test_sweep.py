@@ -120,13 +120,44 @@ def test_an_error_leaves_no_process(program, tmp_path):
     engine = Local([-1], 2)
 
     def fail(run):
-        raise OSError("full")
+        raise ValueError("a slip of ours")
 
     runs = [program("long", "time.sleep(60)"), program("short", "pass")]
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(ValueError, match="a slip of ours"):
         run_all(runs, engine, StopWish(), fail)
     (process, _), = engine.processes.values()
     assert process.returncode == -signal.SIGKILL
+
+
+def test_what_fails_after_a_run_fails_that_run_alone(program):
+    done = []
+
+    def after(run):
+        if run.name == "first":
+            raise OSError(28, "No space left on device")
+        done.append(run.name)
+
+    failed, = run_all([program("first", "pass"), program("second", "time.sleep(0.5)")], Local([-1], 2), StopWish(), after)
+    assert (failed.run.name, done) == ("first", ["second"])
+    assert "No space left on device" in failed.message
+
+
+def test_a_folder_that_a_dying_process_still_holds_is_waited_for(program, tmp_path):
+    """As after a killed sweep, whose runs take a moment to leave a GPU."""
+    (tmp_path / "one").mkdir()
+    lock, begun = tmp_path / "one" / "run.lock", tmp_path / "begun"
+    code = f"import fcntl, time; file = open({str(lock)!r}, 'w'); fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True)"
+    dying = f"{code}; time.sleep(1.5); open({str(begun)!r}, 'w')"
+    holder = subprocess.Popen([sys.executable, "-c", dying], stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    assert run([program("one", f"sys.exit(not pathlib.Path({str(begun)!r}).exists())")]) == {}
+    holder.wait()
+
+
+def test_a_folder_that_is_held_for_long_is_left_to_the_run_to_refuse(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "PATIENCE", 0.0)
+    monkeypatch.setattr(sweep, "held", lambda lock: True)
+    assert run([program("one", "sys.exit(2)")]) == {"one": 2}
 
 
 def test_progress_is_the_latest_line_with_the_time_left_in_front(tmp_path):
@@ -197,12 +228,26 @@ def test_a_run_of_two_scripts_is_one(script):
 @pytest.mark.parametrize(("text", "message"), [
     ("$PYTHON run.py --lr fast", "script.sh: --lr: 'fast'"),
     ("echo nothing", "script.sh: calls no run.py by"),
+    ("$PYTHON run.py $P --log_dir a --overwrite 1", "--log_dir a: --overwrite 1 would start afresh at each attempt"),
     ("echo 'it broke' >&2; false", "script.sh: ends with status 1: it broke"),
     ("$PYTHON run.py $P --log_dir a --load_model_dir b\n$PYTHON run.py $P --log_dir b --load_model_dir a", "a waits for itself, by way of b"),
 ])
 def test_a_wrong_script_is_refused(script, text, message):
     with pytest.raises(UserError, match=message):
         Plan([script(text)])
+
+
+def test_python_called_by_its_own_name_is_not_run_either(script, tmp_path):
+    code = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()"
+    path = script(f'$PYTHON run.py $P --log_dir a\npython3 -c "{code}"')
+    assert [call for call, _ in Plan([path]).afterwards] == [["-c", code]]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_script_that_works_by_itself_is_not_waited_for(script, monkeypatch):
+    monkeypatch.setattr(sweep, "LONG", 0.5)
+    with pytest.raises(UserError, match="must call run.py by"):
+        Plan([script("sleep 30")])
 
 
 def test_the_published_columns_are_one_list_that_shares_the_upper_bound(root, monkeypatch):

@@ -169,8 +169,8 @@ def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp
 def test_the_log_has_every_epoch_also_where_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("utils.progress.PACE", 1e9)
     trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1, "--no_figures").run()
-    said = [line for line in capsys.readouterr().out.splitlines() if "epoch" in line]
-    logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "epoch" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
+    logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "  epoch " in line]
     assert len(logged) == 5
     assert said == [logged[0], logged[-1]]
 
