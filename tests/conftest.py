@@ -43,6 +43,28 @@ def serve(batches, epoch=0):
     return (batches.load(start) for start in batches.starts(epoch))
 
 
+def each_epoch(learner, stage):
+    """The epochs of a stage, before each modules in their modes and the learning rate set, as the trainer does."""
+    for epoch in range(stage.epochs):
+        learner.eval()
+        stage.trained.train()
+        stage.start_epoch(epoch)
+        yield epoch
+
+
+def train(learner, stage):
+    """Every epoch of a stage in a plain loop; the losses of every step."""
+    seen = []
+    for epoch in each_epoch(learner, stage):
+        for batch in serve(stage.batches, epoch):
+            losses = stage.loss(*batch)
+            stage.optimizer.zero_grad()
+            torch.stack(list(losses.values())).sum().backward()
+            stage.optimizer.step()
+            seen.append(losses)
+    return seen
+
+
 @pytest.fixture(scope="session")
 def root():
     return ROOT

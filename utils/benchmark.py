@@ -294,13 +294,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"utils.benchmark: {error}", file=sys.stderr)
         return 2
     fresh = multiprocessing.get_context("spawn")
-    with fresh.Pool(1) as pool:
-        machine = pool.apply(measure_machine, (first,))
-    run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
-    print(f"{describe(device)}; torch {torch.__version__}; {run}")
-    print(f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s; medians of {given.rounds} rounds")
     lines = []
     with fresh.Pool(1, maxtasksperchild=1) as pool:
+        machine = pool.apply(measure_machine, (first,))
+        run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
+        print(f"{describe(device)}; torch {torch.__version__}; {run}")
+        print(f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s; medians of {given.rounds} rounds")
         for name, stage in stages_of(settings):
             print(f"measuring {name}, {stage}", file=sys.stderr)
             lines.append(pool.apply(measure, (stage, settings[name], given.rounds, machine)))

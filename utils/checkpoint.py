@@ -14,7 +14,7 @@ import yaml
 
 from utils.errors import UserError
 from utils.files import read_tensors, write_tensors, write_yaml
-from utils.settings import Settings, computed_from
+from utils.settings import NEWER, Settings, computed_from
 
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
 PARALLEL = "parallel"  # the folders of repeats that run side by side
@@ -117,7 +117,7 @@ class RunFolder:
                 continue
             try:
                 state = read_tensors(path)
-                saved = {**computed_from(Settings()), **state["settings"]}  # a setting that is newer than the run had its default
+                saved = {**NEWER, **state["settings"]}
                 Place(**state["place"])
             except Exception as error:
                 damage.append(f"{path.name} cannot be read ({type(error).__name__})")
@@ -170,7 +170,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
     flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     try:
-        theirs = {"precision": "fp32", **yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))}
+        theirs = {**NEWER, **yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))}
         state = read_tensors(path)
         seconds = float(yaml.safe_load((folder / "results-time" / "global.yaml").read_text(encoding="utf-8"))["history"][0][repeat])
     except OSError as error:

@@ -102,6 +102,9 @@ class Settings:
 # A checkpoint made with other values of these may go on: they do not change what is computed.
 NOT_IN_RESULTS = ("repeat", "parallel", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
 
+# Settings that runs of before them lack, and what those computed with.
+NEWER = {"precision": "fp32"}
+
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 

@@ -307,7 +307,6 @@ class Plan:
     """
 
     def __init__(self, scripts: Sequence[str]):
-        self.runs: list[Run] = []
         self.afterwards: list[tuple[list[str], list[Run]]] = []
         known: dict[Path, tuple[Run, Settings]] = {}
         for script in scripts:

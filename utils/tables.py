@@ -25,6 +25,7 @@ from utils.errors import Parser, UserError
 from utils.metrics import mean_std
 from utils.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
 from utils.progress import duration
+from utils.settings import NEWER
 
 METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
 MEASURES = ("accuracy", "average_incremental_accuracy", "forgetting", "normalised_accuracy", "seconds", "stored_values")
@@ -153,8 +154,8 @@ def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Those of a run; one of before there was a choice of precision computed in fp32."""
-    return {"precision": "fp32", **read_yaml(path)}
+    """Those of a run, also of one from before some of them."""
+    return {**NEWER, **read_yaml(path)}
 
 
 def same_first_task(source: Path, changed: tuple[str, ...], learner: str) -> bool:

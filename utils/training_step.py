@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -60,7 +59,7 @@ class TrainingStep:
 
     def run(self, start: Sequence[Tensor]) -> Tensor:
         """The step itself."""
-        with self.autocast():
+        with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
             losses = self.stage.loss(*self.stage.batches.load(start))
         self.names = tuple(losses)
         values = torch.stack(list(losses.values()))
@@ -68,9 +67,6 @@ class TrainingStep:
         values.sum().backward()
         self.stage.optimizer.step()
         return values.detach()
-
-    def autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16)
 
     def replay(self, start: Sequence[Tensor]) -> Tensor:
         rates = [group["lr"] for group in self.stage.optimizer.param_groups]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from conftest import serve
+from conftest import serve, train
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,22 +21,6 @@ def prepare(learner, task):
     """A task's stages, with the learner as the trainer has it before the first step."""
     learner.start_task(task)
     return learner.stages(task)
-
-
-def train(learner, stage):
-    """Every epoch of a stage; the losses of every step."""
-    seen = []
-    for epoch in range(stage.epochs):
-        learner.eval()
-        stage.trained.train()
-        stage.start_epoch(epoch)
-        for batch in serve(stage.batches, epoch):
-            losses = stage.loss(*batch)
-            stage.optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
-            stage.optimizer.step()
-            seen.append(losses)
-    return seen
 
 
 def learn_task(learner, task):

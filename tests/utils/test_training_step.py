@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import serve
+from conftest import each_epoch, train
 
 from utils.errors import RunError
 from utils.training_step import EAGER_STEPS, TrainingStep
@@ -21,10 +21,7 @@ def trained(problem, name, device="cpu", epochs=3, settings=None, **options):
         learner.start_task(task)
         for stage in learner.stages(task):
             step = TrainingStep(stage, learner.streams, **options)
-            for epoch in range(stage.epochs):
-                learner.eval()
-                stage.trained.train()
-                stage.start_epoch(epoch)
+            for epoch in each_epoch(learner, stage):
                 losses += [step(start) for start in stage.batches.starts(epoch)]
             assert len(step.names) == len(losses[-1])
         learner.end_task(task)
@@ -38,16 +35,7 @@ def test_a_step_is_the_plain_loop(problem):
     for task in tasks:
         learner.start_task(task)
         for stage in learner.stages(task):
-            for epoch in range(stage.epochs):
-                learner.eval()
-                stage.trained.train()
-                stage.start_epoch(epoch)
-                for batch in serve(stage.batches, epoch):
-                    terms = stage.loss(*batch)
-                    stage.optimizer.zero_grad()
-                    sum(terms.values()).backward()
-                    stage.optimizer.step()
-                    plain.append(torch.stack(list(terms.values())).detach())
+            plain += [torch.stack(list(terms.values())).detach() for terms in train(learner, stage)]
         learner.end_task(task)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(losses, plain, strict=True))
     assert all(torch.equal(value, state[name]) for name, value in learner.state_dict().items() if isinstance(value, torch.Tensor))
@@ -131,8 +119,7 @@ def test_a_captured_step_draws_what_a_step_draws(problem):
         learner.start_task(task)
         stage, = learner.stages(task)
         step = TrainingStep(stage, learner.streams, graph=graph)
-        stage.trained.train()
-        for epoch in range(stage.epochs):
+        for epoch in each_epoch(learner, stage):
             for start in stage.batches.starts(epoch):
                 step(start)
         streams.append(learner.streams.state_dict())
