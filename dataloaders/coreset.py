@@ -38,15 +38,16 @@ def first_of_each_class(labels: Tensor, count: int) -> Tensor:
     return first
 
 
-def shares(memory: int, classes: int) -> list[int]:
-    """Images a class: memory // classes, the remainder one each to the latest classes."""
-    each, rest = divmod(memory, classes)
-    return [each + (label >= classes - rest) for label in range(classes)]
-
-
-def coreset_size(memory: int, counts: Sequence[int]) -> int:
-    """Images in a coreset over classes that have so many images."""
-    return sum(map(min, shares(memory, len(counts)), counts)) if counts else 0
+def shares(memory: int, counts: Sequence[int]) -> list[int]:
+    """Images kept of each class, where ``counts`` is how many it has: memory // classes, the remainder one each to the
+    latest classes that have more, from the last backwards. A class with fewer gives what it has."""
+    if not counts:
+        return []
+    each, rest = divmod(memory, len(counts))
+    kept = [min(count, each) for count in counts]
+    for label in [label for label, count in enumerate(counts) if count > each][::-1][:rest]:
+        kept[label] += 1
+    return kept
 
 
 class Coreset(nn.Module):
@@ -75,7 +76,8 @@ class Coreset(nn.Module):
         """Choose all anew at random: of each class its share of ``data``, without replacement."""
         order = torch.randperm(len(data), generator=random, device=data.rows.device)
         rows, labels = data.rows[order], data.labels[order]
-        self.classes = [rows[labels == label][:share] for label, share in enumerate(shares(self.memory, seen))]
+        by_class = [rows[labels == label] for label in range(seen)]
+        self.classes = [mine[:share] for mine, share in zip(by_class, shares(self.memory, list(map(len, by_class))))]
 
     def rank(self, data: Images, seen: int, features: Callable[[Images], Tensor], choose: Callable[[Tensor, int], Tensor]) -> None:
         """Rank the images of the classes that are new in ``data``; a known class keeps the first of its own list.
@@ -84,10 +86,9 @@ class Coreset(nn.Module):
             features: of images, [N, D].
             choose: nearest_to_mean or herding.
         """
-        share = shares(self.memory, seen)
-        for label in range(len(self.classes), seen):
-            mine = data[(data.labels == label).nonzero().flatten()]
-            self.classes.append(mine.rows[choose(features(mine), share[label])])
+        new = [data[(data.labels == label).nonzero().flatten()] for label in range(len(self.classes), seen)]
+        share = shares(self.memory, [*map(len, self.classes), *map(len, new)])
+        self.classes += [mine.rows[choose(features(mine), count)] for mine, count in zip(new, share[len(self.classes):])]
         self.classes = [rows[:count] for rows, count in zip(self.classes, share)]
 
     def get_extra_state(self) -> Tensor:

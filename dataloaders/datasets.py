@@ -60,7 +60,8 @@ class Dataset:
     """What is known of a data set before it is read.
 
     Attributes:
-        classes: that can be learned, the network's outputs: of ImageNet, 50 of its 1000.
+        classes: that can be learned: of ImageNet, 50 of its 1000.
+        outputs: of the network; as published, 1000 for ImageNet.
         image_size: side in pixels.
         mean, std: of each channel in [0, 1] (docs/specification.md, "Protocol").
         read: see Read.
@@ -73,6 +74,10 @@ class Dataset:
     std: tuple[float, float, float]
     read: Read
     top_k: int = 1
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", self.outputs or self.classes)
 
 
 def _check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
@@ -240,6 +245,6 @@ DATASETS: dict[str, Dataset] = {
         100, 32, (0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047),
         lambda root, learned=range: _read_cifar(vision.CIFAR100, root)),
     "TinyImageNet": Dataset(200, 64, (0.4389, 0.4114, 0.3682), (0.2402, 0.2350, 0.2268), _read_tinyimagenet),
-    "ImageNet": Dataset(50, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), _read_imagenet, top_k=5),
+    "ImageNet": Dataset(50, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), _read_imagenet, top_k=5, outputs=1000),
     "Digits": Dataset(10, 32, (0.3053,) * 3, (0.3228,) * 3, _read_digits),
 }

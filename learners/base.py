@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataloaders.batches import Images, ShuffledBatches
-from dataloaders.coreset import Coreset, coreset_size
+from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, split_classes
 from models import Frozen, ResNet, folded
@@ -88,13 +88,22 @@ class Stage:
         return self.optimizer.param_groups[0]["lr"]
 
 
-def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """KD(s, t; T): cross-entropy of softened logits [B, K], K the named classes; mean over the batch.
+def distillation(student: Tensor, teacher: Tensor, temperature: float, weight: Tensor | None = None) -> Tensor:
+    """KD(s, t; T): cross-entropy of softened logits [B, K], K the named classes; mean over the batch, of images that
+    weigh ``weight`` [B] where it is given. The student may have logits of more classes, for which the target is 0.
 
     docs/specification.md, "Distillation": no factor T^2.
     """
     target = F.softmax(teacher / temperature, 1)
-    return -(target * F.log_softmax(student / temperature, 1)).sum(1).mean()
+    losses = -(target * F.log_softmax(student / temperature, 1)[:, : target.shape[1]]).sum(1)
+    return (losses if weight is None else losses * weight).mean()
+
+
+def inverse_frequency(counts: Tensor) -> Tensor:
+    """``--DW``: w_k = sum_j (n_j + 1) / ((n_k + 1) K) of K classes that have so many images, ``counts`` [K].
+    docs/specification.md, "Protocol"."""
+    more = counts + 1
+    return more.sum() / (more * len(counts))
 
 
 class Learner(nn.Module):
@@ -112,6 +121,7 @@ class Learner(nn.Module):
         coreset: the training images kept, where the learner ``takes_coreset`` and ``--memory`` is above 0.
         ranges: the classes of every task, as places of the class order.
         old, seen: classes learned before the current task, and including it.
+        class_weights: [seen] by ``--DW``, where the learner reads it.
         learner_type: the published kind of learner; a class without one can't be chosen.
         normalised: whether the networks see normalised images.
         takes_coreset: whether ``--memory`` above 0 is meaningful.
@@ -131,7 +141,7 @@ class Learner(nn.Module):
         self.model = model
         self.teacher = copy.deepcopy(model).requires_grad_(False)
         self.coreset = Coreset(settings.memory)
-        self.ranges = split_classes(model.last.out_features, settings.first_split_size, settings.other_split_size)
+        self.ranges = split_classes(DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size)
         self.old = 0
         self.seen = 0
         self.class_weights: Tensor | None = None
@@ -211,7 +221,7 @@ class Learner(nn.Module):
     @classmethod
     def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
         """``stage_images`` of a task of ``new`` images; ``counts``: images of every class, in learning order."""
-        return cls.stage_images(new, coreset_size(memory, counts[:old]), coreset_size(memory, counts[:seen]), old, seen)
+        return cls.stage_images(new, sum(shares(memory, counts[:old])), sum(shares(memory, counts[:seen])), old, seen)
 
     def expected(self, task: Task, stage: str) -> int:
         """How many images a stage will have, before the coreset is known."""
@@ -233,10 +243,20 @@ class Learner(nn.Module):
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         raise NotImplementedError
 
+    @classmethod
+    def reads_DW(cls, memory: int) -> bool:
+        """Whether ``--DW`` changes what is learned, given ``--memory``. Where it does not, the flag is taken all the same."""
+        return False
+
     def classification(self, logits: Tensor, y: Tensor) -> Tensor:
-        """CE(h[seen], y), mean over images; with ``--DW`` weighted by inverse class frequency."""
+        """CE(h[seen], y), mean over images that weigh ``image_weights``."""
         losses = F.cross_entropy(logits[:, : self.seen], y, reduction="none")
-        return (losses if self.class_weights is None else losses * self.class_weights[y]).mean()
+        weight = self.image_weights(y)
+        return (losses if weight is None else losses * weight).mean()
+
+    def image_weights(self, y: Tensor) -> Tensor | None:
+        """[B] of images labelled ``y``, by ``--DW``; None where all weigh the same."""
+        return None if self.class_weights is None else self.class_weights[y]
 
     def teach(self, images: Tensor) -> Tensor:
         """The teacher's logits [B, old] for the old classes."""
@@ -249,9 +269,8 @@ class Learner(nn.Module):
 
         def choose() -> Images:
             data = self.data(task)
-            if self.settings.DW:
-                count = torch.bincount(data.labels, minlength=task.seen)
-                self.class_weights = len(data) / (count.count_nonzero() * count.clamp(min=1))
+            if self.settings.DW and self.reads_DW(self.settings.memory):
+                self.class_weights = inverse_frequency(torch.bincount(data.labels, minlength=task.seen))
             return data
 
         trained = self.model if module is None else module

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from learners.base import Losses, distillation
 from learners.dreaming import DreamingLearner
@@ -17,6 +16,10 @@ class DeepInversionGenBN(DreamingLearner):
     learner_type = "datafree"
     step_cost = 3.0
 
+    @classmethod
+    def reads_DW(cls, memory: int) -> bool:
+        return True
+
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         if not self.old:
             return {"classification": self.classification(self.model(x), y)}
@@ -24,10 +27,10 @@ class DeepInversionGenBN(DreamingLearner):
         both = torch.cat([x, self.dream(len(x))])
         h, h_dream = self.model(both).split(len(x))
         t, t_dream = self.teach(both).split(len(x))
-        # Zeros for the new classes leave only the old classes' terms of the sum.
-        kd_dream = -(F.softmax(t_dream / T, 1) * F.log_softmax(h_dream[:, :seen] / T, 1)[:, :old]).sum(1).mean()
+        kd = distillation(h[:, :old], t, T, self.image_weights(y))
+        kd_dream = distillation(h_dream[:, :seen], t_dream, T, self.image_weights(t_dream.argmax(1)))
         return {
             "classification": self.classification(h, y),
-            "distillation": self.settings.mu * distillation(h[:, :old], t, T),
+            "distillation": self.settings.mu * kd,
             "dream distillation": self.settings.mu * kd_dream,
         }

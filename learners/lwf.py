@@ -12,6 +12,10 @@ class LWF(Learner):
     takes_coreset = True
     step_cost = 1.3
 
+    @classmethod
+    def reads_DW(cls, memory: int) -> bool:
+        return memory > 0
+
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         h = self.model(x)
         losses = {"classification": self.classification(h, y)}

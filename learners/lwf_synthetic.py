@@ -13,12 +13,18 @@ class DeepInversionLWF(DreamingLearner):
     learner_type = "datafree"
     step_cost = 3.0
 
+    @classmethod
+    def reads_DW(cls, memory: int) -> bool:
+        return True
+
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         if not self.old:
             return {"classification": self.classification(self.model(x), y)}
         both = torch.cat([x, self.dream(len(x))])
         h = self.model(both)
-        kd = distillation(h[:, : self.old], self.teach(both), self.settings.temp)
+        t = self.teach(both)
+        weight = self.image_weights(torch.cat([y, t[len(x) :].argmax(1)]))
+        kd = distillation(h[:, : self.old], t, self.settings.temp, weight)
         return {
             "classification": self.classification(h[: len(x)], y),
             "distillation": self.settings.mu * kd,

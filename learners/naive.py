@@ -13,5 +13,9 @@ class NormalNN(Learner):
     learner_type = "default"
     takes_coreset = True
 
+    @classmethod
+    def reads_DW(cls, memory: int) -> bool:
+        return memory > 0
+
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         return {"classification": self.classification(self.model(x), y)}

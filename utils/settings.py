@@ -71,8 +71,10 @@ class Settings:
     beta: float = setting(1.0, "method", "kept for published scripts and recorded; no published loss reads it")
     DW: bool = setting(
         False, "method",
-        "weigh cross-entropy by the inverse frequency of the class in the data of the task; "
-        "ABD and DGR have weights of their own after the first task")
+        "weigh images by the inverse frequency of their class in the data of the task: NormalNN and LWF with a coreset, "
+        "DeepInversionGenBN and DeepInversionLWF; the others take the flag and do not read it, as published")
+    bias_at_test: bool = setting(
+        False, "method", "test BIC with its bias layers; the published accuracies are without them")
     memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
     power_iters: int = setting(10000, "method", "training steps of the generator after every task but the last", low=1)
     deep_inv_params: list[float] = setting(
@@ -103,7 +105,7 @@ class Settings:
 NOT_IN_RESULTS = ("repeat", "parallel", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
 
 # Settings that runs of before them lack, and what those computed with.
-NEWER = {"precision": "fp32"}
+NEWER = {"precision": "fp32", "bias_at_test": True}
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
@@ -227,8 +229,6 @@ def check(settings: Settings) -> None:
         raise UserError(f"--memory {settings.memory}: {settings.learner_name} keeps no coreset; use --memory 0")
     if settings.oracle_flag and settings.learner_name != "NormalNN":
         raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {settings.learner_name} learns task by task")
-    if settings.DW and settings.learner_name == "LWF_MC":
-        raise UserError("--DW: LWF_MC has no cross-entropy over classes to weigh; leave the flag out")
     if settings.oracle_flag and settings.memory:
         raise UserError(f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all tasks so far; use --memory 0")
     if settings.load_model_dir and settings.learner_name == "Generative_Replay":

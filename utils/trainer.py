@@ -37,7 +37,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(repeat, task):
-        networks: list[Any] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].classes)]
+        networks: list[Any] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].outputs)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dataloaders.batches import Images, InMemory, Pixels
-from dataloaders.coreset import Coreset, coreset_size, first_of_each_class, herding, nearest_to_mean, shares
+from dataloaders.coreset import Coreset, first_of_each_class, herding, nearest_to_mean, shares
 
 LABELS = torch.arange(10).repeat(30)
 
@@ -21,14 +21,28 @@ def images_of(source, *classes):
     return Images(source, torch.isin(source.labels, torch.tensor(classes)).nonzero().flatten())
 
 
-@pytest.mark.parametrize(("memory", "classes", "expected"), [(2000, 20, [100] * 20), (10, 4, [2, 2, 3, 3]), (3, 4, [0, 1, 1, 1]), (0, 2, [0, 0])])
-def test_shares_are_equal_and_the_remainder_goes_to_the_latest_classes(memory, classes, expected):
-    assert shares(memory, classes) == expected
+@pytest.mark.parametrize(("memory", "counts", "expected"), [
+    (2000, [500] * 20, [100] * 20),
+    (10, [30] * 4, [2, 2, 3, 3]),
+    (3, [30] * 4, [0, 1, 1, 1]),
+    (0, [30] * 2, [0, 0]),
+    (10, [], []),
+    # The remainder goes to the latest classes that have more than the equal share; a class with fewer gives what it has.
+    (10, [2, 30, 30], [2, 3, 4]),
+    (11, [30, 30, 3], [4, 4, 3]),
+    (11, [30, 3, 2], [4, 3, 2]),
+    (8, [2, 2, 2], [2, 2, 2]),
+])
+def test_shares(memory, counts, expected):
+    assert shares(memory, counts) == expected
 
 
-def test_a_class_with_fewer_images_than_its_share_leaves_room():
-    assert coreset_size(10, [2, 30, 30]) == 2 + 3 + 4
-    assert coreset_size(10, []) == 0
+def test_any_choice_gives_the_remainder_to_classes_that_have_more(source, features):
+    few = Images(source, torch.cat([torch.tensor([0, 10, 20, 30, 40]), torch.tensor([1, 11, 21, 31, 41]), torch.tensor([2, 12, 22])]))
+    drawn, ranked = Coreset(11), Coreset(11)
+    drawn.draw(few, 3, torch.Generator().manual_seed(0))
+    ranked.rank(few, 3, lambda images: features[images.rows], nearest_to_mean)
+    assert [len(rows) for rows in drawn.classes] == [len(rows) for rows in ranked.classes] == [4, 4, 3]
 
 
 # Ways of choosing

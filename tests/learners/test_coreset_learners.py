@@ -148,8 +148,9 @@ def test_bics_bias_stage_learns_two_numbers(remembering):
     assert not torch.equal(learner.model.bn1.running_mean, before["model.bn1.running_mean"])
 
 
-def test_bic_predicts_through_the_bias_layers(problem):
-    learner, _ = problem("BIC")
+@pytest.mark.parametrize("bias_at_test", [False, True])
+def test_bic_is_tested_without_its_bias_layers_unless_asked(problem, bias_at_test):
+    learner, _ = problem("BIC", bias_at_test=bias_at_test)
     learner.eval()
     x = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
@@ -157,6 +158,6 @@ def test_bic_predicts_through_the_bias_layers(problem):
         learner.bias.alpha[1].fill_(2.0)
         learner.bias.beta[1].fill_(-1.0)
         corrected = learner.predict(x)
-    torch.testing.assert_close(corrected[:, 2:4], 2 * plain[:, 2:4] - 1)
+    torch.testing.assert_close(corrected[:, 2:4], 2 * plain[:, 2:4] - 1 if bias_at_test else plain[:, 2:4])
     assert torch.equal(corrected[:, :2], plain[:, :2])
     assert torch.equal(corrected[:, 4:], plain[:, 4:])

@@ -155,13 +155,13 @@ def test_a_new_file_is_a_new_learner(root, tmp_path, environment):
 
 
 @pytest.mark.parametrize("name", ["LWF", "ETE", "BIC", *DREAMING])
-def test_the_first_task_is_learned_as_base_learns_it(problem, name):
+def test_the_first_task_is_learned_as_base_learns_it_but_for_abds(problem, name):
     losses = []
     for which in ("NormalNN", name):
         torch.manual_seed(0)
         learner, tasks = problem(which, batch_size=16)
         losses.append([sum(step.values()).item() for step in train(learner, prepare(learner, tasks[0])[0])])
-    assert losses[0] == losses[1]
+    assert (losses[0] == losses[1]) == (name != "AlwaysBeDreaming")
 
 
 # Learning rate and optimiser
@@ -212,21 +212,48 @@ def test_classification_sees_only_the_seen_classes(problem):
     assert learner.classification(logits, y) == loss
 
 
-def test_class_weights_of_unbalanced_data_are_inverse_frequencies(problem):
-    learner, (task, _) = problem("NormalNN", DW=True)
+def test_class_weights_are_inverse_frequencies(problem):
+    learner, (task, _) = problem("NormalNN", DW=True, memory=40)
     keep = torch.cat([torch.nonzero(task.train.labels == 0).flatten()[:6], torch.nonzero(task.train.labels == 1).flatten()[:18]])
     object.__setattr__(task, "train", task.train[keep])
     next(serve(prepare(learner, task)[0].batches))
-    assert learner.class_weights.tolist() == pytest.approx([24 / (2 * 6), 24 / (2 * 18)])
+    weight = torch.tensor([26 / (7 * 2), 26 / (19 * 2)])
+    torch.testing.assert_close(learner.class_weights, weight)
     logits, y = torch.randn(4, 10), torch.tensor([0, 1, 1, 0])
     each = F.cross_entropy(logits[:, :2], y, reduction="none")
-    torch.testing.assert_close(learner.classification(logits, y), (each * torch.tensor([2, 2 / 3, 2 / 3, 2])).mean())
+    torch.testing.assert_close(learner.classification(logits, y), (each * weight[y]).mean())
 
 
-def test_class_weights_of_balanced_data_change_nothing(problem):
-    learner, (_, second) = problem("NormalNN", DW=True)
-    next(serve(prepare(learner, second)[0].batches))
-    assert learner.class_weights[second.old :].tolist() == [1, 1]
+@pytest.mark.parametrize(("name", "memory", "reads"), [
+    ("NormalNN", 0, False), ("NormalNN", 40, True), ("LWF", 0, False), ("LWF", 40, True), ("LWF_MC", 0, False), ("ETE", 40, False),
+    ("BIC", 40, False), ("Generative_Replay", 0, False), ("AlwaysBeDreaming", 0, False), ("DeepInversionGenBN", 0, True), ("DeepInversionLWF", 0, True)])
+def test_who_reads_class_weights(problem, name, memory, reads):
+    learner, tasks = problem(name, DW=True, memory=memory)
+    next(serve(prepare(learner, tasks[0])[-1].batches))
+    assert (learner.class_weights is not None) == reads == LEARNERS[name].reads_DW(memory)
+
+
+@pytest.mark.parametrize("name", ["DeepInversionGenBN", "DeepInversionLWF"])
+def test_class_weights_weigh_the_distillation_of_images_and_dreams(second_task, batch, name):
+    learner, _, stages = second_task(name, DW=True)
+    x, y = batch(stages["learn"])
+    assert learner.class_weights is not None
+    dreams = learner.dream(len(x))
+    learner.dream = lambda count: dreams
+    w, mu, old = learner.class_weights, learner.settings.mu, learner.old
+    h, h_dream = learner.model(torch.cat([x, dreams])).split(len(x))
+    t, t_dream = learner.teach(x), learner.teach(dreams)
+    w_dream = w[t_dream.argmax(1)]
+    losses = learner.loss(x, y)
+    if name == "DeepInversionLWF":
+        kd = F.cross_entropy(torch.cat([h, h_dream])[:, :old] / 2, torch.cat([t, t_dream]).div(2).softmax(1), reduction="none")
+        torch.testing.assert_close(losses["distillation"], mu * (torch.cat([w[y], w_dream]) * kd).mean())
+    else:
+        kd = F.cross_entropy(h[:, :old] / 2, (t / 2).softmax(1), reduction="none")
+        padded = F.pad((t_dream / 2).softmax(1), (0, learner.seen - old))
+        kd_dream = F.cross_entropy(h_dream[:, : learner.seen] / 2, padded, reduction="none")
+        torch.testing.assert_close(losses["distillation"], mu * (w[y] * kd).mean())
+        torch.testing.assert_close(losses["dream distillation"], mu * (w_dream * kd_dream).mean())
 
 
 @pytest.mark.parametrize("name", ["LWF", *DREAMING])

@@ -1,0 +1,33 @@
+#!/bin/sh
+# CIFAR-100 in five tasks with a tenth of the published length and nothing else changed (configs/cifar100-tenth.yaml): the
+# paper's network, losses and rates on a machine without a GPU, one repeat. RESULTS.md has what came out.
+#
+#     sh experiments/sweep.sh experiments/cifar100-tenth.sh --runs_per_gpu 2 --gpuid -1
+#
+# runs two at a time; a day and more for all. A stopped script, started again, resumes where it was.
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+PYTHON=${PYTHON:-.venv/bin/python}
+OUT=outputs/cifar100-tenth
+
+run() {  # METHOD [FLAG ...]
+    METHOD=$1
+    shift
+    $PYTHON run.py --config configs/cifar100-tenth.yaml configs/$METHOD.yaml "$@"
+}
+
+run base --log_dir $OUT/base
+for METHOD in abd lwf_mc deep_inversion; do
+    run $METHOD --log_dir $OUT/$METHOD
+done
+# The first task of LwF and of the methods with a coreset is the same training as Base's: take its model.
+for METHOD in lwf bic naive_rehearsal e2e lwf_coreset; do
+    run $METHOD --load_model_dir $OUT/base --log_dir $OUT/$METHOD
+done
+run lwf_synthetic --log_dir $OUT/lwf_synthetic
+run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
+run dgr --log_dir $OUT/dgr
+
+$PYTHON -m utils.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+    $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic
