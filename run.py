@@ -14,13 +14,13 @@ from pathlib import Path
 
 from dataloaders.datasets import DATASETS
 from utils import settings as settings_module
-from utils.checkpoint import RunFolder
-from utils.device import open_device
 from utils.errors import RunError, UserError
-from utils.parallel import ParallelTrainer
-from utils.stop import Stopped
-from utils.tensorboard import require_tensorboard
-from utils.trainer import Trainer, learned_classes
+from utils.reports.tensorboard import require_tensorboard
+from utils.sweeps.parallel import ParallelTrainer
+from utils.training.checkpoint import RunFolder
+from utils.training.device import open_device
+from utils.training.stop import Stopped
+from utils.training.trainer import Trainer, learned_classes
 
 
 def main() -> int:

@@ -82,5 +82,5 @@ $PYTHON run.py $PROTOCOL --first_split_size 100 --other_split_size 100 \
     --learner_type default --learner_name NormalNN \
     --log_dir outputs/cifar100-upper-bound
 
-$PYTHON -m utils.tables outputs/cifar100-upper-bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+$PYTHON -m utils.reports.tables outputs/cifar100-upper-bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -27,5 +27,5 @@ for METHOD in lwf_mc abd deep_inversion lwf_synthetic dgr; do
 done
 run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
 
-$PYTHON -m utils.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+$PYTHON -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -12,5 +12,5 @@ for METHOD in base deep_inversion abd; do
     $PYTHON run.py --config configs/digits.yaml configs/$METHOD.yaml --log_dir $OUT/$METHOD
 done
 echo
-$PYTHON -m utils.tables $OUT/base $OUT/deep_inversion $OUT/abd
+$PYTHON -m utils.reports.tables $OUT/base $OUT/deep_inversion $OUT/abd
 echo "What the networks dreamed after each task: $OUT/abd/figures and $OUT/deep_inversion/figures"

@@ -7,4 +7,4 @@
 set -e
 cd "$(dirname "$0")/.."
 sh install_requirements.sh
-exec ${PYTHON:-.venv/bin/python} -m utils.sweep "$@"
+exec ${PYTHON:-.venv/bin/python} -m utils.sweeps.sweep "$@"

@@ -7,4 +7,4 @@
 set -e
 cd "$(dirname "$0")/.."
 sh install_requirements.sh
-${PYTHON:-.venv/bin/python} -m utils.tables "$@"
+${PYTHON:-.venv/bin/python} -m utils.reports.tables "$@"

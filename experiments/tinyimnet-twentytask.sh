@@ -83,5 +83,5 @@ $PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name BIC --temp 2 \
     --log_dir $OUT/bic
 
-$PYTHON -m utils.tables $OUT/ub $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+$PYTHON -m utils.reports.tables $OUT/ub $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -15,10 +15,10 @@ from PIL import Image
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.tasks import class_order, split_classes, task_sequence
 from learners import LEARNERS
-from utils.checkpoint import RunFolder
 from utils.settings import Settings, parse
 from utils.streams import Streams
-from utils.trainer import Trainer, build_learner
+from utils.training.checkpoint import RunFolder
+from utils.training.trainer import Trainer, build_learner
 
 torch.set_num_threads(1)  # the subprocesses' number: bytes depend on it
 
@@ -174,7 +174,7 @@ def digits():
 @pytest.fixture(autouse=True)
 def saved_after_every_epoch(monkeypatch):
     """Checkpoints at the same places, however long writing one takes."""
-    monkeypatch.setattr("utils.trainer.SAVING_SHARE", 1e9)
+    monkeypatch.setattr("utils.training.trainer.SAVING_SHARE", 1e9)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import pytest
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS
 from utils.files import write_yaml
+from utils.reports.tables import PUBLISHED, PaperTables
 from utils.settings import parse
-from utils.tables import PUBLISHED, PaperTables
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits", "tinyimagenet", "imagenet")
@@ -137,14 +137,14 @@ def test_a_table_is_made_of_folders_that_the_script_fills(commands, path, monkey
     monkeypatch.chdir(ROOT)
     calls = commands(path)
     *_, last = calls
-    assert last[:2] == ["-m", "utils.tables"]
+    assert last[:2] == ["-m", "utils.reports.tables"]
     assert last[2:]
     assert set(last[2:]) <= {one.log_dir for one in runs(calls)}
 
 
 def test_the_tables_are_those_of_the_folder_and_form_asked_for(commands):
-    assert commands(TABLES) == [["-m", "utils.tables"]]
-    assert commands(TABLES, "a folder", "--csv")[-1] == ["-m", "utils.tables", "a folder", "--csv"]
+    assert commands(TABLES) == [["-m", "utils.reports.tables"]]
+    assert commands(TABLES, "a folder", "--csv")[-1] == ["-m", "utils.reports.tables", "a folder", "--csv"]
 
 
 def test_a_failing_run_ends_a_script(tmp_path):

@@ -11,9 +11,9 @@ from kill import ending
 
 import run
 from utils.files import read_tensors
-from utils.parallel import ParallelTrainer
-from utils.stop import Stopped
-from utils.sweep import Local
+from utils.sweeps.parallel import ParallelTrainer
+from utils.sweeps.sweep import Local
+from utils.training.stop import Stopped
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, Frozen, ResNet
-from utils.device import captures, open_device, set_precision
 from utils.errors import Parser, UserError
+from utils.reports.tables import show_rows
 from utils.settings import Settings, parse
 from utils.streams import Streams
-from utils.tables import show_rows
-from utils.trainer import build_learner
-from utils.training_step import EAGER_STEPS, TrainingStep
+from utils.training.device import captures, open_device, set_precision
+from utils.training.step import EAGER_STEPS, TrainingStep
+from utils.training.trainer import build_learner
 
 # Timed apart. The rest of a step is the student, of DGR the autoencoder too, of "dream" the generator and the gradients that
 # come to it through the teacher.

@@ -226,7 +226,8 @@ def test_class_weights_are_inverse_frequencies(problem):
 
 @pytest.mark.parametrize(("name", "memory", "reads"), [
     ("NormalNN", 0, False), ("NormalNN", 40, True), ("LWF", 0, False), ("LWF", 40, True), ("LWF_MC", 0, False), ("ETE", 40, False),
-    ("BIC", 40, False), ("Generative_Replay", 0, False), ("AlwaysBeDreaming", 0, False), ("DeepInversionGenBN", 0, True), ("DeepInversionLWF", 0, True)])
+    ("BIC", 40, False), ("Generative_Replay", 0, False), ("AlwaysBeDreaming", 0, False), ("DeepInversionGenBN", 0, True),
+    ("DeepInversionLWF", 0, True)])
 def test_who_reads_class_weights(problem, name, memory, reads):
     learner, tasks = problem(name, DW=True, memory=memory)
     next(serve(prepare(learner, tasks[0])[-1].batches))

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from utils.files import write_yaml
-from utils.metrics import Results
 from utils.settings import parse
+from utils.training.metrics import Results
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataloaders.batches import ShuffledBatches
 from learners import LEARNERS
 from models import Frozen
 from utils.benchmark import HEADING, OLD, PARTS, Floor, Machine, build, endless, measure, reference, settings_of, show, stages_of
-from utils.training_step import TrainingStep
+from utils.training.step import TrainingStep
 
 SMALL = ["--model_name", "resnet8", "--batch_size", "16", "--gpuid", "-1", "--threads", "1"]
 MACHINE = Machine(matrix_rate=1e9, bandwidth=1e9)

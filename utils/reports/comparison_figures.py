@@ -1,4 +1,4 @@
-"""What papers draw to compare methods, out of the tables of utils/tables.py: a set of figures a protocol, and the paper's
+"""What papers draw to compare methods, out of the tables of utils/reports/tables.py: a set of figures a protocol, and the paper's
 numbers beside the published one alone."""
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from utils.errors import UserError
-from utils.figures import save_figure
-from utils.metrics import mean_std
-from utils.paper import SPLITS, TABLES, UB, Method
+from utils.reports.figures import save_figure
+from utils.reports.paper import SPLITS, TABLES, UB, Method
+from utils.training.metrics import mean_std
 
 if TYPE_CHECKING:
-    from utils.tables import Line, PaperTables, Run
+    from utils.reports.tables import Line, PaperTables, Run
 
 # Colours that the colour-blind tell apart (Okabe and Ito 2008), and a marker each. Two share a colour where no panel has both.
 STYLES = {

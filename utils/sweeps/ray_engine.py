@@ -12,10 +12,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import LOCK
 from utils.errors import UserError
-from utils.processes import run_when_unlocked
-from utils.sweep import Ended, Run
+from utils.sweeps.processes import run_when_unlocked
+from utils.sweeps.sweep import Ended, Run
+from utils.training.checkpoint import LOCK
 
 VERSION = "2.60.0"  # the one that was tested
 LOSSES = 10  # of its node, before a run counts as failed

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from utils.device import choose_device, open_device, set_precision
 from utils.errors import UserError
 from utils.settings import Settings
+from utils.training.device import choose_device, open_device, set_precision
 
 
 @pytest.fixture

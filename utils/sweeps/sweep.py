@@ -25,13 +25,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from utils import settings as settings_module
-from utils.checkpoint import LOCK
 from utils.errors import Parser, RunError, UserError
-from utils.processes import PATIENCE, held, start_process
 from utils.settings import Settings
-from utils.stop import Stopped, StopWish
+from utils.sweeps.processes import PATIENCE, held, start_process
+from utils.training.checkpoint import LOCK
+from utils.training.stop import Stopped, StopWish
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONSOLE = "console.log"  # beside output.log: what the run said on stdout and stderr
 PACE = 60.0  # seconds between two lines about a run that is under way, where no line updates
 REFUSED = 2
@@ -370,7 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = parser.parse_args(arguments)
         if given.engine == "ray":
-            from utils.sweep_ray import RayEngine  # and an optional package
+            from utils.sweeps.ray_engine import RayEngine  # and an optional package
 
             if given.gpuid:
                 raise UserError("--gpuid: Ray chooses the GPUs; leave the flag out")

@@ -15,12 +15,12 @@ import yaml
 from dataloaders.batches import Iterations
 from learners import Learner
 from learners.lwf import LWF
-from utils.checkpoint import RunFolder
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
 from utils.settings import parse
 from utils.streams import Streams
-from utils.trainer import CHECKPOINTED, Trainer, build_learner
+from utils.training.checkpoint import RunFolder
+from utils.training.trainer import CHECKPOINTED, Trainer, build_learner
 
 ABD = "AlwaysBeDreaming"
 
@@ -156,8 +156,8 @@ def test_a_first_task_is_learned(trainer, tmp_path):
 
 def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp_path, monkeypatch, capsys):
     texts = []
-    monkeypatch.setattr("utils.progress.Progress.start", lambda self, kind, text: texts.append(text))
-    monkeypatch.setattr("utils.progress.Progress.step", lambda self: None)
+    monkeypatch.setattr("utils.training.progress.Progress.start", lambda self, kind, text: texts.append(text))
+    monkeypatch.setattr("utils.training.progress.Progress.step", lambda self: None)
     trainer(tmp_path).run()
     lines = capsys.readouterr().out.splitlines()
     accuracy, = (line.split("accuracy ")[1].split(" %")[0] for line in lines if "task 1/2  accuracy" in line)
@@ -167,7 +167,7 @@ def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp
 
 
 def test_the_log_has_every_epoch_also_where_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("utils.progress.PACE", 1e9)
+    monkeypatch.setattr("utils.training.progress.PACE", 1e9)
     trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1, "--no_figures").run()
     said = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
     logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "  epoch " in line]
@@ -245,7 +245,7 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
 
 
 def test_where_writing_takes_long_checkpoints_wait_for_the_end_of_the_stage(trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.trainer.SAVING_SHARE", 1e-9)
+    monkeypatch.setattr("utils.training.trainer.SAVING_SHARE", 1e-9)
     save, saves = Trainer.save, []
     monkeypatch.setattr(Trainer, "save", lambda self, *arguments: (save(self, *arguments), saves.append((self.place.task, self.place.epoch))))
     trainer(tmp_path).run()

@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from dataloaders.batches import Images, InMemory, Pixels
-from utils.metrics import Results, accuracy, mean_std
+from utils.training.metrics import Results, accuracy, mean_std
 
 
 @pytest.fixture

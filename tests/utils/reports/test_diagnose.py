@@ -9,7 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from utils.diagnose import (
+from utils.reports.diagnose import (
     MEASURES,
     PANELS,
     Diagnosis,
@@ -189,7 +189,7 @@ def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsy
     figure = tmp_path / "new" / "why.png"
     assert main([str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure), *filter(None, [form])]) == 0
     printed = capsys.readouterr()
-    assert printed.err == f"utils.diagnose: drawn: {figure}\n"
+    assert printed.err == f"utils.reports.diagnose: drawn: {figure}\n"
     width, height = Image.open(figure).size
     assert 1000 < width < 2000 and 1000 < height < 2000
     if form == "--csv":
@@ -233,7 +233,7 @@ def test_wrong_input_is_one_line_and_status_2(finished, tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--images", "10", *more]) == 2
     line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("utils.diagnose: ") and message in line
+    assert line.startswith("utils.reports.diagnose: ") and message in line
 
 
 def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monkeypatch):

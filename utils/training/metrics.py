@@ -57,7 +57,7 @@ class Results:
             values[repeat].append(value)
 
     def measured(self) -> "Results":
-        """Without the repeats that are measured elsewhere, side by side with this one (utils/parallel.py)."""
+        """Without the repeats that are measured elsewhere, side by side with this one (utils/sweeps/parallel.py)."""
         return Results({name: [repeat for repeat in values if repeat] for name, values in vars(self).items()})
 
     def accuracies(self) -> list[list[float]]:

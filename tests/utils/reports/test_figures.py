@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from dataloaders.batches import Images, InMemory, Pixels
-from utils.figures import (
+from utils.reports.figures import (
     COLUMNS,
     NAME,
     PICTURED,

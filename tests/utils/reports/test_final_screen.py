@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
-from utils.final_screen import final_screen
-from utils.metrics import Results
+from utils.reports.final_screen import final_screen
 from utils.settings import Settings
+from utils.training.metrics import Results
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_fi
         "stored:   1,234,567 values: parameters of model and generator, pixels of the coreset",
         "figures:  outputs/five tasks/abd/figures",
         "next:     sh experiments/tables.sh 'outputs/five tasks/abd'",
-        f"          {sys.executable} -m utils.diagnose 'outputs/five tasks/abd'",
+        f"          {sys.executable} -m utils.reports.diagnose 'outputs/five tasks/abd'",
         "final accuracy: 60.0 ± 5.0 % over 2 repeats (55.0, 65.0)"]
 
 

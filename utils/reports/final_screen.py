@@ -6,11 +6,11 @@ from shlex import quote
 
 import numpy as np
 
-from utils.metrics import Results, mean_std
-from utils.paper import SPLITS
-from utils.progress import duration
+from utils.reports.paper import SPLITS
+from utils.reports.tables import show_number, show_rows
 from utils.settings import Settings
-from utils.tables import show_number, show_rows
+from utils.training.metrics import Results, mean_std
+from utils.training.progress import duration
 
 
 def final_screen(settings: Settings, results: Results, percent: str) -> list[str]:
@@ -35,7 +35,7 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     published = settings.dataset == "CIFAR100" and len(rows) in SPLITS
     lines.append(f"next:     sh experiments/tables.sh {quote(str(folder.parent if published else folder))}")
     if len(rows) > 1:
-        lines.append(f"          {quote(sys.executable)} -m utils.diagnose {quote(str(folder))}")
+        lines.append(f"          {quote(sys.executable)} -m utils.reports.diagnose {quote(str(folder))}")
     final = [row[-1] for row in results.accuracies()]
     mean, std = mean_std(final)
     each = f" ({', '.join(f'{value:.1f}' for value in final)})" if repeats > 1 else ""

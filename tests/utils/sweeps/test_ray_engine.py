@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from utils import sweep
 from utils.errors import UserError
-from utils.stop import Stopped, StopWish
-from utils.sweep import Run, run_all
-from utils.sweep_ray import VERSION, RayEngine, require_ray
+from utils.sweeps import sweep
+from utils.sweeps.ray_engine import VERSION, RayEngine, require_ray
+from utils.sweeps.sweep import Run, run_all
+from utils.training.stop import Stopped, StopWish
 
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason=f"Ray is not installed; pip install ray=={VERSION}")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from utils import sweep
 from utils.errors import UserError
-from utils.stop import Stopped, StopWish
-from utils.sweep import Ended, Local, Plan, Run, run_all
+from utils.sweeps import sweep
+from utils.sweeps.sweep import Ended, Local, Plan, Run, run_all
+from utils.training.stop import Stopped, StopWish
 
 
 @dataclasses.dataclass(eq=False)
@@ -207,13 +207,13 @@ def script(tmp_path):
 def test_the_runs_are_those_of_the_script_and_nothing_is_done(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = script("echo run.py --log_dir nothing\n$PYTHON run.py $P --log_dir 'outputs/a run' --lr 0.2 --threads 3\n"
-                  "$PYTHON run.py $P --load_model_dir ./outputs/../outputs/'a run' --log_dir b\n$PYTHON -m utils.tables 'outputs/a run' b")
+                  "$PYTHON run.py $P --load_model_dir ./outputs/../outputs/'a run' --log_dir b\n$PYTHON -m utils.reports.tables 'outputs/a run' b")
     plan = Plan([path])
     first, second = plan.runs
     assert (first.name, first.folder, first.threads, first.after) == ("outputs/a run", Path("outputs/a run"), 3, None)
     assert first.arguments[-6:] == ["--log_dir", "outputs/a run", "--lr", "0.2", "--threads", "3"]
     assert second.after is first
-    assert plan.afterwards == [(["-m", "utils.tables", "outputs/a run", "b"], plan.runs)]
+    assert plan.afterwards == [(["-m", "utils.reports.tables", "outputs/a run", "b"], plan.runs)]
     assert [path.name for path in tmp_path.iterdir()] == ["script.sh"]
 
 
@@ -309,7 +309,7 @@ def test_a_killed_sweep_started_again_ends_like_its_runs_alone(tiny, script, roo
     first, second = (" ".join(tiny(name)) for name in ("NormalNN", "LWF"))
     path = script(f"$PYTHON run.py {first} --log_dir '{runs}/first'\n"
                   f"$PYTHON run.py {second} --load_model_dir '{runs}/first' --log_dir '{runs}/second'\n"
-                  f"$PYTHON -m utils.tables '{runs}/first' '{runs}/second'")
+                  f"$PYTHON -m utils.reports.tables '{runs}/first' '{runs}/second'")
     command = ["sh", str(root / "experiments" / "sweep.sh"), path, "--runs_per_gpu", "2"]
     environment = {**environment, "PYTHON": sys.executable}
     process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)

@@ -8,9 +8,9 @@ import yaml
 
 from utils.errors import UserError
 from utils.files import write_yaml
-from utils.metrics import Results
-from utils.paper import OURS, SPLITS, TABLES
-from utils.tables import PaperTables, accuracy_table, main
+from utils.reports.paper import OURS, SPLITS, TABLES
+from utils.reports.tables import PaperTables, accuracy_table, main
+from utils.training.metrics import Results
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):
@@ -408,7 +408,7 @@ def test_warnings_stay_out_of_the_tables(leave, tmp_path, capsys):
     (leave("a", TWO) / "args.yaml").write_text("[")
     assert main([str(tmp_path), "--csv"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == f"utils.tables: {tmp_path / 'a' / 'args.yaml'} cannot be read (ParserError)\n"
+    assert printed.err == f"utils.reports.tables: {tmp_path / 'a' / 'args.yaml'} cannot be read (ParserError)\n"
     assert "args.yaml" not in printed.out
 
 
@@ -419,7 +419,7 @@ def test_wrong_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, arg
     printed = capsys.readouterr()
     assert printed.out == ""
     line, = printed.err.splitlines()
-    assert line.startswith("utils.tables: ")
+    assert line.startswith("utils.reports.tables: ")
 
 
 def test_the_command_as_a_user_starts_it(root, tmp_path, environment):

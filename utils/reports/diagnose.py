@@ -1,6 +1,6 @@
 """Why synthetic replay fails and what ABD mends, the paper's question, put to runs that have finished two tasks or more.
 
-    python -m utils.diagnose RUN [RUN ...]        a table, and a figure at --figure
+    python -m utils.reports.diagnose RUN [RUN ...]        a table, and a figure at --figure
 
 A line is a run after a task, from the second on; its numbers are means over the repeats. "Model" is the one saved after
 the task, "teacher" the one saved after the task before. Images are test images, none of which was learned from, and
@@ -30,12 +30,12 @@ from learners import Learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
 from utils.errors import Parser, UserError
-from utils.figures import save_figure
 from utils.files import read_tensors
+from utils.reports.figures import save_figure
+from utils.reports.tables import show_rows, show_value
 from utils.settings import parse
 from utils.streams import Streams, seed_of
-from utils.tables import show_rows, show_value
-from utils.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
+from utils.training.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
 
 # {measure: (heading of its column, form, what the number says)}
 MEASURES = {
@@ -268,7 +268,7 @@ def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
-        prog="utils.diagnose", allow_abbrev=False,
+        prog="utils.reports.diagnose", allow_abbrev=False,
         description="Why synthetic replay fails and what ABD mends: features, task confusion and classifier of finished runs.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="log_dir of a run that has finished two tasks or more")
     parser.add_argument("--dataroot", metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
@@ -293,9 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             save_figure(given.figure, diagnosis_figure(diagnoses))
         except OSError as error:
             raise UserError(f"--figure {given.figure}: cannot be written ({error.strerror}); name another file") from error
-        print(f"utils.diagnose: drawn: {given.figure}", file=sys.stderr)
+        print(f"utils.reports.diagnose: drawn: {given.figure}", file=sys.stderr)
     except UserError as error:
-        print(f"utils.diagnose: {error}", file=sys.stderr)
+        print(f"utils.reports.diagnose: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,8 +1,8 @@
 """The paper's two tables with what has been measured, or accuracy after each task of some runs side by side.
 
-    python -m utils.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh);
+    python -m utils.reports.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh);
                                             with --figures DIR the figures that go with them, too
-    python -m utils.tables RUN [RUN ...]    these runs side by side
+    python -m utils.reports.tables RUN [RUN ...]    these runs side by side
 
 Accuracies are in percent, over the repeats that have finished their last task, with the population's deviation where
 there is more than one. What has not been measured is an empty cell.
@@ -22,10 +22,10 @@ import numpy as np
 import yaml
 
 from utils.errors import Parser, UserError
-from utils.metrics import mean_std
-from utils.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
-from utils.progress import duration
+from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
 from utils.settings import NEWER
+from utils.training.metrics import mean_std
+from utils.training.progress import duration
 
 METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
 MEASURES = ("accuracy", "average_incremental_accuracy", "forgetting", "normalised_accuracy", "seconds", "stored_values")
@@ -247,7 +247,7 @@ class PaperTables:
         runs, elsewhere = [], []
         for path in sorted(outputs.rglob("args.yaml")):
             if len(path.parents) > 2 and (path.parents[2] / "args.yaml").exists():
-                continue  # a repeat of that run, under way side by side with others (utils/parallel.py)
+                continue  # a repeat of that run, under way side by side with others (utils/sweeps/parallel.py)
             name = str(path.parent.relative_to(outputs))
             try:
                 run = read_run(path.parent, name, self.warnings)
@@ -410,7 +410,8 @@ def is_run(folder: Path) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="utils.tables", description="The paper's tables with what has been measured, or runs side by side.", allow_abbrev=False)
+    parser = Parser(
+        prog="utils.reports.tables", description="The paper's tables with what has been measured, or runs side by side.", allow_abbrev=False)
     parser.add_argument(
         "folders", nargs="*", type=Path, default=[Path("outputs")], metavar="FOLDER",
         help="one folder that holds runs, at any depth: tables 1 and 2 of the paper; runs themselves: accuracy after each task, side by side; "
@@ -430,15 +431,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             tables = PaperTables(given.folders[0])
             for warning in tables.warnings:
-                print(f"utils.tables: {warning}", file=sys.stderr)
+                print(f"utils.reports.tables: {warning}", file=sys.stderr)
             print(tables.show(given.form))
             if given.figures:
-                from utils.comparison_figures import draw_comparison  # and matplotlib, for which tables need not wait
+                from utils.reports.comparison_figures import draw_comparison  # and matplotlib, for which tables need not wait
 
                 for path in draw_comparison(tables, given.figures):
-                    print(f"utils.tables: drawn: {path}", file=sys.stderr)
+                    print(f"utils.reports.tables: drawn: {path}", file=sys.stderr)
     except UserError as error:
-        print(f"utils.tables: {error}", file=sys.stderr)
+        print(f"utils.reports.tables: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from dataloaders.datasets import Data
-from utils.checkpoint import CHECKPOINT, PARALLEL, Place, RunFolder
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
-from utils.metrics import Results
 from utils.settings import Settings, computed_from
-from utils.sweep import Local, Run, run_all
-from utils.trainer import Trainer
+from utils.sweeps.sweep import Local, Run, run_all
+from utils.training.checkpoint import CHECKPOINT, PARALLEL, Place, RunFolder
+from utils.training.metrics import Results
+from utils.training.trainer import Trainer
 
 
 def before(repeat: int, device: torch.device) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from conftest import each_epoch, train
 
 from utils.errors import RunError
-from utils.training_step import EAGER_STEPS, TrainingStep
+from utils.training.step import EAGER_STEPS, TrainingStep
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 LEARNERS = ["NormalNN", "LWF_MC", "Generative_Replay", "DeepInversionGenBN", "AlwaysBeDreaming"]
@@ -79,7 +79,7 @@ def graphs(monkeypatch):
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    monkeypatch.setattr("utils.training_step.capture_stream", lambda device: SimpleNamespace(wait_stream=lambda other: None))
+    monkeypatch.setattr("utils.training.step.capture_stream", lambda device: SimpleNamespace(wait_stream=lambda other: None))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(wait_stream=lambda other: None))
     init = TrainingStep.__init__
 

@@ -3,9 +3,9 @@ import pytest
 from matplotlib.collections import PolyCollection
 from PIL import Image
 
-from utils.comparison_figures import STYLES, Protocol, colour_marker, draw_comparison
-from utils.paper import TABLES
-from utils.tables import PUBLISHED, PaperTables, main
+from utils.reports.comparison_figures import STYLES, Protocol, colour_marker, draw_comparison
+from utils.reports.paper import TABLES
+from utils.reports.tables import PUBLISHED, PaperTables, main
 
 FALLING = [[80.0], [60.0, 80.0], [40.0, 60.0, 80.0], [20.0, 40.0, 60.0, 80.0], [0.0, 20.0, 40.0, 60.0, 80.0]]  # 80 70 60 50 40, forgets 50
 HIGHER = [[value + 10 for value in row] for row in FALLING]
@@ -173,4 +173,4 @@ def test_what_cannot_be_drawn_is_said_in_a_line(leave, tmp_path, capsys, monkeyp
     (tmp_path / "file").write_text("")
     assert main([*folders, "--figures", "file"]) == 2
     line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("utils.tables: --figures") and message in line
+    assert line.startswith("utils.reports.tables: --figures") and message in line

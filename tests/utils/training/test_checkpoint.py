@@ -12,10 +12,10 @@ import pytest
 import torch
 import yaml
 
-from utils.checkpoint import LEFT_BEHIND, Place, RunFolder, first_task
 from utils.errors import UserError
 from utils.files import write_tensors
 from utils.settings import Settings
+from utils.training.checkpoint import LEFT_BEHIND, Place, RunFolder, first_task
 
 STATE = {"place": vars(Place(0, 1))}
 
@@ -251,7 +251,7 @@ def test_a_folder_without_permission_is_refused(settings, tmp_path):
 
 def test_a_folder_in_use_is_refused_with_its_holder(settings, tmp_path, root):
     """A lock belongs to a process, so the holder is another one; however that ends, its lock goes with it."""
-    code = f"import os, signal; from utils.checkpoint import RunFolder; from utils.settings import Settings; " \
+    code = f"import os, signal; from utils.training.checkpoint import RunFolder; from utils.settings import Settings; " \
         f"folder = RunFolder(Settings(log_dir={str(tmp_path / 'run')!r}, dataset='Digits')); print('held', flush=True); signal.pause()"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
     try:

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from utils.log import Log
+from utils.training.log import Log
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from utils import progress
-from utils.progress import PACE, Progress, Work, duration
+from utils.training import progress
+from utils.training.progress import PACE, Progress, Work, duration
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from utils import processes
+from utils.sweeps import processes
 
 HOLD = """
 import fcntl, pathlib, sys
@@ -61,7 +61,7 @@ def gone(pid):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
 def test_a_process_dies_with_its_parent(root, tmp_path):
-    code = (f"import pathlib, sys; sys.path.insert(0, {str(root)!r}); from utils.processes import start_process\n"
+    code = (f"import pathlib, sys; sys.path.insert(0, {str(root)!r}); from utils.sweeps.processes import start_process\n"
             f"process = start_process([sys.executable, '-c', 'import time; time.sleep(60)'], pathlib.Path({str(tmp_path / 'console.log')!r}))\n"
             "print(process.pid, flush=True); process.wait()")
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -13,20 +13,30 @@ from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
-from utils.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
-from utils.device import captures
 from utils.errors import RunError, UserError
-from utils.figures import PICTURED, accuracy_figure, dreams_figure, dreams_seen, loss_records, losses_figure, pictured_classes, real_seen, save_figure
 from utils.files import write_tensors
-from utils.final_screen import final_screen
-from utils.log import Log
-from utils.metrics import Results, accuracy
-from utils.progress import Progress, Work, duration
+from utils.reports.figures import (
+    PICTURED,
+    accuracy_figure,
+    dreams_figure,
+    dreams_seen,
+    loss_records,
+    losses_figure,
+    pictured_classes,
+    real_seen,
+    save_figure,
+)
+from utils.reports.final_screen import final_screen
+from utils.reports.tensorboard import EventFiles
 from utils.settings import Settings
-from utils.stop import Stopped, StopWish
 from utils.streams import Streams, seeded_weights
-from utils.tensorboard import EventFiles
-from utils.training_step import TrainingStep
+from utils.training.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
+from utils.training.device import captures
+from utils.training.log import Log
+from utils.training.metrics import Results, accuracy
+from utils.training.progress import Progress, Work, duration
+from utils.training.step import TrainingStep
+from utils.training.stop import Stopped, StopWish
 
 # Of the time, that checkpoints take at most: one is written after an epoch once ten times as long has passed as writing takes.
 SAVING_SHARE = 0.1

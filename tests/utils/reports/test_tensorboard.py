@@ -4,8 +4,8 @@ import json
 import pytest
 
 from utils.errors import UserError
-from utils.figures import accuracy_figure
-from utils.tensorboard import EventFiles, require_tensorboard
+from utils.reports.figures import accuracy_figure
+from utils.reports.tensorboard import EventFiles, require_tensorboard
 
 REASON = "the optional package tensorboard is not installed"
 
