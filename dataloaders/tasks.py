@@ -13,18 +13,18 @@ from dataloaders.image_files import ImageFiles
 VALIDATION_FOLDS = 5
 
 
-def class_order(dataset: str, classes: int, repeat: int) -> list[int]:
+def class_order(dataset: str, classes: int, seed: int) -> list[int]:
     """The order in which a data set's classes are learned with ``--rand_split`` (docs/specification.md, "Protocol").
 
     Args:
         classes: how many the data set numbers. Of ImageNet fewer than 1000 are the first of the order of 1000, numbered among themselves.
-        repeat: index of the repeat, from 0; it seeds the shuffle. ImageNet's order is the same in all.
+        seed: of the shuffle; as published, the repeat's index from 0. ImageNet's order is the same for all.
     """
     if dataset == "ImageNet":
         first = np.random.RandomState(1993).permutation(1000)[:classes]
         return first.argsort().argsort().tolist()
     order = list(range(classes))
-    random.Random(repeat).shuffle(order)
+    random.Random(seed).shuffle(order)
     return order
 
 

@@ -16,13 +16,14 @@ from typing import Any, get_args, get_origin
 import yaml
 
 from dataloaders.datasets import DATASETS
+from dataloaders.orders import read_order
 from learners import LEARNERS
 from models import GENERATORS, RESNETS, image_sides
 from utils.errors import Parser, UserError
 
 
 def setting(default: Any, group: str, help: str, **bounds: Any) -> Any:
-    """A field with what argparse and the checks need. Bounds: low, above, high, choices, length."""
+    """A field with what argparse and the checks need. Bounds: low, above, high, choices, length; ``takes``, as the page says it."""
     metadata = {"group": group, "help": help, **bounds}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -48,7 +49,11 @@ class Settings:
     dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing")
     train_aug: bool = setting(
         False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
-    rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's index")
+    rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's seed")
+    class_order: list[int] = setting(
+        [], "data", "order of the classes in every repeat, instead of rand_split's; numpy:SEED shuffles as PyCIL and others do. "
+        "Of ImageNet, a class's number is its place in the published order",
+        takes="every class number once, a YAML file that lists them, or `numpy:SEED`")
     first_split_size: int = setting(2, "data", "classes of the first task", low=1)
     other_split_size: int = setting(2, "data", "classes of every other task", low=1)
     max_task: int = setting(-1, "data", "stop after this many tasks; -1: all", low=-1)
@@ -82,6 +87,9 @@ class Settings:
         "generator's loss: Adam's learning rate, batch-norm weight, smoothness weight, content temperature, content weight", low=0, length=5)
 
     # The run
+    seed: int = setting(
+        0, "run", "seed of the first repeat's class order, weights and random streams; each further repeat's is one more, "
+        "so that --seed 2 --repeat 1 is the third repeat of --seed 0", low=0, high=2**31 - 1)
     repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
     parallel: int = setting(1, "run", "repeats side by side, as processes on the one device", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
@@ -105,7 +113,7 @@ class Settings:
 NOT_IN_RESULTS = ("repeat", "parallel", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
 
 # Settings that runs of before them lack, and what those computed with.
-NEWER = {"precision": "fp32", "bias_at_test": True}
+NEWER: dict[str, Any] = {"precision": "fp32", "bias_at_test": True, "class_order": [], "seed": 0}
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
@@ -263,8 +271,14 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     given += [(f"--{name}", name, value) for name, value in flags.items()]
     values: dict[str, Any] = {}
     for where, name, value in given:
+        if name == "class_order":  # what it names is read once, below, when the data set is known
+            values[name] = where, value
+            continue
         values[name] = _convert(name, value, where)
         _check(name, values[name], where)
+    if "class_order" in values:
+        where, value = values["class_order"]
+        values["class_order"] = read_order(value, DATASETS[values.get("dataset", Settings.dataset)].classes, where)
     settings = Settings(**values)
     check(settings)
     return settings
@@ -273,13 +287,15 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
 def _takes(name: str) -> str:
     """What values a setting may have, as a person says it."""
     bounds, kind = FIELDS[name].metadata, FIELDS[name].type
+    if "takes" in bounds:
+        return bounds["takes"]
     if "choices" in bounds:
         return ", ".join(f"`{choice}`" for choice in bounds["choices"])
     many, element = get_origin(kind) is list, _element(kind)
     word = {bool: "switch", str: "text", int: "whole number", float: "number"}[element]
     count = f"{bounds['length']} " if "length" in bounds else ""
     if "high" in bounds:
-        limits = [f"from {bounds['low']:g} to {bounds['high']:g}"]
+        limits = [f"from {bounds['low']:g} to {bounds['high']:.10g}"]
     else:
         limits = [f"{sign} {bounds[bound]:g}" for bound, sign in (("low", "≥"), ("above", ">")) if bound in bounds]
     return " ".join([f"{count}{word}{'s' * many}", *limits])
@@ -300,7 +316,7 @@ def settings_page() -> str:
             page += ["", f"## {group[0].upper()}{group[1:]}", "", "| setting | default | takes | meaning |", "| --- | --- | --- | --- |"]
         default = getattr(defaults, name)
         values = [f"{value:g}" if isinstance(value, float) else str(value) for value in (default if isinstance(default, list) else [default])]
-        shown = "off" if default is False else f"`{' '.join(values)}`" if default != "" else "none"
+        shown = "off" if default is False else f"`{' '.join(values)}`" if default not in ("", []) else "none"
         page.append(f"| `{name}` | {shown} | {_takes(name)} | {f.metadata['help']} |")
     return "\n".join(page)
 

@@ -53,8 +53,8 @@ def test_imagenets_order_is_the_golden_one_in_every_repeat(golden):
     orders = [order for name, order in expected.items() if name.startswith("ImageNet")]
     assert orders
     for order in orders:
-        for repeat in (0, 1, 2):
-            assert class_order("ImageNet", 1000, repeat)[: len(order)] == order
+        for seed in (0, 1, 2):
+            assert class_order("ImageNet", 1000, seed)[: len(order)] == order
 
 
 @pytest.mark.parametrize("count", [1, 20, 50, 100])

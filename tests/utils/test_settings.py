@@ -261,3 +261,42 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 
 def test_a_generators_size_matters_only_to_learners_that_dream():
     assert parse(["--gen_model_name", "TINYIMNET_GEN"]).gen_model_name in GENERATORS
+
+
+# The order of classes
+
+
+def test_a_class_order_is_resolved_for_the_data_set_that_the_run_has(config, tmp_path):
+    order = parse(["--class_order", "numpy:1993", "--dataset", "CIFAR10"]).class_order
+    assert sorted(order) == list(range(10))
+    path = config(str(order), "order.yaml")
+    assert parse(["--dataset", "Digits", "--class_order", path]).class_order == order
+    assert parse(["--dataset", "Digits", "--class_order", *map(str, order)]).class_order == order
+    assert parse(["--dataset", "Digits", "--config", config(f"class_order: {path}")]).class_order == order
+    given = ["--dataset", "Digits", "--config", config("class_order: numpy:1993")]
+    assert parse(given).class_order == order
+    assert parse([*given, "--class_order", *"9876543210"]).class_order == [*range(9, -1, -1)]
+    assert parse(["--dataset", "ImageNet", "--class_order", "numpy:1"]).class_order != parse([]).class_order == []
+
+
+def test_recorded_settings_hold_the_order_itself(config, tmp_path):
+    path = config("[3, 1, 0, 2, 4, 5, 6, 7, 8, 9]", "order.yaml")
+    settings = parse(["--dataset", "Digits", "--class_order", path])
+    write_yaml(tmp_path / "args.yaml", dataclasses.asdict(settings))
+    (tmp_path / "order.yaml").unlink()
+    assert parse(["--config", str(tmp_path / "args.yaml")]) == settings
+    assert "order.yaml" not in (tmp_path / "args.yaml").read_text()
+
+
+@pytest.mark.parametrize(("flags", "named"), [
+    ("--dataset Digits --class_order 1 2", "--class_order: has 2 of the 10 classes"), ("--class_order nowhere.yaml", "--class_order: 'nowhere.yaml'"),
+    ("--seed -1", "--seed: -1 is below 0"), ("--seed 2147483648", "--seed: 2147483648 is above 2147483647"), ("--seed x", "--seed: 'x' is not")])
+def test_a_wrong_order_or_seed_is_refused_by_its_flag(flags, named):
+    with pytest.raises(UserError, match=named):
+        parse(flags.split())
+
+
+def test_a_wrong_order_is_refused_by_its_file_and_field(config):
+    path = config("class_order: [0, 1]\ndataset: Digits")
+    with pytest.raises(UserError, match=f"--config {path}: class_order: has 2 of the 10 classes"):
+        parse(["--config", path])

@@ -186,7 +186,7 @@ def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: in
 
     found: dict[int, list[dict[str, float]]] = {}
     for repeat in range(settings.repeat):
-        test = hold_out(data.train, repeat)[1] if settings.validation else data.test
+        test = hold_out(data.train, settings.seed + repeat)[1] if settings.validation else data.test
         tasks = task_sequence(
             settings.dataset, test, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
             normalised=learner.normalised, workers=settings.workers, device=device)

@@ -12,7 +12,7 @@ PAPER_REPEATS = 3
 PROTOCOL: dict[str, Any] = {
     "dataset": "CIFAR100", "model_type": "resnet", "model_name": "resnet32", "train_aug": True, "rand_split": True,
     "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250], "schedule_type": "decay",
-    "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32",
+    "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32", "class_order": [], "seed": 0,
 }
 DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
 

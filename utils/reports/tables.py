@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dataloaders.orders import order_name
 from utils.errors import Parser, UserError
 from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
 from utils.settings import NEWER
@@ -150,6 +151,8 @@ class Run:
 def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str, ...]:
     """The settings that are not as published, as "setting value"."""
     shown = {name: settings[name] if isinstance(settings[name], list) else [settings[name]] for name in published}
+    if shown.get("class_order"):
+        shown["class_order"] = [order_name(shown["class_order"])]
     return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TextIO
 import torch
 import yaml
 
+from dataloaders.orders import order_name
 from utils.errors import UserError
 from utils.files import read_tensors, write_tensors, write_yaml
 from utils.settings import NEWER, Settings, computed_from
@@ -23,6 +24,11 @@ PARALLEL = "parallel"  # the folders of repeats that run side by side
 # args.yaml, which tells a run's folder, is replaced last.
 LEFT_BEHIND = (
     PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures", "tensorboard", PARALLEL)
+
+
+def shown(value: Any) -> str:
+    """A setting's value within a line: of a long list, such as a class order, how it begins."""
+    return order_name(value) if isinstance(value, list) and len(value) > 9 else str(value)
 
 
 @dataclasses.dataclass
@@ -125,7 +131,7 @@ class RunFolder:
             for name in mine:
                 if saved.get(name) != mine[name]:
                     raise UserError(
-                        f"{self.flag}: holds a run of other settings ({name} {saved.get(name)} there, {mine[name]} here); "
+                        f"{self.flag}: holds a run of other settings ({name} {shown(saved.get(name))} there, {shown(mine[name])} here); "
                         "name another folder, or --overwrite 1 to delete that run")
             self.damage = ", ".join(damage)
             return state
@@ -155,7 +161,7 @@ class RunFolder:
 
 
 # What two runs must share for the first task's model of one to be that of the other.
-FIRST_TASK = ("dataset", "model_name", "rand_split", "first_split_size", "validation", "precision")
+FIRST_TASK = ("dataset", "model_name", "rand_split", "class_order", "seed", "first_split_size", "validation", "precision")
 
 
 class FirstTask(NamedTuple):
@@ -181,7 +187,8 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
         raise UserError(f"{flag}: {path}, args.yaml or results-time/global.yaml is damaged ({type(error).__name__})") from error
     for name in FIRST_TASK:
         if theirs.get(name) != getattr(settings, name):
-            raise UserError(f"{flag}: that run has {name} {theirs.get(name)}, this one {getattr(settings, name)}; their first tasks differ")
+            raise UserError(
+                f"{flag}: that run has {name} {shown(theirs.get(name))}, this one {shown(getattr(settings, name))}; their first tasks differ")
     if theirs.get("learner_name") == "Generative_Replay":
         raise UserError(f"{flag}: that run is Generative_Replay's, whose networks see images that are not normalised; take another learner's")
     return FirstTask(state, seconds)

@@ -46,7 +46,7 @@ CHECKPOINTED = {"place", "device", "learner", "optimizers", "streams", "results"
 def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
     learner_class = LEARNERS[settings.learner_name]
-    with seeded_weights(repeat, task):
+    with seeded_weights(settings.seed + repeat, task):
         networks: list[Any] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].outputs)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
@@ -60,8 +60,15 @@ def task_ranges(settings: Settings) -> list[range]:
 
 def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
     """The numbers of the data set's classes, of which there are ``classes``, in the order of a repeat."""
-    order = class_order(settings.dataset, classes, repeat) if settings.rand_split else list(range(classes))
-    return order[: DATASETS[settings.dataset].classes]
+    learned = DATASETS[settings.dataset].classes
+    if not settings.class_order:
+        order = class_order(settings.dataset, classes, settings.seed + repeat) if settings.rand_split else list(range(classes))
+        return order[:learned]
+    if classes < learned:
+        raise UserError(
+            f"--class_order: orders {learned} classes, of {settings.dataset} --dataroot {settings.dataroot} has {classes}; add the missing ones")
+    numbered = class_order("ImageNet", classes, 0) if settings.dataset == "ImageNet" else range(classes)
+    return [numbered[place] for place in settings.class_order]
 
 
 def learned_classes(settings: Settings, classes: int) -> set[int]:
@@ -178,7 +185,7 @@ class Trainer:
     def splits(self, repeat: int) -> tuple[Split, Split, list[int]]:
         """Training data, test data and class order of a repeat."""
         settings, data = self.settings, self.data
-        train, test = hold_out(data.train, repeat) if settings.validation else (data.train, data.test)
+        train, test = hold_out(data.train, settings.seed + repeat) if settings.validation else (data.train, data.test)
         return train, test, order_of_repeat(settings, len(data.names), repeat)
 
     def check_batches(self) -> None:
@@ -214,7 +221,7 @@ class Trainer:
             normalised=learner_class.normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=self.device)
         self.learner = build_learner(settings, self.streams, self.device, place.repeat)
         if place == Place(place.repeat):
-            self.streams.start(place.repeat, 0)
+            self.streams.start(self.settings.seed + place.repeat, 0)
             self.log.line(f"repeat {place.repeat + 1}/{settings.repeat}: {settings.learner_name}, {len(self.tasks)} tasks, on {self.device}")
         else:
             self.restore()
@@ -268,7 +275,7 @@ class Trainer:
         """Train the stages of a task, measure what is known after it, and keep its networks."""
         learner, place = self.learner, self.place
         if (place.stage, place.epoch) == (0, 0):
-            self.streams.start(place.repeat, task.index)
+            self.streams.start(self.settings.seed + place.repeat, task.index)
             self.seconds = 0.0
             if self.settings.oracle_flag and task.index > 0:
                 fresh = build_learner(self.settings, self.streams, self.device, place.repeat, task.index)

@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from dataloaders.orders import read_order
 from utils.errors import UserError
 from utils.files import write_yaml
 from utils.reports.paper import OURS, SPLITS, TABLES
@@ -208,6 +209,19 @@ def test_no_changed_setting_lands_beside_the_papers_numbers(leave, records, chan
     assert cell["protocol"].startswith("scaled down or changed: ")
     (name, value), = changes.items()
     assert f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}" in f"{cell['protocol']}, {cell['method']}"
+
+
+def test_runs_with_another_order_or_seed_stand_apart(leave, records, tmp_path):
+    orders = ["numpy:1993", "numpy:1994", [*range(100)]]
+    for place, order in enumerate(orders):
+        leave(f"order-{place}", [matrix(5)], class_order=read_order(order, 100, ""))
+    leave("seed", [matrix(5)], seed=3)
+    leave("published", [matrix(5)])
+    labels = [cell["protocol"] for cell in records() if cell["run"]]
+    assert len(set(labels)) == 5 and all(len(label) < 80 for label in labels)
+    assert {label.split(": ")[-1].split(" … ")[0] for label in labels} >= {
+        "published protocol", "class_order 68 56 78", "class_order 0 1 2", "seed 3"}
+    assert warnings(tmp_path) == []
 
 
 def test_settings_that_a_method_does_not_read_change_nothing(leave, records):

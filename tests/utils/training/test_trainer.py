@@ -1,5 +1,6 @@
 """Whole runs in this process: what they leave, that they repeat to the byte, and that they can be stopped anywhere."""
 
+import dataclasses
 import errno
 import functools
 import json
@@ -13,14 +14,15 @@ import torch
 import yaml
 
 from dataloaders.batches import Iterations
+from dataloaders.tasks import class_order
 from learners import Learner
 from learners.lwf import LWF
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
-from utils.settings import parse
+from utils.settings import Settings, parse
 from utils.streams import Streams
-from utils.training.checkpoint import RunFolder
-from utils.training.trainer import CHECKPOINTED, Trainer, build_learner
+from utils.training.checkpoint import Place, RunFolder
+from utils.training.trainer import CHECKPOINTED, Trainer, build_learner, learned_classes, order_of_repeat
 
 ABD = "AlwaysBeDreaming"
 
@@ -406,6 +408,48 @@ def test_classes_are_shuffled_only_with_rand_split(trainer, tmp_path):
     run.settings.rand_split = False
     assert run.splits(0)[2] == list(range(10)) == sorted(shuffled)
     assert shuffled != list(range(10))
+
+
+# --seed and --class_order
+
+
+def test_a_repeat_is_the_first_of_a_run_with_its_seed(finished, trainer, tmp_path):
+    """Order, weights, streams and held-out images: one number stands for all."""
+    more = ("--train_aug", "--memory", 40, "--validation")
+    both = finished("NormalNN", *more, "--repeat", "2")
+    trainer(tmp_path, "NormalNN", *more, "--seed", 1).run()
+    for task in (1, 2):
+        path = f"task-{task}/class.pth"
+        assert (tmp_path / "models/repeat-1" / path).read_bytes() == (both / "models/repeat-2" / path).read_bytes()
+        assert (both / "models/repeat-1" / path).read_bytes() != (both / "models/repeat-2" / path).read_bytes()
+    assert [column[1] for column in read(both / "results-acc/global.yaml")["history"]] == [
+        column[0] for column in read(tmp_path / "results-acc/global.yaml")["history"]]
+
+
+def test_another_seed_or_order_is_another_run(finished, copied, tmp_path):
+    settings = parse(["--config", str(finished("NormalNN") / "args.yaml"), "--log_dir", str(copied("NormalNN"))])
+    for name, value in (("seed", 1), ("class_order", list(range(10)))):
+        with pytest.raises(UserError, match=f"other settings \\({name} "):
+            RunFolder(dataclasses.replace(settings, **{name: value}))
+
+
+def test_classes_are_learned_in_the_order_given_in_every_repeat(trainer, tmp_path):
+    order = [7, 3, 9, 1, 0, 2, 4, 5, 6, 8]
+    run = trainer(tmp_path, "NormalNN", "--repeat", 2, "--class_order", *order)
+    for repeat in (0, 1):
+        run.place = Place(repeat)
+        run.start_repeat()
+        assert [run.tasks[0].names[place] for place in run.tasks[0].test.labels.unique().tolist()] == ["7", "3"]
+        assert [run.tasks[1].names[place] for place in run.tasks[1].test.labels.unique().tolist()] == ["9", "1"]
+    assert learned_classes(run.settings, 10) == {7, 3, 9, 1}
+
+
+def test_an_order_of_imagenet_is_one_of_the_published_places():
+    settings = Settings(dataset="ImageNet", class_order=[49, *range(49)])
+    published = class_order("ImageNet", 1000, 0)
+    assert order_of_repeat(settings, 1000, 0) == [published[49], *published[:49]]
+    with pytest.raises(UserError, match="--class_order: orders 50 classes, of ImageNet --dataroot datasets has 20"):
+        order_of_repeat(settings, 20, 0)
 
 
 # --load_model_dir

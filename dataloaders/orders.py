@@ -1,0 +1,79 @@
+"""``--class_order``: an order of the classes that a person gives, as numbers, a file of them or a seed of numpy's."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from utils.errors import UserError
+
+FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
+
+
+def read_order(given: Any, classes: int, where: str) -> list[int]:
+    """The classes 0 .. ``classes`` - 1 in the order given. Raises UserError where it is no permutation of them.
+
+    Args:
+        given: numbers; the path of a YAML file of a list of them; ``numpy:SEED``, which shuffles as PyCIL and others do
+            (``np.random.seed(SEED); np.random.permutation(classes)``). An empty list stays one: no order was given.
+        where: the flag, or the file and field, for errors.
+    """
+    values = given if isinstance(given, list) else [given]
+    if len(values) == 1 and isinstance(values[0], str) and not values[0].isdigit():
+        if values[0].startswith("numpy:"):
+            return _shuffled(values[0], classes, where)
+        values = _read_list(values[0], where)
+        where = f"{where} {given if isinstance(given, str) else given[0]}"
+        if not values:
+            raise UserError(f"{where}: lists no class; {FORMS}")
+    numbers = [_number(value, classes, where) for value in values]
+    if not numbers:
+        return []
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    missing = sorted(set(range(classes)) - set(numbers))
+    if twice:
+        raise UserError(f"{where}: class {twice[0]} is there more than once; each of the {classes} classes (0 to {classes - 1}) belongs in it once")
+    if missing:
+        raise UserError(
+            f"{where}: has {len(numbers)} of the {classes} classes (0 to {classes - 1}), {missing[0]} is missing; list each of them once, "
+            "and learn fewer with --max_task")
+    return numbers
+
+
+def _shuffled(text: str, classes: int, where: str) -> list[int]:
+    seed = text.removeprefix("numpy:")
+    if not re.fullmatch(r"[0-9]{1,10}", seed) or int(seed) >= 2**32:
+        raise UserError(f"{where}: {text!r} has no seed from 0 to {2**32 - 1} after numpy:; an example is numpy:1993")
+    return np.random.RandomState(int(seed)).permutation(classes).tolist()
+
+
+def _read_list(path: str, where: str) -> list[Any]:
+    """What a YAML file lists. Raises UserError."""
+    try:
+        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{where}: {path!r} cannot be read ({error.strerror or error}); {FORMS}") from error
+    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
+        raise UserError(f"{where}: {path} is not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, list):
+        raise UserError(f"{where}: {path} must hold one list of class numbers, such as [3, 1, 0, 2]")
+    return content
+
+
+def _number(value: Any, classes: int, where: str) -> int:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{where}: {value!r} is not a class number; {FORMS}")
+    if not 0 <= value < classes:
+        raise UserError(f"{where}: there is no class {value}; the {classes} classes are 0 to {classes - 1}")
+    return value
+
+
+def order_name(order: list[int]) -> str:
+    """An order in a few letters, for tables: how it begins, and a digest that tells it from others that begin so."""
+    digest = hashlib.sha256(" ".join(map(str, order)).encode()).hexdigest()[:6]
+    return f"{' '.join(map(str, order[:3]))} … ({digest})"

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from dataloaders.orders import order_name, read_order
+from utils.errors import UserError
+
+
+def refused(given, classes=4):
+    with pytest.raises(UserError) as error:
+        read_order(given, classes, "--class_order")
+    assert str(error.value).startswith("--class_order") and "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_an_order_is_a_list_of_numbers_from_flags_or_yaml():
+    assert read_order(["3", "1", "0", "2"], 4, "") == read_order([3, 1, 0, 2], 4, "") == [3, 1, 0, 2]
+
+
+def test_no_order_stays_none():
+    assert read_order([], 4, "") == []
+
+
+def test_an_order_may_be_in_a_yaml_file(tmp_path, monkeypatch):
+    path = tmp_path / "order.yaml"
+    for text in ("[3, 1, 0, 2]", "- 3\n- 1\n- 0\n- 2\n"):
+        path.write_text(text)
+        assert read_order([str(path)], 4, "") == read_order(str(path), 4, "") == [3, 1, 0, 2]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_order("~/order.yaml", 4, "") == [3, 1, 0, 2]
+
+
+def test_numpys_shuffle_is_that_of_other_frameworks():
+    np.random.seed(1993)
+    expected = np.random.permutation(100).tolist()
+    before = np.random.get_state()[1].tolist()
+    assert read_order(["numpy:1993"], 100, "") == read_order("numpy:1993", 100, "") == expected
+    assert expected[:5] == [68, 56, 78, 8, 23]  # as PyCIL learns CIFAR-100
+    assert np.random.get_state()[1].tolist() == before
+    assert read_order("numpy:1994", 100, "") != expected
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ([0, 1, 2], "3 is missing"), ([0, 1, 2, 2], "class 2 is there more than once"), ([0, 1, 2, 3, 4], "there is no class 4"),
+    ([0, 1, 2, -1], "there is no class -1"), (["0", "1", "2", "x"], "'x' is not a class number"), ([0, 1, 2, 3.0], "3.0 is not"),
+    ([True, 0, 2, 3], "True is not"), ([[0, 1, 2, 3]], "is not a class number"), (None, "None is not"), ({"a": 1}, "is not a class number"),
+    (["2"], "has 1 of the 4 classes"), (2, "has 1 of the 4 classes"),
+    ("numpy:", "no seed"), ("numpy:x", "no seed"), ("numpy:-1", "no seed"), ("numpy:4294967296", "no seed"), ("numpy:1 2", "no seed"),
+    ("3,1,0,2", "'3,1,0,2' cannot be read (No such file"), ("", "cannot be read"), ("none.yaml", "'none.yaml' cannot be read")])
+def test_what_is_no_permutation_of_the_classes_is_refused_in_a_line(given, said):
+    assert said in refused(given)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "must hold one list"), ("a: 1", "must hold one list"), ("3", "must hold one list"), ("[1, 2", "not valid YAML"), ("[]", "lists no class"),
+    ("[0, 1, 2]", "3 is missing"), ("[0, 1, 2, cat]", "'cat' is not a class number"), ("[0, 1, 2, 2]", "more than once"), ("\x00", "not valid YAML")])
+def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, text, said):
+    (tmp_path / "order.yaml").write_text(text)
+    message = refused([str(tmp_path / "order.yaml")])
+    assert said in message and "order.yaml" in message
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfd")
+    assert "bytes.yaml is not valid YAML" in refused(str(tmp_path / "bytes.yaml"))
+
+
+def test_orders_that_begin_alike_have_other_names():
+    names = {order_name([3, 1, 0, 2, 4]), order_name([3, 1, 0, 4, 2])}
+    assert len(names) == 2 and all(name.startswith("3 1 0 … (") for name in names)
