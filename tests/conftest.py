@@ -72,10 +72,8 @@ def root():
 
 @pytest.fixture(scope="session")
 def golden():
-    folder = SHARED / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"no golden numbers in {folder}")
-    return folder
+    """The folder of the golden numbers."""
+    return ROOT / "tests" / "golden"
 
 
 @pytest.fixture(scope="session")
