@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -34,6 +35,12 @@ def replacing(path: Path, keeping: Path | None = None) -> Iterator[Path]:
 def write_yaml(path: Path, content: Any) -> None:
     with replacing(path) as partial:
         partial.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def write_array(path: Path, content: np.ndarray) -> None:
+    """As ``np.load`` reads it."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, content, allow_pickle=False)
 
 
 def write_tensors(path: Path, content: Any, keeping: Path | None = None) -> None:

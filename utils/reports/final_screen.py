@@ -36,7 +36,12 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     lines.append(f"next:     sh experiments/tables.sh {quote(str(folder.parent if published else folder))}")
     if len(rows) > 1:
         lines.append(f"          {quote(sys.executable)} -m utils.reports.diagnose {quote(str(folder))}")
-    final = [row[-1] for row in results.accuracies()]
-    mean, std = mean_std(final)
-    each = f" ({', '.join(f'{value:.1f}' for value in final)})" if repeats > 1 else ""
-    return [*lines, f"final accuracy: {show_number(mean, std, repeats)} {percent} {over}{each}"]
+
+    def final(accuracies: list[list[float]]) -> str:
+        each = [row[-1] for row in accuracies]
+        by_repeat = f" ({', '.join(f'{value:.1f}' for value in each)})" if repeats > 1 else ""
+        return f"{show_number(*mean_std(each), repeats)} {percent} {over}{by_repeat}"
+
+    if results.uneven:
+        lines.append(f"final accuracy over images: {final(results.over_images())}")
+    return [*lines, f"final accuracy: {final(results.accuracies())}{', mean of tasks' * results.uneven}"]

@@ -98,8 +98,9 @@ class ParallelTrainer(Trainer):
                     shutil.rmtree(place)  # of a checkpoint that was damaged since
                 place.parent.mkdir(exist_ok=True)
                 left.rename(place)
+        theirs = Results(state["results"]).state_dict()
         for name, values in self.results.state_dict().items():
-            values.append(state["results"][name][repeat])
+            values.append(theirs[name][repeat])
         self.results.save(self.folder.path, len(self.ranges), self.top_k)
         self.place = Place(repeat + 1)
         self.folder.save({**state, "results": self.results.state_dict(), "log": self.log.ends()})

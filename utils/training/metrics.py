@@ -1,5 +1,6 @@
-"""Accuracy after each task, and the published results files."""
+"""What was measured after each task, and the results files of it."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -7,74 +8,107 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataloaders.batches import Images
-from learners import Learner
-from utils.files import write_yaml
-
-
-@torch.no_grad()
-def accuracy(learner: Learner, test: Images, seen: int, own: range, top_k: int = 1) -> tuple[float, float]:
-    """Accuracy in percent on a task's test images: (among all seen classes, among the task's own). An image is right
-    where its class has one of the ``top_k`` highest logits, or where there are no more classes than that. NaN where logits are not finite."""
-    learner.eval()
-    right = torch.zeros(2, device=test.labels.device)
-    for images, labels in test.in_order():
-        logits = learner.predict(images)
-        right += torch.where(logits.isfinite().all(), 0.0, torch.nan)
-        for which, classes in enumerate((range(seen), own)):
-            best = logits[:, classes.start : classes.stop].topk(min(top_k, len(classes))).indices + classes.start
-            right[which] += (best == labels.unsqueeze(1)).sum()
-    everywhere, local = (100 * right / len(test)).tolist()
-    return everywhere, local
+from utils.files import write_array, write_yaml
+from utils.training.measures import Measures, over_images
 
 
 class Results:
-    """What a run measures: after each task of each repeat.
+    """What a run measures: after each task of each repeat. Accuracies are in percent, NaN where a run of before has not measured them.
 
     Attributes:
-        matrix: [repeat][after task][on task] accuracy in percent among all seen classes.
+        matrix: [repeat][after task][on task] accuracy among all seen classes.
         local: the same among the task's own classes.
         memory: [repeat][task] stored values: parameters, and the pixels of the coreset.
         seconds: [repeat][task] spent on training.
+        images: [repeat][after task][on task] test images; an empty list after a task of which that is not known.
+        top1, top5, ncm: [repeat][after task], see Measures.
+        confusion: [repeat] a list of the latest one, see Measures.
     """
 
     def __init__(self, state: dict[str, Any] | None = None):
-        state = state or {"matrix": [], "local": [], "memory": [], "seconds": []}
-        self.matrix: list[list[list[float]]] = state["matrix"]
-        self.local: list[list[list[float]]] = state["local"]
-        self.memory: list[list[int]] = state["memory"]
-        self.seconds: list[list[float]] = state["seconds"]
+        state = state or dict.fromkeys(("matrix", "local", "memory", "seconds"), [])
+        self.matrix: list[list[list[float]]] = list(state["matrix"])
+        self.local: list[list[list[float]]] = list(state["local"])
+        self.memory: list[list[int]] = list(state["memory"])
+        self.seconds: list[list[float]] = list(state["seconds"])
+        unknown = [[math.nan] * len(rows) for rows in self.matrix]  # after the tasks of a run from before these were measured
+        self.images: list[list[list[int]]] = list(state.get("images", [[[]] * len(rows) for rows in self.matrix]))
+        self.top1, self.top5, self.ncm = (list[list[float]](state.get(name, copy.deepcopy(unknown))) for name in ("top1", "top5", "ncm"))
+        self.confusion: list[list[torch.Tensor]] = list(state.get("confusion", [[] for _ in self.matrix]))
 
     def state_dict(self) -> dict[str, Any]:
         return vars(self)
 
-    def add(self, repeat: int, row: list[float], local: list[float], memory: int, seconds: float) -> None:
+    def add(self, repeat: int, measures: Measures, memory: int, seconds: float) -> None:
         """Record a task's end; a new repeat begins with its first task."""
-        measured: list[tuple[list[list[Any]], Any]] = [(self.matrix, row), (self.local, local), (self.memory, memory), (self.seconds, seconds)]
+        measured: list[tuple[list[list[Any]], Any]] = [
+            (self.matrix, measures.by_task), (self.local, measures.local), (self.memory, memory), (self.seconds, seconds),
+            (self.images, measures.images), (self.top1, measures.top1), (self.top5, measures.top5), (self.ncm, measures.ncm)]
         for values, value in measured:
             if len(values) == repeat:
                 values.append([])
             values[repeat].append(value)
+        self.confusion[repeat:] = [[] if measures.confusion is None else [measures.confusion]]
 
     def measured(self) -> "Results":
         """Without the repeats that are measured elsewhere, side by side with this one (utils/sweeps/parallel.py)."""
-        return Results({name: [repeat for repeat in values if repeat] for name, values in vars(self).items()})
+        there = [repeat for repeat, rows in enumerate(self.matrix) if rows]
+        return Results({name: [values[repeat] for repeat in there] for name, values in vars(self).items()})
 
     def accuracies(self) -> list[list[float]]:
         """[repeat][after task]: mean over the tasks seen so far."""
         return [[float(np.mean(row)) for row in rows] for rows in self.matrix]
 
+    def over_images(self) -> list[list[float]]:
+        """[repeat][after task]: over all test images of the classes seen so far; with tasks of equal size the mean over tasks."""
+        return [[over_images(row, images) for row, images in zip(rows, counts)] for rows, counts in zip(self.matrix, self.images)]
+
+    def old(self) -> list[list[float]]:
+        """[repeat][after task]: over all test images of the earlier tasks; NaN after the first."""
+        return [[over_images(row[:-1], images[:-1]) for row, images in zip(rows, counts)] for rows, counts in zip(self.matrix, self.images)]
+
+    def new(self) -> list[list[float]]:
+        """[repeat][after task]: on the latest task."""
+        return [[row[-1] for row in rows] for rows in self.matrix]
+
+    @property
+    def uneven(self) -> bool:
+        """Whether tasks have unequal numbers of test images, so that the mean over tasks is not the accuracy over images."""
+        return any(len(set(counts)) > 1 for repeat in self.images for counts in repeat)
+
+    def latest(self, repeat: int, percent: str) -> str:
+        """The accuracy of a repeat after its latest task, in ``percent``; each kind by name where they may differ."""
+        mean, images = self.accuracies()[repeat][-1], self.over_images()[repeat][-1]
+        if len(set(self.images[repeat][-1])) < 2:
+            return f"{mean:.1f} {percent}"
+        return f"{mean:.1f} {percent} mean of tasks, {images:.1f} {percent} over images"
+
+    def record(self, repeat: int) -> dict[str, Any]:
+        """What metrics.jsonl says of a repeat's latest task: the values of Measures, and both kinds of accuracy; None where unknown."""
+        each: dict[str, list[list[Any]]] = {
+            "accuracy": self.accuracies(), "accuracy_over_images": self.over_images(), "by_task": self.matrix, "by_task_local": self.local,
+            "old": self.old(), "new": self.new(), "top1": self.top1, "top5": self.top5, "ncm": self.ncm}
+        latest = {name: values[repeat][-1] for name, values in each.items()}
+        return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in latest.items()}
+
     def save(self, folder: Path, tasks: int, top_k: int = 1) -> None:
         """Write results-acc, results-mem and results-time as published: keys mean, std and history, the latter
         tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan. Accuracies other than
-        top-1 say so by the key top_k."""
+        top-1 say so by the key top_k. Beside the published files: accuracy over images, on old and on new classes, top-1, top-5 and by the
+        nearest class mean, in the form of results-acc/global.yaml, and the confusion of each finished repeat."""
         note = {"top_k": top_k} if top_k > 1 else {}
-        by_task: dict[str, list[list[Any]]] = {"acc": self.accuracies(), "mem": self.memory, "time": self.seconds}
-        for name, values in by_task.items():
+        by_task: dict[str, tuple[list[list[Any]], dict[str, Any]]] = {
+            "acc/global": (self.accuracies(), note), "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
+            "acc/over-images": (self.over_images(), note), "acc/old": (self.old(), note), "acc/new": (self.new(), note),
+            "acc/top1": (self.top1, {}), "acc/top5": (self.top5, {}), "acc/ncm": (self.ncm, {})}
+        for name, (values, mark) in by_task.items():
             history = np.full((tasks, len(values)), np.nan)
             for repeat, column in enumerate(values):
                 history[: len(column), repeat] = column
-            _write(folder / f"results-{name}" / "global.yaml", history, note if name == "acc" else {})
+            _write(folder / f"results-{name}.yaml", history, mark)
+        for repeat, latest in enumerate(self.confusion):
+            if latest and len(self.matrix[repeat]) == tasks:
+                write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", latest[0].numpy())
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
             pairs = np.full((tasks, tasks, len(matrices)), np.nan)
             for repeat, rows in enumerate(matrices):

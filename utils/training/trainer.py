@@ -15,6 +15,7 @@ from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
 from utils.errors import RunError, UserError
 from utils.files import write_tensors
+from utils.reports.confusion import confusion_figure
 from utils.reports.figures import (
     PICTURED,
     accuracy_figure,
@@ -33,7 +34,8 @@ from utils.streams import Streams, seeded_weights
 from utils.training.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
 from utils.training.device import captures
 from utils.training.log import Log
-from utils.training.metrics import Results, accuracy
+from utils.training.measures import measure
+from utils.training.metrics import Results
 from utils.training.progress import Progress, Work, duration
 from utils.training.step import TrainingStep
 from utils.training.stop import Stopped, StopWish
@@ -358,19 +360,14 @@ class Trainer:
     def measure(self, task: Task) -> None:
         """Accuracy on every task so far, into the log, the records and the results files."""
         repeat = self.place.repeat
-        pairs = []
-        with self.learner.evaluating():
-            for past in self.tasks[: task.index + 1]:
-                self.heed_signals()
-                pairs.append(accuracy(self.learner, past.test, task.seen, range(past.old, past.seen), self.top_k))
-        row, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        if not np.isfinite(row).all():
+        measures = measure(self.learner, self.tasks[: task.index + 1], self.top_k, self.heed_signals)
+        if not np.isfinite(measures.by_task).all():
             raise self.not_finite(f"{self.where(task)}  accuracy", "the model's outputs for some test images")
-        self.results.add(repeat, row, local, self.learner.memory(), round(self.seconds, 3))
+        self.results.add(repeat, measures, self.learner.memory(), round(self.seconds, 3))
         self.results.save(self.folder.path, len(self.tasks), self.top_k)
-        by_task = " ".join(f"{value:.1f}" for value in row)
-        self.log.line(f"{self.where(task)}  accuracy {np.mean(row):.1f} {self.percent}  task by task: {by_task}  trained {duration(self.seconds)}")
-        self.log.record(repeat=repeat + 1, task=task.index + 1, top_k=self.top_k, accuracy=float(np.mean(row)), by_task=row, by_task_local=local)
+        accuracy = self.results.latest(repeat, self.percent)
+        self.log.line(f"{self.where(task)}  accuracy {accuracy}  {measures.text()}  trained {duration(self.seconds)}")
+        self.log.record(repeat=repeat + 1, task=task.index + 1, top_k=self.top_k, **self.results.record(repeat))
         for name, network in self.learner.networks().items():
             write_tensors(self.folder.model_path(repeat, task.index) / f"{name}.pth", network.state_dict())
         if not self.settings.no_figures:
@@ -378,8 +375,8 @@ class Trainer:
 
     def accuracy_so_far(self) -> list[str]:
         """After the task before, if there is one in this repeat."""
-        rows = self.results.matrix[self.place.repeat :]
-        return [f"accuracy {np.mean(rows[0][-1]):.1f} {self.percent}"] if rows else []
+        repeat = self.place.repeat
+        return [f"accuracy {self.results.latest(repeat, self.percent)}"] if self.results.matrix[repeat:] else []
 
     def where(self, task: Task) -> str:
         return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {task.index + 1}/{len(self.tasks)}"
@@ -399,8 +396,10 @@ class Trainer:
     def draw_results(self, task: Task) -> None:
         """The accuracies and losses of the repeat so far, in the place of those after the task before."""
         after = f"{self.settings.learner_name}: repeat {self.place.repeat + 1}, after task {task.index + 1} of {len(self.tasks)}"
-        rows = self.results.matrix[self.place.repeat]
-        self.draw("accuracy", accuracy_figure(rows, len(self.tasks), f"{after}\naccuracy {np.mean(rows[-1]):.1f} {self.percent}"), task.index + 1)
+        rows, accuracy = self.results.matrix[self.place.repeat], self.results.latest(self.place.repeat, self.percent)
+        self.draw("accuracy", accuracy_figure(rows, len(self.tasks), f"{after}\naccuracy {accuracy}"), task.index + 1)
+        if len(rows) == len(self.tasks):
+            self.draw("confusion", confusion_figure(self.results.confusion[self.place.repeat][0], self.ranges, after), task.index + 1)
         if records := loss_records(self.folder.path / "metrics.jsonl", self.place.repeat + 1):
             self.draw("losses", losses_figure(records, after), task.index + 1)
 

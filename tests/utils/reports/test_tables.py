@@ -11,6 +11,7 @@ from utils.errors import UserError
 from utils.files import write_yaml
 from utils.reports.paper import OURS, SPLITS, TABLES
 from utils.reports.tables import PaperTables, accuracy_table, main
+from utils.training.measures import Measures
 from utils.training.metrics import Results
 
 
@@ -368,8 +369,8 @@ def runs(tmp_path):
     finished, stopped = Results(), Results()
     for repeat in (0, 1):
         for task in (0, 1, 2):
-            finished.add(repeat, [90.0 - 20 * task + 2 * repeat] * (task + 1), [0.0] * (task + 1), 1, 1.0)
-    stopped.add(0, [71.0], [71.0], 1, 1.0)
+            finished.add(repeat, Measures([90.0 - 20 * task + 2 * repeat] * (task + 1), [0.0] * (task + 1)), 1, 1.0)
+    stopped.add(0, Measures([71.0], [71.0]), 1, 1.0)
     finished.save(tmp_path / "abd", 3)
     stopped.save(tmp_path / "base", 3)
     return [tmp_path / "abd", tmp_path / "base"]

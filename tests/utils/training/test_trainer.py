@@ -54,8 +54,9 @@ def test_a_run_leaves_the_published_files(finished):
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {
         "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "run.lock",
-        *(f"figures/repeat-1/{name}.png" for name in ("dreams-after-task-1", "accuracy", "losses")),
+        *(f"figures/repeat-1/{name}.png" for name in ("dreams-after-task-1", "accuracy", "losses", "confusion")),
         "results-acc/global.yaml", "results-acc/pt.yaml", "results-acc/pt-local.yaml", "results-mem/global.yaml", "results-time/global.yaml",
+        *(f"results-acc/{name}.yaml" for name in ("over-images", "old", "new", "top1", "top5", "ncm")), "results-acc/confusion-repeat-1.npy",
         "models/repeat-1/task-1/class.pth", "models/repeat-1/task-1/generator.pth", "models/repeat-1/task-2/class.pth"}
 
 
@@ -104,6 +105,24 @@ def test_accuracy_among_the_own_classes_is_never_below_that_among_all(finished):
     folder = finished("NormalNN", "--repeat", "2", "--max_task", "3")
     everywhere, local = (np.array(read(folder / "results-acc" / f"{name}.yaml")["history"]) for name in ("pt", "pt-local"))
     assert (local >= everywhere)[~np.isnan(everywhere)].all()
+
+
+def test_files_records_and_log_agree_on_every_measure(finished, digits):
+    folder = finished("NormalNN", "--repeat", "2", "--max_task", "3", "--first_split_size", 4, "--other_split_size", 3)
+    names = {"global": "accuracy", "over-images": "accuracy_over_images", **{name: name for name in ("old", "new", "top1", "top5", "ncm")}}
+    recorded = [one for one in records(folder) if "accuracy" in one]
+    for file, name in names.items():
+        values = np.array([[np.nan if one[name] is None else one[name] for one in recorded if one["repeat"] == repeat] for repeat in (1, 2)]).T
+        np.testing.assert_equal(read(folder / "results-acc" / f"{file}.yaml")["history"], values.tolist())
+        assert np.isfinite(values[1:]).all()
+    for repeat in (1, 2):
+        confusion = np.load(folder / "results-acc" / f"confusion-repeat-{repeat}.npy")
+        last = [one for one in recorded if one["repeat"] == repeat][-1]
+        assert confusion.sum() == len(digits.test.labels) and sorted(confusion.sum(1)) == sorted(np.bincount(digits.test.labels))
+        assert 100 * confusion.diagonal().sum() / confusion.sum() == pytest.approx(last["top1"]) == pytest.approx(last["accuracy_over_images"])
+        assert 100 * confusion[-3:].diagonal(7).sum() / confusion[-3:].sum() == pytest.approx(last["new"])
+        said = f"accuracy {last['accuracy']:.1f} % mean of tasks, {last['accuracy_over_images']:.1f} % over images"
+        assert said in (folder / "output.log").read_text()
 
 
 def test_memory_is_the_parameters_of_model_and_generator(finished):

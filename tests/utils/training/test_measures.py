@@ -1,0 +1,177 @@
+import contextlib
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dataloaders.batches import Images, InMemory, Pixels
+from dataloaders.tasks import Task
+from utils.training.measures import IMAGES_A_MEAN, Measures, class_means, measure, over_images
+
+
+class Model(torch.nn.Module):
+    """Features are the images' first pixels, and so are the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = torch.nn.Identity()
+
+    def features(self, images):
+        return images[:, 0, 0]
+
+
+class Fixed(torch.nn.Module):
+    """A learner whose logits are the images' first pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = Model()
+
+    def predict(self, images):
+        return self.model.last(self.model.features(images))
+
+    def evaluating(self):
+        return contextlib.nullcontext()
+
+
+def images(rows, labels):
+    """A set of images with these first pixels."""
+    stored = torch.zeros(len(rows), 3, len(rows[0]), len(rows[0]), dtype=torch.uint8)
+    stored[:, 0, 0] = torch.tensor(rows, dtype=torch.uint8)
+    return Images.all_of(InMemory(stored, torch.tensor(labels), Pixels((0.0,) * 3, (1.0,) * 3), evaluation_batch=3))
+
+
+def task(index, old, seen, test, train=None):
+    return Task(index, old, seen, train or test, test, tuple("abcdefgh"))
+
+
+@pytest.fixture
+def shown():
+    """Images of class 2, 3, 2, 3: the best of all four outputs, of the first three, of the last two."""
+    return images([[0, 0, 9, 1], [0, 9, 1, 2], [9, 0, 1, 2], [0, 1, 9, 10]], [2, 3, 2, 3])
+
+
+@pytest.fixture
+def tasks(shown):
+    """Two tasks of two classes, of 2 and 4 test images; of the first one image is right, the other is called class 2."""
+    return [task(0, 0, 2, images([[9, 0, 0, 0], [0, 1, 5, 0]], [0, 1])), task(1, 2, 4, shown)]
+
+
+def test_accuracy_is_among_all_seen_classes_and_among_the_tasks_own(tasks):
+    measures = measure(Fixed(), tasks)
+    assert (measures.by_task, measures.local) == ([50.0, 50.0], [100.0, 75.0])
+
+
+def test_outputs_that_have_not_been_learned_do_not_count(shown):
+    few = shown[torch.tensor([0, 2])]
+    found = measure(Fixed(), [task(0, 2, 3, few)])
+    assert (found.by_task, found.local) == ([50.0], [100.0])
+    shown.source.stored[0, 0, 0, 3] = 255
+    assert measure(Fixed(), [task(0, 2, 3, shown[torch.tensor([0])])]).by_task == [100.0]
+
+
+@pytest.mark.parametrize(("top_k", "expected"), [(1, (50.0, 75.0)), (2, (75.0, 100.0)), (3, (100.0, 100.0)), (5, (100.0, 100.0))])
+def test_top_k_counts_a_class_among_the_k_best_of_those_that_compete(shown, top_k, expected):
+    measures = measure(Fixed(), [task(1, 2, 4, shown)], top_k)
+    assert (measures.by_task[0], measures.local[0]) == expected
+
+
+def test_top_1_and_top_5_are_over_all_images_whatever_the_published_one():
+    ranked = [[9 - place for place in range(8)]] * 8
+    tests = images(ranked, list(range(8)))
+    for top_k in (1, 5):
+        found = measure(Fixed(), [task(0, 0, 8, tests)], top_k)
+        assert (found.top1, found.top5) == (100 / 8, 500 / 8)
+        assert found.by_task == [found.top1 if top_k == 1 else found.top5]
+    few = measure(Fixed(), [task(0, 0, 4, tests[:4])])
+    assert (few.top1, few.top5) == (25.0, 100.0)
+
+
+def test_old_and_new_are_the_earlier_and_the_latest_tasks_among_all_seen(tasks):
+    found = measure(Fixed(), tasks)
+    assert (found.images, found.old, found.new) == ([2, 4], 50.0, 50.0)
+    assert math.isnan(measure(Fixed(), tasks[:1]).old)
+    uneven = Measures([30.0, 60.0, 90.0], [0.0] * 3, [100, 50, 7])
+    assert (uneven.old, uneven.new) == (40.0, 90.0)
+
+
+def test_over_images_every_image_counts_as_much():
+    assert over_images([80.0, 40.0], [30, 10]) == 70.0
+    assert over_images([80.0, 40.0, 0.3], [10, 10, 10]) == np.mean([80.0, 40.0, 0.3])
+    assert math.isnan(over_images([80.0], [])) and math.isnan(over_images([], []))
+
+
+def test_confusion_counts_which_class_is_taken_for_which(tasks):
+    assert measure(Fixed(), tasks).confusion.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 1]]
+
+
+def test_logits_that_are_not_finite_make_accuracies_unknown(tasks, monkeypatch):
+    monkeypatch.setattr(Fixed, "predict", lambda self, x: self.model.last(self.model.features(x)) / torch.tensor([1.0, 1, 1, 0]))
+    assert all(math.isnan(value) for value in measure(Fixed(), tasks).by_task)
+
+
+# The nearest class mean
+
+
+def test_a_class_mean_is_of_features_of_length_1_and_has_length_1():
+    train = images([[200, 0, 0], [0, 2, 0], [0, 0, 7]], [0, 0, 1])
+    means = class_means(Fixed(), [task(0, 0, 2, train)])
+    assert means.flatten().tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0, 0, 1])
+
+
+def test_the_nearest_class_mean_is_measured_on_all_test_images_of_seen_classes():
+    first = task(0, 0, 2, images([[9, 1, 0, 0], [3, 4, 0, 0]], [0, 0]), images([[9, 0, 0, 0], [0, 9, 0, 0]], [0, 1]))
+    then = task(1, 2, 4, images([[0, 0, 9, 1], [0, 9, 0, 1]], [2, 3]), images([[0, 0, 9, 0], [0, 0, 0, 9]], [2, 3]))
+    assert measure(Fixed(), [first, then]).ncm == 50.0
+    assert measure(Fixed(), [first]).ncm == 50.0
+
+
+def test_it_does_not_depend_on_the_classifier(problem):
+    learner, tasks = problem("NormalNN")
+    before = measure(learner, tasks)
+    with torch.no_grad():
+        learner.model.last.bias += torch.arange(10) * 1e3
+    after = measure(learner, tasks)
+    assert after.ncm == before.ncm and (after.old, after.new) == (0, 50)
+
+
+def test_of_each_class_the_first_images_alone_are_taken_and_of_its_own_task():
+    many = IMAGES_A_MEAN + 20
+    train = images([[9, 0]] * IMAGES_A_MEAN + [[0, 9]] * 20 + [[0, 9]] * many, [0] * many + [1] * many)
+    cumulative = task(1, 1, 2, train, train)
+    assert class_means(Fixed(), [task(0, 0, 1, train, train[:many]), cumulative]).tolist() == [[1, 0], [0, 1]]
+    seen = []
+    model = Model()
+    model.features = lambda x: (seen.append(len(x)), x[:, 0, 0])[1]
+    learner = Fixed()
+    learner.model = model
+    class_means(learner, [task(0, 0, 1, train, train[:many]), cumulative])
+    assert sum(seen) == 2 * IMAGES_A_MEAN
+
+
+@pytest.mark.parametrize("name", ["NormalNN", "BIC", "Generative_Replay", "AlwaysBeDreaming"])
+def test_measuring_draws_no_random_number_and_changes_no_learner(problem, name):
+    learner, tasks = problem(name)
+    learner.start_task(tasks[0])
+    kept, streams = {key: value.clone() for key, value in learner.state_dict().items() if torch.is_tensor(value)}, learner.streams.state_dict()
+    state = torch.random.get_rng_state()
+    first, second = measure(learner, tasks), measure(learner, tasks)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(value, learner.streams.state_dict()[key]) for key, value in streams.items())
+    assert all(torch.equal(value, learner.state_dict()[key]) for key, value in kept.items())
+    assert not learner.model.last._forward_pre_hooks
+    assert (first.by_task, first.ncm, first.top5) == (second.by_task, second.ncm, second.top5) and first.confusion.equal(second.confusion)
+
+
+def test_a_signal_is_heeded_between_tasks(tasks):
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measure(Fixed(), tasks, between=stop)
+
+
+def test_the_log_says_old_new_and_nearest_class_mean():
+    assert Measures([30.0, 60.0], [0.0] * 2, [1, 1], ncm=44.44).text() == "task by task: 30.0 60.0  old 30.0  new 60.0  nearest class mean 44.4"
+    assert Measures([30.0], [0.0], [1], ncm=44.44).text() == "task by task: 30.0  nearest class mean 44.4"

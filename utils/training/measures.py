@@ -1,0 +1,132 @@
+"""What is measured of a model after a task, in one pass over the test images: accuracies, and which class is taken for which."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dataloaders.coreset import first_of_each_class
+from dataloaders.tasks import Task
+from learners import Learner
+
+# Training images that a class mean is of, at most: as many as CIFAR-100 has test images of a class, so that measuring takes twice as long.
+IMAGES_A_MEAN = 100
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of a model after a task; every accuracy is in percent of test images. NaN where it is not known.
+
+    Attributes:
+        by_task: on each task so far, among all seen classes; an image is right where its class has one of the ``top_k`` highest logits,
+            as the data set's published accuracy counts (utils/training/measures.py, measure).
+        local: the same among the task's own classes.
+        images: how many test images each task has.
+        top1, top5: over all test images of the classes seen, among these classes.
+        ncm: the same images, by the nearest class mean (class_means) in place of the classifier.
+        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a class (column).
+    """
+
+    by_task: list[float]
+    local: list[float]
+    images: list[int] = field(default_factory=list)
+    top1: float = math.nan
+    top5: float = math.nan
+    ncm: float = math.nan
+    confusion: Tensor | None = None
+
+    @property
+    def old(self) -> float:
+        """On the classes of all earlier tasks, over their images, among all seen; NaN after the first task."""
+        return over_images(self.by_task[:-1], self.images[:-1])
+
+    @property
+    def new(self) -> float:
+        """On the classes of the latest task, among all seen."""
+        return self.by_task[-1]
+
+    def text(self) -> str:
+        """For the log, beside the accuracy."""
+        parts = [f"task by task: {' '.join(f'{value:.1f}' for value in self.by_task)}"]
+        parts += [f"{name} {value:.1f}" for name, value in (("old", self.old), ("new", self.new)) if len(self.by_task) > 1]
+        return "  ".join([*parts, f"nearest class mean {self.ncm:.1f}"])
+
+
+def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
+    """The accuracy over all images of some tasks out of that on each; NaN of no task, or where it is not known how many images each has.
+    The mean over tasks where all have as many."""
+    if not images:
+        return math.nan
+    if len(set(images)) == 1:
+        return sum(by_task) / len(by_task)
+    return sum(value * count for value, count in zip(by_task, images)) / sum(images)
+
+
+@torch.no_grad()
+def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1, between: Callable[[], None] = lambda: None) -> Measures:
+    """Measure a learner after the last of these tasks; no random number is drawn and nothing of the learner changes.
+
+    Args:
+        tasks: all so far.
+        top_k: that counts in ``by_task`` and ``local``. Where fewer classes compete, every image is right.
+        between: called before each task's images.
+
+    Accuracies are NaN where logits are not finite.
+    """
+    seen = tasks[-1].seen
+    by_task, local, counts, rights = [], [], [], []
+    confusion = torch.zeros(seen * seen, dtype=torch.long, device=tasks[0].test.labels.device)
+    learner.eval()
+    with learner.evaluating():
+        means = class_means(learner, tasks, between)
+        features: list[Tensor] = []
+        hook = learner.model.last.register_forward_pre_hook(lambda module, given: features.append(given[0]))
+        try:
+            for task in tasks:
+                between()
+                right = torch.zeros(5, dtype=torch.float64, device=confusion.device)
+                for images, labels in task.test.in_order():
+                    features.clear()
+                    logits = learner.predict(images)
+                    right += torch.where(logits.isfinite().all(), 0.0, torch.nan)
+                    hits = _hits(logits[:, :seen], labels, max(top_k, 5))
+                    own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)
+                    near = (F.normalize(features[-1].float()) @ means.T).argmax(1) == labels
+                    right += torch.stack([hits[:, :top_k].sum(), own.sum(), hits[:, 0].sum(), hits[:, :5].sum(), near.sum()])
+                    confusion += torch.bincount(labels * seen + logits[:, :seen].argmax(1), minlength=seen * seen)
+                rights.append(right)
+                counts.append(len(task.test))
+        finally:
+            hook.remove()
+    by_count = torch.stack(rights).cpu()
+    by_task, local = (100 * by_count[:, :2] / torch.tensor(counts).unsqueeze(1)).T.tolist()
+    top1, top5, ncm = (100 * by_count[:, 2:].sum(0) / sum(counts)).tolist()
+    return Measures(by_task, local, counts, top1, top5, ncm, confusion.view(seen, seen).cpu())
+
+
+def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+    """[B, k or fewer]: whether an image's class is the one at each place of the ranking."""
+    return logits.topk(min(k, logits.shape[1])).indices == labels.unsqueeze(1)
+
+
+@torch.no_grad()
+def class_means(learner: Learner, tasks: Sequence[Task], between: Callable[[], None] = lambda: None) -> Tensor:
+    """[seen, D]: mean of the model's features of each class seen; features and means have length 1 (Rebuffi et al. 2017, iCaRL,
+    section 2.1), so that the nearest mean is that of the greatest product.
+
+    Of each class the first IMAGES_A_MEAN of its training images, without augmentation, in evaluation mode. This is a measurement:
+    the images of earlier tasks are at hand here, not to the learner.
+    """
+    sums: Tensor | float = 0.0
+    for task in tasks:
+        between()
+        own = task.train[(task.train.labels >= task.old).nonzero().flatten()]
+        few = own[first_of_each_class(own.labels, IMAGES_A_MEAN).nonzero().flatten()]
+        for images, labels in few.in_order():
+            features = F.normalize(learner.model.features(images).float())
+            sums = sums + F.one_hot(labels, tasks[-1].seen).T.to(features) @ features
+    assert isinstance(sums, Tensor)
+    return F.normalize(sums)
