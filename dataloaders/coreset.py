@@ -21,11 +21,11 @@ def herding(features: Tensor, count: int) -> Tensor:
     chosen = []
     for number in range(1, min(count, len(features)) + 1):
         distance = (mean - (total + features) / number).norm(dim=1)
-        best = torch.where(left, distance, torch.inf).argmin()
+        best = torch.where(left, distance, torch.inf).argmin(0, keepdim=True)  # a tensor: a GPU is not waited for
         chosen.append(best)
-        left[best] = False
-        total = total + features[best]
-    return torch.stack(chosen) if chosen else features.new_empty(0, dtype=torch.long)
+        left.index_fill_(0, best, False)
+        total = total + features[best].squeeze(0)
+    return torch.cat(chosen) if chosen else features.new_empty(0, dtype=torch.long)
 
 
 def first_of_each_class(labels: Tensor, count: int) -> Tensor:

@@ -6,18 +6,16 @@ docs/specification.md, "Dreaming"; the paper's section 4. What DeepInversion, Lw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dataloaders.batches import Iterations
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage
-from models import Generator, ResNet
+from models import Frozen, Generator, Observed, ResNet
 from utils.streams import Streams
 
 if TYPE_CHECKING:
@@ -36,49 +34,15 @@ def class_balance(logits: Tensor) -> Tensor:
     return 1 + (p * log_p).sum() / math.log(logits.shape[1])
 
 
-class BatchStatistics(torch.autograd.Function):
-    """Mean [C] and biased variance [C] of x [B, C, H, W]: ``torch.var_mean``, which on a CPU takes ten times as long
-    for channels_last, by one pass of the kernel of batch norm, and one pass for the gradient."""
+def statistics_distance(mean: Tensor, var: Tensor, teacher: Observed) -> Tensor:
+    """Mean over the teacher's batch-norm layers of the mean over their channels of KL(N(running) || N(batch)).
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, var = torch.batch_norm_update_stats(x, None, None, 0.0)
-        ctx.save_for_backward(x, mean)
-        return mean, var
-
-    @staticmethod
-    def backward(ctx: Any, d_mean: Tensor, d_var: Tensor) -> Tensor:
-        x, mean = ctx.saved_tensors
-        # d mean / dx = 1 / n, d var / dx = 2 (x - mean) / n
-        slope = 2 * d_var
-        count = x.numel() // x.shape[1]
-        constant, slope = ((v / count).view(1, -1, 1, 1) for v in (d_mean - slope * mean, slope))
-        return torch.addcmul(constant, x, slope)
-
-
-def statistics_distance(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
-    """Mean over channels of KL(N(running) || N(batch)) for the input x [B, C, H, W] of a batch-norm layer."""
-    assert layer.running_mean is not None and layer.running_var is not None
-    mean_b, var_b = BatchStatistics.apply(x.to(layer.running_mean.dtype))
-    var_b, var_r = var_b + 1e-8, layer.running_var + 1e-8
-    kl = (var_b / var_r).log() / 2 - (1 - (var_r + (layer.running_mean - mean_b) ** 2) / var_b) / 2
-    return kl.mean()
-
-
-@contextmanager
-def statistics_distances(network: nn.Module) -> Iterator[list[Tensor]]:
-    """While open, every batch-norm layer of ``network`` that runs appends its statistics_distance to the list."""
-    distances: list[Tensor] = []
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: distances.append(statistics_distance(inputs[0], layer)))
-        for layer in network.modules()
-        if isinstance(layer, nn.BatchNorm2d)
-    ]
-    try:
-        yield distances
-    finally:
-        for hook in hooks:
-            hook.remove()
+    Args:
+        mean, var: [channels of all layers] of a batch, as ``teacher`` gives them.
+    """
+    var_b, var_r = var + 1e-8, teacher.var + 1e-8
+    kl = (var_b / var_r).log() / 2 - (1 - (var_r + (teacher.mean - mean) ** 2) / var_b) / 2
+    return kl @ teacher.share
 
 
 def smoothness(images: Tensor) -> Tensor:
@@ -98,16 +62,25 @@ class DreamingLearner(Learner):
 
     Attributes:
         generator: lives on from task to task, as does its Adam.
+        frozen_generator: what it computes, faster; made when it dreams for the first time after it was trained.
+        observed_teacher: the teacher and the statistics that its batch-norm layers see.
     """
 
     generator_type = "generator"
     generator: Generator
+    frozen_generator: Frozen | None = None
+    observed_teacher: Observed
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Generator):
         super().__init__(settings, streams, model)
         self.generator = generator
         lr, self.statistics_weight, self.smoothness_weight, self.temperature, self.content_weight = settings.deep_inv_params
         self.dream_optimizer = self.adam(generator.parameters(), lr)
+
+    def start_task(self, task: Task) -> None:
+        super().start_task(task)
+        self.observed_teacher = Observed(self.teacher)
+        self.frozen_generator = None
 
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"dream": self.dream_optimizer}
@@ -130,16 +103,19 @@ class DreamingLearner(Learner):
     @torch.no_grad()
     def dream(self, count: int) -> Tensor:
         """x~: fresh images of the old classes, from the generator in evaluation mode."""
-        return self.generator(self.noise(count))
+        if self.frozen_generator is None:
+            self.frozen_generator = Frozen(self.generator)
+        return self.frozen_generator(self.noise(count))
 
     def dream_loss(self) -> Losses:
         """What the generator minimises: a fresh batch of images that the teacher finds familiar."""
+        self.frozen_generator = None  # as it is now it will not stay
         x = self.generator(self.noise(self.settings.batch_size))
-        with statistics_distances(self.teacher) as distances:
-            h = self.teacher(x)[:, : self.old]
+        f, mean, var = self.observed_teacher(x)
+        h = self.observed_teacher.last(f)[:, : self.old]
         return {
             "content": self.content_weight * F.cross_entropy(h / self.temperature, h.argmax(1)),
             "balance": class_balance(h),
-            "statistics": self.statistics_weight * torch.stack(distances).mean(),
+            "statistics": self.statistics_weight * statistics_distance(mean, var, self.observed_teacher),
             "smoothness": self.smoothness_weight * smoothness(x),
         }

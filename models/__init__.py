@@ -1,11 +1,12 @@
 """The networks by the names that ``--model_name`` and ``--gen_model_name`` take."""
 
 from .autoencoder import AUTOENCODERS, Autoencoder
-from .frozen import Frozen, folded
+from .frozen import Frozen, Observed, folded
 from .generator import GENERATORS, Generator
 from .resnet import RESNETS, ResNet
 
-__all__ = ["AUTOENCODERS", "GENERATORS", "RESNETS", "Autoencoder", "Frozen", "Generator", "ResNet", "folded", "image_generator", "image_sides"]
+__all__ = [
+    "AUTOENCODERS", "GENERATORS", "RESNETS", "Autoencoder", "Frozen", "Generator", "Observed", "ResNet", "folded", "image_generator", "image_sides"]
 
 
 def image_sides(kind: str) -> dict[str, int]:

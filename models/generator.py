@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from models.batch_norm import BatchNorm2d
+
 # name -> (side of the first feature map in pixels, channels after the linear layer and each block).
 # Every block doubles the side. CIFAR_GEN_SMALL is CIFAR_GEN at half the width, for CPUs.
 GENERATORS = {
@@ -25,12 +27,24 @@ class UpsampledConv2d(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, 2 H, 2 W]."""
+    def kernel(self) -> Tensor:
+        """Of the transposed convolution, [inputs, outputs, 4, 4]."""
         kernel = nn.functional.pad(self.weight, (1, 1, 1, 1))
         kernel = kernel[:, :, 1:] + kernel[:, :, :-1]
         kernel = kernel[..., 1:] + kernel[..., :-1]
-        return nn.functional.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
+        return kernel.flip(2, 3).transpose(0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, 2 H, 2 W]."""
+        return nn.functional.conv_transpose2d(x, self.kernel(), self.bias, stride=2, padding=1)
+
+    @torch.no_grad()
+    def as_transposed(self) -> nn.ConvTranspose2d:
+        """The transposed convolution that this is, its kernel made once and for all."""
+        layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, device=self.weight.device, dtype=self.weight.dtype)
+        layer.weight = nn.Parameter(self.kernel().contiguous(memory_format=torch.channels_last), requires_grad=False)
+        layer.bias = nn.Parameter(self.bias.clone(), requires_grad=False) if self.bias is not None else None
+        return layer
 
 
 class Generator(nn.Module):
@@ -48,16 +62,16 @@ class Generator(nn.Module):
         self.start = start
         self.image_size = start * 2 ** (len(channels) - 1)
         self.l1 = nn.Sequential(nn.Linear(self.noise_size, channels[0] * start * start))
-        self.conv_blocks0 = nn.Sequential(nn.BatchNorm2d(channels[0]))
+        self.conv_blocks0 = nn.Sequential(BatchNorm2d(channels[0]))
         self.blocks = len(channels) - 1
         for number, (inputs, outputs) in enumerate(pairwise(channels), 1):
             layers = [
                 UpsampledConv2d(inputs, outputs),
-                nn.BatchNorm2d(outputs, eps=0.8),
+                BatchNorm2d(outputs, eps=0.8),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             if number == self.blocks:
-                layers += [nn.Conv2d(outputs, 3, 3, 1, 1), nn.Tanh(), nn.BatchNorm2d(3, affine=False)]
+                layers += [nn.Conv2d(outputs, 3, 3, 1, 1), nn.Tanh(), BatchNorm2d(3, affine=False)]
             self.add_module(f"conv_blocks{number}", nn.Sequential(*layers))
 
     def forward(self, noise: Tensor) -> Tensor:

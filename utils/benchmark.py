@@ -29,7 +29,7 @@ from torch.utils.flop_counter import flop_registry
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from learners import LEARNERS, Learner, Stage
-from models import RESNETS, Frozen, ResNet
+from models import RESNETS, Frozen, Observed, ResNet
 from utils.errors import Parser, UserError
 from utils.reports.tables import show_rows
 from utils.settings import Settings, parse
@@ -220,7 +220,7 @@ def stopwatch(learner: Learner, stage: Stage, device: torch.device) -> Iterator[
 
     places = [
         (type(stage.batches), "load", "data"), (type(learner), "dream", "dream"), (stage.optimizer, "step", "optimiser"),
-        (Frozen, "__call__", "teacher"), (Frozen, "features", "teacher"), (learner.teacher, "forward", "teacher")]
+        (Frozen, "__call__", "teacher"), (Frozen, "features", "teacher"), (Observed, "__call__", "teacher")]
     with ExitStack() as patches:
         for place, name, part in places:
             patches.enter_context(patch.object(place, name, timed(part, getattr(place, name))))

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models import GENERATORS, RESNETS, Frozen, Generator, ResNet, folded
+from models import GENERATORS, RESNETS, Frozen, Generator, Observed, ResNet, folded
+from models.frozen import NormWithStatistics
 from models.generator import UpsampledConv2d
 
 
@@ -64,12 +65,51 @@ def test_a_frozen_classifier_ignores_what_the_network_learns_later(classifier, i
     assert not frozen(images).requires_grad and not frozen.features(images).requires_grad
 
 
+def test_an_observed_classifier_computes_the_same_with_its_gradients_and_the_statistics_of_what_its_batch_norms_see(classifier, images):
+    observed, classifier = Observed(classifier), classifier.eval()
+    seen = []
+    for layer in classifier.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.register_forward_pre_hook(lambda layer, inputs: seen.append(torch.var_mean(inputs[0], (0, 2, 3), correction=0)))
+    images.requires_grad_()
+    features = classifier.features(images)
+    their_var, their_mean = (torch.cat(parts) for parts in zip(*seen))
+    mine, mean, var = observed(images)
+    torch.testing.assert_close((mine, mean, var), (features, their_mean, their_var))
+    assert observed.mean.shape == observed.var.shape == observed.share.shape == mean.shape
+    assert observed.share.sum().item() == pytest.approx(1)
+    weights = [torch.randn_like(part) for part in (mine, mean, var)]
+    gradients = [
+        torch.autograd.grad(sum((part * weight).sum() for part, weight in zip(parts, weights)), images)
+        for parts in ((mine, mean, var), (features, their_mean, their_var))]
+    torch.testing.assert_close(*gradients)
+    assert not any(p.requires_grad for p in observed.network.parameters())
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_a_norm_with_statistics_and_its_gradient_are_those_of_their_formulas(device, form):
+    x = (3 + 2 * torch.randn(8, 5, 6, 7, dtype=torch.double)).to(device, memory_format=form).requires_grad_()
+    scale, shift = torch.randn(2, 1, 5, 1, 1, dtype=torch.double, device=device)
+    outputs = NormWithStatistics.apply(x, scale, shift)
+    var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    torch.testing.assert_close(outputs, (scale * x + shift, mean, var))
+    assert outputs[0].is_contiguous(memory_format=form)
+    weights = [torch.randn_like(output) for output in outputs]
+    mine, theirs = (
+        torch.autograd.grad(sum((part * weight).sum() for part, weight in zip(parts, weights)), x)[0]
+        for parts in (outputs, (scale * x + shift, mean, var)))
+    torch.testing.assert_close(mine, theirs)
+    assert mine.is_contiguous(memory_format=form)
+
+
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (3, 5)])
 def test_an_upsampled_convolution_is_nearest_upsampling_and_a_convolution(size):
     layer = UpsampledConv2d(6, 4).double()
     x = torch.randn(2, 6, *size, dtype=torch.double, requires_grad=True)
     plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
     torch.testing.assert_close(layer(x), plain)
+    torch.testing.assert_close(layer.as_transposed()(x), plain)
     weights = torch.randn_like(plain)
     inputs = [x, layer.weight, layer.bias]
     for mine, theirs in zip(torch.autograd.grad((layer(x) * weights).sum(), inputs), torch.autograd.grad((plain * weights).sum(), inputs)):

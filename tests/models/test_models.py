@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from models import GENERATORS, RESNETS, Generator, ResNet
+from models.batch_norm import BatchNorm2d
 from models.resnet import BasicBlock
 
 
@@ -116,3 +117,13 @@ def test_a_generator_in_training_mode_normalises_its_images():
 def test_the_inner_batch_norms_have_the_published_eps():
     norms = [m.eps for m in Generator(*GENERATORS["CIFAR_GEN"]).modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms == [1e-5, 0.8, 0.8, 1e-5]
+
+
+def test_batch_norm_is_torchs_without_the_count_of_batches():
+    mine, theirs = BatchNorm2d(3, momentum=0.3), nn.BatchNorm2d(3, momentum=0.3)
+    assert list(mine.state_dict()) == list(theirs.state_dict())
+    for training in (True, False):
+        x = torch.randn(4, 3, 5, 5)
+        torch.testing.assert_close(mine.train(training)(x), theirs.train(training)(x))
+    torch.testing.assert_close(mine.running_var, theirs.running_var)
+    assert (mine.num_batches_tracked, theirs.num_batches_tracked) == (0, 1)
