@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from dataloaders.datasets import DATASETS
-from utils import settings as settings_module
+from learners import REGISTRY
+from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.reports.tensorboard import require_tensorboard
 from utils.sweeps.parallel import ParallelTrainer
@@ -25,7 +26,7 @@ from utils.training.trainer import Trainer, learned_classes
 
 def main() -> int:
     try:
-        settings = settings_module.parse()
+        settings = parse(REGISTRY)
         if settings.tensorboard:
             require_tensorboard()
         device = open_device(settings)

@@ -9,6 +9,8 @@ import torch
 from dataloaders.batches import Images, InMemory, Pixels, Source
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.image_files import ImageFiles
+from utils.errors import UserError
+from utils.settings import Settings
 
 VALIDATION_FOLDS = 5
 
@@ -52,6 +54,17 @@ def split_classes(classes: int, first: int, other: int, max_task: int = -1) -> l
     starts = [0, *range(first, classes, other)]
     ranges = [range(a, b) for a, b in zip(starts, [*starts[1:], classes])]
     return ranges if max_task < 0 else ranges[:max_task]
+
+
+def check_split(settings: Settings) -> None:
+    """Raises UserError where the data set's classes do not divide into the tasks asked for."""
+    classes, first, other = DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size
+    if first > classes:
+        raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes")
+    if (classes - first) % other:
+        raise UserError(
+            f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task "
+            f"do not divide into tasks of {other}")
 
 
 def hold_out(data: Split, fold: int) -> tuple[Split, Split]:

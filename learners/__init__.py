@@ -1,13 +1,19 @@
 """The learners by ``--learner_name``: every class in a file of this folder that names its ``learner_type``.
 
-A new learner is one new file: copy the one nearest to the idea and change ``loss``.
+A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses, its own settings
+and its lines in the paper's tables are in that file too.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from dataloaders.datasets import DATASETS
+from dataloaders.orders import read_order
 from learners.base import Learner, Stage
+from models import GENERATORS, RESNETS
+from utils.settings import Registry, Settings
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
@@ -21,4 +27,12 @@ def _descendants(kind: type[Learner]) -> Iterator[type[Learner]]:
 
 LEARNERS: dict[str, type[Learner]] = {kind.__name__: kind for kind in _descendants(Learner) if kind.learner_type}
 
-__all__ = ["LEARNERS", "Learner", "Stage"]
+
+def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
+    return read_order(given, DATASETS[others.get("dataset", Settings.dataset)].classes, where)
+
+
+REGISTRY = Registry(
+    LEARNERS, {"dataset": list(DATASETS), "model_name": list(RESNETS), "gen_model_name": list(GENERATORS)}, {"class_order": _class_order})
+
+__all__ = ["LEARNERS", "REGISTRY", "Learner", "Stage"]

@@ -10,7 +10,8 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from inspect import get_annotations
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,16 @@ from torch.nn import functional as F
 from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
-from dataloaders.tasks import Task, split_classes
-from models import Frozen, ResNet, folded
+from dataloaders.tasks import Task, check_split, split_classes
+from learners.published import Method
+from models import Frozen, ResNet, folded, image_sides
+from utils.errors import UserError
+from utils.settings import Settings
 from utils.streams import Streams
 
-if TYPE_CHECKING:
-    from utils.settings import Settings
-
 Losses = dict[str, Tensor]
+
+CROSS_ENTROPY = "cross-entropy over the seen classes"  # the first task of most learners, which may take it over from each other
 
 
 class Batches(Protocol):
@@ -115,6 +118,8 @@ class Learner(nn.Module):
         model: the classifier.
 
     Attributes:
+        settings: a learner with settings of its own declares them in a dataclass on Settings, and names that class here
+            by an annotation in its own body.
         model: the student, which goes on from task to task.
         teacher: the model as it was after the previous task.
         frozen_teacher: what it computes, faster.
@@ -125,14 +130,21 @@ class Learner(nn.Module):
         learner_type: the published kind of learner; a class without one can't be chosen.
         normalised: whether the networks see normalised images.
         takes_coreset: whether ``--memory`` above 0 is meaningful.
+        takes_oracle: whether ``--oracle_flag`` is.
         generator_type: the kind of generator needed, as ``--gen_model_type`` names it; "" where none is.
+        first_task: what its first task trains, the same words as of the learners that train the same; "" where it shares that with none.
+        published: its lines in the paper's tables.
     """
 
     learner_type = ""
     normalised = True
     takes_coreset = False
+    takes_oracle = False
     generator_type = ""
     step_cost = 1.0
+    first_task = ""
+    published: Sequence[Method] = ()
+    settings: Settings
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet):
         super().__init__()
@@ -148,6 +160,35 @@ class Learner(nn.Module):
 
     generator: nn.Module  # where there is a generator_type
     frozen_teacher: Frozen
+
+    # Settings
+
+    @classmethod
+    def settings_class(cls) -> type[Settings]:
+        """The one that the annotation ``settings`` names."""
+        declaring = next(kind for kind in cls.__mro__ if "settings" in get_annotations(kind))
+        return get_annotations(declaring, eval_str=True)["settings"]
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        """What the learner refuses; a subclass adds its own. Raises UserError, before any work."""
+        name = settings.learner_name
+        if settings.learner_type != cls.learner_type:
+            raise UserError(f"--learner_type {settings.learner_type}: {name} is of type {cls.learner_type}")
+        if settings.memory and not cls.takes_coreset:
+            raise UserError(f"--memory {settings.memory}: {name} keeps no coreset; use --memory 0")
+        if settings.oracle_flag and not cls.takes_oracle:
+            raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {name} learns task by task")
+        check_split(settings)
+        if cls.generator_type:
+            kind, size = settings.gen_model_type, settings.gen_model_name
+            if kind != cls.generator_type:
+                raise UserError(f"--gen_model_type {kind}: {name} needs --gen_model_type {cls.generator_type}")
+            sides, side = image_sides(kind), DATASETS[settings.dataset].image_size
+            if size not in sides:
+                raise UserError(f"--gen_model_name {size}: there is no autoencoder of that size; one of {', '.join(sides)}")
+            if sides[size] != side:
+                raise UserError(f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, {settings.dataset} has {side}")
 
     # The contract with the trainer
 

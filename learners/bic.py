@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,17 @@ from torch.nn import functional as F
 from dataloaders.batches import Images
 from dataloaders.coreset import first_of_each_class, herding
 from dataloaders.tasks import Task
-from learners.base import Learner, Losses, Stage, distillation
+from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
+from learners.published import Method
 from models import ResNet
+from utils.settings import Settings, setting
 from utils.streams import Streams
 
-if TYPE_CHECKING:
-    from utils.settings import Settings
+
+@dataclass
+class BICSettings(Settings):
+    bias_at_test: bool = setting(
+        False, "method", "test BIC with its bias layers; the published accuracies are without them", before=True)
 
 
 def held_out_per_class(coreset: int, old: int) -> int:
@@ -53,6 +58,9 @@ class BIC(Learner):
     learner_type = "kd"
     takes_coreset = True
     step_cost = 1.3
+    first_task = CROSS_ENTROPY
+    published = (Method("BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0}, tables=(2,)),)
+    settings: BICSettings
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet):
         super().__init__(settings, streams, model)

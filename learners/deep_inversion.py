@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from learners.base import Losses, distillation
-from learners.dreaming import DreamingLearner
+from learners.base import CROSS_ENTROPY, Losses, distillation
+from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
+from learners.published import Method
 
 
 class DeepInversionGenBN(DreamingLearner):
@@ -15,6 +16,8 @@ class DeepInversionGenBN(DreamingLearner):
 
     learner_type = "datafree"
     step_cost = 3.0
+    first_task = CROSS_ENTROPY
+    published = (Method("DeepInversion", {5: (18.8, 0.3), 10: (10.9, 0.6), 20: (5.7, 0.3)}, settings={"mu": 1.0, "temp": 2.0, **PUBLISHED_DREAMS}),)
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

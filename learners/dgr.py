@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,11 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage, distillation
+from learners.published import Method
 from models import Autoencoder, ResNet
+from utils.errors import UserError
+from utils.settings import Settings
 from utils.streams import Streams
-
-if TYPE_CHECKING:
-    from utils.settings import Settings
 
 
 class Generative_Replay(Learner):
@@ -33,7 +32,18 @@ class Generative_Replay(Learner):
     generator_type = "autoencoder"
     normalised = False
     step_cost = 5.4
+    first_task = "cross-entropy over the seen classes, of images that are not normalised"
+    published = (
+        Method(
+            "DGR", {5: (14.4, 0.4), 10: (8.1, 0.1), 20: (4.1, 0.3)},
+            settings={"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),)
     generator: Autoencoder
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        super().check(settings)
+        if settings.load_model_dir:
+            raise UserError("--load_model_dir: Generative_Replay learns its autoencoder in the first task too; leave the flag out")
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Autoencoder):
         super().__init__(settings, streams, model)

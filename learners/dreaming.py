@@ -6,7 +6,7 @@ docs/specification.md, "Dreaming"; the paper's section 4. What DeepInversion, Lw
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +16,12 @@ from dataloaders.batches import Iterations
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage
 from models import Frozen, Generator, Observed, ResNet
+from utils.errors import UserError
+from utils.settings import Settings
 from utils.streams import Streams
 
-if TYPE_CHECKING:
-    from utils.settings import Settings
+# The published settings of dreaming, for CIFAR-100.
+PUBLISHED_DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
 
 
 def class_balance(logits: Tensor) -> Tensor:
@@ -70,6 +72,12 @@ class DreamingLearner(Learner):
     generator: Generator
     frozen_generator: Frozen | None = None
     observed_teacher: Observed
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        super().check(settings)
+        if settings.deep_inv_params[3] == 0:
+            raise UserError("--deep_inv_params: the content temperature, the fourth value, must be above 0")
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Generator):
         super().__init__(settings, streams, model)

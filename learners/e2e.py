@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from dataloaders.batches import Images
 from dataloaders.coreset import nearest_to_mean
 from dataloaders.tasks import Task
-from learners.base import Learner, Losses, Stage, distillation
+from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
+from learners.published import Method
 
 
 class ETE(Learner):
@@ -20,6 +21,9 @@ class ETE(Learner):
     learner_type = "kd"
     takes_coreset = True
     step_cost = 1.3
+    first_task = CROSS_ENTROPY
+    published = (
+        Method("E2E", {5: (47.4, 0.8), 10: (38.4, 1.3), 20: (32.7, 1.9)}, memory=2000, settings={"mu": 1.0, "temp": 2.0}, tables=(2,)),)
 
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)

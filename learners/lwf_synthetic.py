@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from learners.base import Losses, distillation
-from learners.dreaming import DreamingLearner
+from learners.base import CROSS_ENTROPY, Losses, distillation
+from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
+from learners.published import Method
 
 
 class DeepInversionLWF(DreamingLearner):
@@ -12,6 +13,8 @@ class DeepInversionLWF(DreamingLearner):
 
     learner_type = "datafree"
     step_cost = 3.0
+    first_task = CROSS_ENTROPY
+    published = (Method("LwF-Synthetic", settings={"mu": 0.1, "temp": 2.0, **PUBLISHED_DREAMS}),)
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

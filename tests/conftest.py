@@ -14,8 +14,8 @@ from PIL import Image
 
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.tasks import class_order, split_classes, task_sequence
-from learners import LEARNERS
-from utils.settings import Settings, parse
+from learners import LEARNERS, REGISTRY
+from utils.command_line import parse
 from utils.streams import Streams
 from utils.training.checkpoint import RunFolder
 from utils.training.trainer import Trainer, build_learner
@@ -180,7 +180,7 @@ def trainer(tiny, digits):
     """A trainer of a tiny run that has not begun: trainer(log_dir, learner, flag, value, ...)."""
 
     def build(log_dir, learner="NormalNN", *more):
-        settings = parse(tiny(learner, "--log_dir", log_dir, *more))
+        settings = parse(REGISTRY, tiny(learner, "--log_dir", log_dir, *more))
         return Trainer(settings, digits, RunFolder(settings), torch.device("cpu"))
 
     return build
@@ -243,7 +243,7 @@ def problem():
     """A learner and its two tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
 
     def build(name, device="cpu", **more):
-        settings = Settings(**{
+        settings = LEARNERS[name].settings_class()(**{
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from dataloaders.datasets import DATASETS
-from learners import LEARNERS
+from learners import LEARNERS, REGISTRY
+from utils.command_line import parse
 from utils.files import write_yaml
 from utils.reports.tables import PUBLISHED, PaperTables
-from utils.settings import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "digits", "tinyimagenet", "imagenet")
+PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "cifar100-tenth", "digits", "tinyimagenet", "imagenet")
 METHODS = {  # file of a method's settings -> learner, coreset
     "base": ("NormalNN", 0), "lwf": ("LWF", 0), "lwf_mc": ("LWF_MC", 0), "dgr": ("Generative_Replay", 0),
     "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
@@ -34,7 +34,7 @@ SHELL = [*SCRIPTS, *sorted(RUN_NOTHING), ROOT / "install_requirements.sh", ROOT 
 @pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in METHODS if (p, m) != ("imagenet", "dgr")])
 def test_every_method_goes_on_top_of_every_protocol(protocol, method):
     paths = [str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method)]
-    settings = parse(["--config", *paths])
+    settings = parse(REGISTRY, ["--config", *paths])
     assert (settings.learner_name, settings.memory) == METHODS[method]
     assert settings.weight_decay == (0 if method == "dgr" else 1e-4 if protocol == "imagenet" else 2e-4)
 
@@ -45,7 +45,7 @@ def test_every_config_is_tested_above():
 
 @pytest.mark.parametrize("protocol", ["cifar100", "cifar10"])
 def test_the_protocols_of_cifar_are_the_published_ones(protocol):
-    settings = parse(["--config", str(ROOT / "configs" / f"{protocol}.yaml")])
+    settings = parse(REGISTRY, ["--config", str(ROOT / "configs" / f"{protocol}.yaml")])
     published(settings)
     assert settings.first_split_size == settings.other_split_size == DATASETS[settings.dataset].classes // 5
 
@@ -76,7 +76,7 @@ def published_imagenet(settings):
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "dgr"])
 @pytest.mark.parametrize(("protocol", "check"), [("tinyimagenet", published_tinyimagenet), ("imagenet", published_imagenet)])
 def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, check, method):
-    settings = parse(["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))])
+    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))])
     check(settings)
     assert settings.first_split_size == settings.other_split_size == 10
 
@@ -84,12 +84,12 @@ def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, 
 @pytest.mark.parametrize(("method", "mu"), [
     ("lwf", 1.0), ("dgr", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1), ("lwf_coreset", 1.0), ("e2e", 1.0)])
 def test_methods_have_their_published_mu(method, mu):
-    assert parse(["--config", str(ROOT / "configs" / f"{method}.yaml")]).mu == mu
+    assert parse(REGISTRY, ["--config", str(ROOT / "configs" / f"{method}.yaml")]).mu == mu
 
 
 @pytest.mark.parametrize("method", ["deep_inversion", "lwf_synthetic", "abd"])
 def test_dreaming_has_its_published_settings(method):
-    settings = parse(["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
+    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
     assert settings.deep_inv_params == [1e-3, 50, 1e-3, 1e3, 1]
     assert (settings.power_iters, settings.gen_model_name, settings.temp) == (10000, "CIFAR_GEN", 2)
 
@@ -115,7 +115,7 @@ def commands(tmp_path):
 
 def runs(calls):
     """The settings of each call of run.py."""
-    return [parse(call[1:]) for call in calls if call[0] == "run.py"]
+    return [parse(REGISTRY, call[1:]) for call in calls if call[0] == "run.py"]
 
 
 @pytest.mark.parametrize("path", SHELL, ids=lambda path: path.name)

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 import run
 from dataloaders.datasets import DATASETS, Data, Split
-from learners import LEARNERS
-from utils.settings import FIELDS
+from learners import LEARNERS, REGISTRY
+
+FLAGS = REGISTRY.flags
 
 EXAMPLES = int(os.environ.get("EXAMPLES", 25))
 
@@ -68,9 +69,9 @@ def commands(draw):
         "learner_name": learner, "learner_type": LEARNERS[learner].learner_type,
         "gen_model_type": getattr(LEARNERS[learner], "generator_type", "") or "generator"}
     chosen = {name: draw(SIZES[name]) for name in SIZES}
-    others = sorted(FIELDS.keys() - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
+    others = sorted(FLAGS.keys() - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
     for name in draw(st.sets(st.sampled_from(others), max_size=6)):
-        chosen[name] = draw(proper(FIELDS[name]))
+        chosen[name] = draw(proper(FLAGS[name]))
     if chosen["dataset"] == "CIFAR100" and chosen["max_task"] < 0:
         chosen["max_task"] = 2  # not a hundred
     chosen |= matching
@@ -82,13 +83,13 @@ def commands(draw):
     content = {name: chosen.pop(name) for name in inside}
     wrong = draw(st.sampled_from(["no"] * 9 + ["flag", "file", "name", "pair"]))
     if wrong == "file":
-        content[draw(st.sampled_from(sorted(FIELDS)))] = draw(WILD)
+        content[draw(st.sampled_from(sorted(FLAGS)))] = draw(WILD)
     if wrong == "pair":
-        chosen["learner_type"] = draw(proper(FIELDS["learner_type"]))
+        chosen["learner_type"] = draw(proper(FLAGS["learner_type"]))
     flags = [word for name, value in chosen.items() if value is not False
              for word in (f"--{name}", *([] if value is True else map(str, value) if isinstance(value, list) else [str(value)]))]
     if wrong == "flag":
-        flags += [f"--{draw(st.sampled_from(sorted(FIELDS)))}", *draw(st.lists(NONSENSE, max_size=3))]
+        flags += [f"--{draw(st.sampled_from(sorted(FLAGS)))}", *draw(st.lists(NONSENSE, max_size=3))]
     if wrong == "name":
         flags += [draw(st.sampled_from(["--nothing", "stray", "--lr=", "-x"]))]
     return flags, content

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from utils.settings import FIELDS, settings_page
+from learners import REGISTRY
+from utils.reports.settings_page import settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -47,9 +49,9 @@ def test_every_line_is_the_one_it_names(page):
 def test_the_page_of_settings_is_current():
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert page == f"{settings_page()}\n", "PYTHONPATH=. .venv/bin/python tests/test_readme.py puts it right"
-    for name, field in FIELDS.items():
+    for name, flag in REGISTRY.flags.items():
         line, = (line for line in page.splitlines() if line.startswith(f"| `{name}` | "))
-        assert line.endswith(f" | {field.metadata['help']} |")
+        assert line.endswith(f" | {flag.metadata['help']} |")
 
 
 def test_every_command_names_files_that_exist():
@@ -67,10 +69,19 @@ def test_the_worked_example_is_a_learner_that_runs(tiny, environment, tmp_path):
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "datasets", "outputs", "tests", "docs"))
     (copy / "learners" / "sharp_lwf.py").write_text(example, encoding="utf-8")
     flags = tiny("LWF", "--learner_name", "SharpLWF", "--schedule", 1, "--log_dir", tmp_path / "run")
-    done = subprocess.run([sys.executable, "run.py", *flags], cwd=copy, env=environment, capture_output=True, text=True, timeout=300)
+
+    def run(*more):
+        return subprocess.run(
+            [sys.executable, "run.py", *flags, *more], cwd=copy, env=environment, capture_output=True, text=True, timeout=300)
+
+    done = run("--sharp_temp", "0.5")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
     assert any("sharp " in line for line in done.stdout.splitlines())
+    assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text(encoding="utf-8"))["sharp_temp"] == 0.5
+    refused = run("--sharp_temp", "1")
+    assert refused.returncode == 2 and "sharp_temp 0.5 there, 1.0 here" in refused.stderr
+    assert "--sharp_temp X" in run("--help").stdout
 
 
 if __name__ == "__main__":

@@ -28,11 +28,12 @@ from torch.utils.flop_counter import flop_registry
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
-from learners import LEARNERS, Learner, Stage
+from learners import LEARNERS, REGISTRY, Learner, Stage
 from models import RESNETS, Frozen, Observed, ResNet
+from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.reports.tables import show_rows
-from utils.settings import Settings, parse
+from utils.settings import Settings
 from utils.streams import Streams
 from utils.training.device import captures, open_device, set_precision
 from utils.training.step import EAGER_STEPS, TrainingStep
@@ -149,7 +150,7 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     learner = LEARNERS[name]
     size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
     memory = ["--memory", "2000"] if name in ("ETE", "BIC") else []
-    return parse([
+    return parse(REGISTRY, [
         "--train_aug", "--weight_decay", "2e-4", "--first_split_size", "20", "--other_split_size", "20",
         *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
 

@@ -149,7 +149,7 @@ def test_a_new_file_is_a_new_learner(root, tmp_path, environment):
     idea = (root / "learners" / "naive.py").read_text().replace("class NormalNN", "class MyIdea")
     (tmp_path / "copy" / "learners" / "my_idea.py").write_text(idea)
     done = subprocess.run(
-        [sys.executable, "-c", "from utils.settings import parse; print(parse(['--learner_name', 'MyIdea']).learner_name)"],
+        [sys.executable, "-c", "from run import REGISTRY, parse; print(parse(REGISTRY, ['--learner_name', 'MyIdea']).learner_name)"],
         cwd=tmp_path / "copy", env=environment, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.returncode) == ("MyIdea\n", 0), done.stderr
 

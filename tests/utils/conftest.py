@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
+from learners import REGISTRY
+from utils.command_line import parse
 from utils.files import write_yaml
-from utils.settings import parse
 from utils.training.measures import Measures
 from utils.training.metrics import Results
 
@@ -14,7 +15,8 @@ def leave(root, tmp_path):
     test ``images`` a task."""
 
     def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, images=100, **changes):
-        settings = dataclasses.asdict(parse(["--config", *(str(root / "configs" / f"{name}.yaml") for name in (method, protocol))])) | changes
+        configs = [str(root / "configs" / f"{name}.yaml") for name in (method, protocol)]
+        settings = dataclasses.asdict(parse(REGISTRY, ["--config", *configs])) | changes
         path = tmp_path / folder
         write_yaml(path / "args.yaml", settings)
         results = Results()

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from learners.published import Method
 from utils.errors import UserError
 from utils.reports.figures import save_figure
-from utils.reports.paper import SPLITS, TABLES, UB, Method
+from utils.reports.paper import SPLITS, TABLES, UB
 from utils.training.metrics import mean_std
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ STYLES = {
     "DeepInversionGenBN": ("#E69F00", "<"), "DeepInversionLWF": ("#CC79A7", ">"), "AlwaysBeDreaming": ("#D55E00", "P"),
     "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"),
 }
+OTHER_STYLE = ("#7F7F7F", "p")  # of a learner that the paper has not
 DASHES = ("-", "--", ":", "-.")  # several lines of one method, which differ in its own settings
 PAPER = "the paper"
 
@@ -37,7 +39,7 @@ PAPER = "the paper"
 def colour_marker(method: Method) -> tuple[str, str]:
     if method is UB:
         return "#000000", "*"
-    colour, marker = STYLES[method.learner_name]
+    colour, marker = STYLES.get(method.learner_name, OTHER_STYLE)
     return colour, {"o": "s", "v": "p"}.get(marker, marker) if method.memory else marker
 
 

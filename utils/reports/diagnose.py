@@ -26,14 +26,14 @@ from torch import Tensor
 from dataloaders.batches import Images
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, hold_out, task_sequence
-from learners import Learner
+from learners import REGISTRY, Learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
+from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.files import read_tensors
 from utils.reports.figures import save_figure
 from utils.reports.tables import show_rows, show_value
-from utils.settings import parse
 from utils.streams import Streams, seed_of
 from utils.training.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
 
@@ -175,7 +175,7 @@ def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: in
     """
     if not (run / "args.yaml").is_file():
         raise UserError(f"{run}: is no run, it has no args.yaml; name the log_dir of one")
-    settings, name = parse(["--config", str(run / "args.yaml")]), run.resolve().name
+    settings, name = parse(REGISTRY, ["--config", str(run / "args.yaml")]), run.resolve().name
     settings.dataroot = dataroot or settings.dataroot
     if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
         raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")

@@ -22,9 +22,11 @@ import numpy as np
 import yaml
 
 from dataloaders.orders import order_name
+from learners import LEARNERS
+from learners.published import Method
 from utils.errors import Parser, UserError
-from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SAME_FIRST_TASK, SPLITS, TABLES, UB, Method
-from utils.settings import NEWER
+from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SPLITS, TABLES, UB
+from utils.settings import completed
 from utils.training.metrics import mean_std
 from utils.training.progress import duration
 
@@ -158,14 +160,15 @@ def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Those of a run, also of one from before some of them."""
-    return {**NEWER, **read_yaml(path)}
+    return completed(read_yaml(path))
 
 
 def same_first_task(source: Path, changed: tuple[str, ...], learner: str) -> bool:
     """Whether the first task of the run in ``source`` was learned with the same departures from the protocol."""
     try:
         settings = read_settings(source / "args.yaml")
-        return departures(settings, PROTOCOL) == changed and settings["learner_name"] in SAME_FIRST_TASK and learner in SAME_FIRST_TASK
+        mine, theirs = LEARNERS[learner].first_task, LEARNERS[str(settings["learner_name"])].first_task
+        return departures(settings, PROTOCOL) == changed and bool(mine) and mine == theirs
     except (UserError, KeyError):
         return False
 

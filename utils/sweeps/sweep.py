@@ -24,7 +24,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from utils import settings as settings_module
+from learners import REGISTRY
+from utils.command_line import parse
 from utils.errors import Parser, RunError, UserError
 from utils.settings import Settings
 from utils.sweeps.processes import PATIENCE, held, start_process
@@ -316,14 +317,14 @@ class Plan:
                     self.afterwards.append((call, own))
                     continue
                 try:
-                    settings = dataclasses.replace(settings_module.parse(call[1:]), gpuid=[0])
+                    settings = dataclasses.replace(parse(REGISTRY, call[1:]), gpuid=[0])
                 except UserError as error:
                     raise UserError(f"{script}: {error}") from error
                 if settings.overwrite:
                     raise UserError(f"{script}: --log_dir {settings.log_dir}: --overwrite 1 would start afresh at each attempt; use --overwrite 0")
                 place = Path(settings.log_dir).resolve()
                 run, other = known.setdefault(place, (Run(settings.log_dir, call[1:], Path(settings.log_dir), settings.threads), settings))
-                differ = [name for name, value in vars(settings).items() if name != "log_dir" and value != getattr(other, name)]
+                differ = [name for name, value in vars(settings).items() if name != "log_dir" and value != getattr(other, name, None)]
                 if differ:
                     raise UserError(f"{script}: --log_dir {settings.log_dir} is there twice, with another --{differ[0]}")
                 own.append(run)

@@ -13,9 +13,10 @@ import torch
 import yaml
 
 from dataloaders.orders import order_name
+from learners import LEARNERS
 from utils.errors import UserError
 from utils.files import read_tensors, write_tensors, write_yaml
-from utils.settings import NEWER, Settings, computed_from
+from utils.settings import Settings, completed, computed_from
 
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
 PARALLEL = "parallel"  # the folders of repeats that run side by side
@@ -123,7 +124,7 @@ class RunFolder:
                 continue
             try:
                 state = read_tensors(path)
-                saved = {**NEWER, **state["settings"]}
+                saved = completed(state["settings"], type(self.settings))
                 Place(**state["place"])
             except Exception as error:
                 damage.append(f"{path.name} cannot be read ({type(error).__name__})")
@@ -176,7 +177,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
     flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     try:
-        theirs = {**NEWER, **yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))}
+        theirs = completed(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
         state = read_tensors(path)
         seconds = float(yaml.safe_load((folder / "results-time" / "global.yaml").read_text(encoding="utf-8"))["history"][0][repeat])
     except OSError as error:
@@ -189,6 +190,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
         if theirs.get(name) != getattr(settings, name):
             raise UserError(
                 f"{flag}: that run has {name} {shown(theirs.get(name))}, this one {shown(getattr(settings, name))}; their first tasks differ")
-    if theirs.get("learner_name") == "Generative_Replay":
-        raise UserError(f"{flag}: that run is Generative_Replay's, whose networks see images that are not normalised; take another learner's")
+    learner = LEARNERS.get(str(theirs.get("learner_name")))
+    if learner and not learner.normalised:
+        raise UserError(f"{flag}: that run is {learner.__name__}'s, whose networks see images that are not normalised; take another learner's")
     return FirstTask(state, seconds)

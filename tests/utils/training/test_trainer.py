@@ -15,11 +15,12 @@ import yaml
 
 from dataloaders.batches import Iterations
 from dataloaders.tasks import class_order
-from learners import Learner
+from learners import REGISTRY, Learner
 from learners.lwf import LWF
+from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
-from utils.settings import Settings, parse
+from utils.settings import Settings
 from utils.streams import Streams
 from utils.training.checkpoint import Place, RunFolder
 from utils.training.trainer import CHECKPOINTED, Trainer, build_learner, learned_classes, order_of_repeat
@@ -211,7 +212,7 @@ def test_the_same_settings_give_the_same_bytes(finished, trainer, lasting, tmp_p
 def test_the_recorded_settings_repeat_the_run(finished, trainer, lasting, tmp_path):
     more = ("--train_aug", "--mu", "0.3")
     first = finished("LWF", *more)
-    settings = parse(["--config", str(first / "args.yaml"), "--log_dir", str(tmp_path)])
+    settings = parse(REGISTRY, ["--config", str(first / "args.yaml"), "--log_dir", str(tmp_path)])
     assert settings.mu == 0.3
     Trainer(settings, trainer(tmp_path / "unused").data, RunFolder(settings), torch.device("cpu")).run()
     assert lasting(tmp_path) == lasting(first)
@@ -446,7 +447,7 @@ def test_a_repeat_is_the_first_of_a_run_with_its_seed(finished, trainer, tmp_pat
 
 
 def test_another_seed_or_order_is_another_run(finished, copied, tmp_path):
-    settings = parse(["--config", str(finished("NormalNN") / "args.yaml"), "--log_dir", str(copied("NormalNN"))])
+    settings = parse(REGISTRY, ["--config", str(finished("NormalNN") / "args.yaml"), "--log_dir", str(copied("NormalNN"))])
     for name, value in (("seed", 1), ("class_order", list(range(10)))):
         with pytest.raises(UserError, match=f"other settings \\({name} "):
             RunFolder(dataclasses.replace(settings, **{name: value}))

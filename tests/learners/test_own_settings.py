@@ -1,0 +1,151 @@
+"""Settings, refusals and lines of tables that a learner declares in its own file."""
+
+import dataclasses
+import functools
+import shlex
+
+import pytest
+import yaml
+
+from learners import LEARNERS, REGISTRY
+from learners.bic import BICSettings
+from learners.lwf import LWF
+from utils import command_line
+from utils.errors import UserError
+from utils.reports.paper import TABLES
+from utils.settings import Registry, Settings, computed_from, setting
+from utils.training.checkpoint import RunFolder
+
+parse = functools.partial(command_line.parse, REGISTRY)
+BIC = "--learner_type kd --learner_name BIC --memory 2000".split()
+
+
+@dataclasses.dataclass
+class SharpSettings(Settings):
+    sharpness: float = setting(1.0, "method", "temperature in 100 %", above=0)
+
+
+class Sharp(LWF):
+    settings: SharpSettings
+
+
+def registry(*learners):
+    return Registry({learner.__name__: learner for learner in learners}, {"dataset": ["CIFAR100"]})
+
+
+# Whose a setting is
+
+
+def test_a_setting_of_its_own_is_an_attribute_of_the_learners_settings_alone():
+    assert parse([*BIC, "--bias_at_test"]).bias_at_test is True
+    assert type(parse(BIC)) is BICSettings and parse(BIC).bias_at_test is False
+    assert type(parse([])) is Settings and not hasattr(parse([]), "bias_at_test")
+
+
+def test_a_learner_inherits_the_settings_of_the_one_it_extends():
+    class Sharper(Sharp):
+        pass
+
+    assert Sharper.settings_class() is SharpSettings and LWF.settings_class() is Settings
+
+
+def test_own_settings_are_recorded_and_given_back(tmp_path):
+    settings = parse([*BIC, "--bias_at_test", "--log_dir", str(tmp_path / "run")])
+    RunFolder(settings).begin()
+    assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["bias_at_test"] is True
+    assert parse(["--config", str(tmp_path / "run" / "args.yaml")]) == settings
+
+
+@pytest.mark.parametrize("flags", ["--bias_at_test", "--learner_type kd --learner_name LWF --bias_at_test"])
+def test_what_only_another_learner_reads_is_accepted_and_left_out(flags):
+    settings = parse(shlex.split(flags))
+    assert settings == parse(shlex.split(flags)[:-1]) and "bias_at_test" not in computed_from(settings)
+
+
+def test_what_only_another_learner_reads_is_checked_all_the_same(tmp_path):
+    (tmp_path / "c.yaml").write_text("bias_at_test: 3\n")
+    with pytest.raises(UserError, match="bias_at_test: 3 is not true or false"):
+        parse(["--config", str(tmp_path / "c.yaml")])
+
+
+def test_a_resumed_run_must_share_its_learners_own_settings(tmp_path):
+    def folder(*flags):
+        return RunFolder(parse([*BIC, "--log_dir", str(tmp_path / "run"), *flags]))
+
+    first = folder()
+    first.begin()
+    first.save({"place": {}})
+    first.lock.close()
+    folder().lock.close()
+    with pytest.raises(UserError, match="bias_at_test False there, True here"):
+        folder("--bias_at_test")
+
+
+# What is declared
+
+
+def test_a_flag_has_the_type_bounds_and_help_of_its_setting(capsys):
+    mine = registry(LWF, Sharp)
+    flags = ["--learner_type", "kd", "--learner_name", "Sharp", "--first_split_size", "20", "--other_split_size", "20"]
+    assert command_line.parse(mine, [*flags, "--sharpness", "2"]).sharpness == 2.0
+    for value, message in (("0", "--sharpness: 0.0 is not above 0"), ("x", "--sharpness: 'x' is not a number")):
+        with pytest.raises(UserError, match=message):
+            command_line.parse(mine, [*flags, "--sharpness", value])
+    with pytest.raises(SystemExit):
+        command_line.parse(mine, ["--help"])
+    assert "temperature in 100 %; default: 1.0" in " ".join(capsys.readouterr().out.split())
+
+
+def test_own_settings_stand_beside_the_common_ones_of_their_group():
+    groups = [flag.metadata["group"] for flag in REGISTRY.flags.values()]
+    order = ["learner", "data", "optimisation", "method", "run"]
+    assert groups == sorted(groups, key=order.index) and set(groups) == set(order)
+    assert REGISTRY.flags["bias_at_test"].metadata["group"] == "method"
+
+
+def test_two_settings_of_one_name_are_refused():
+    @dataclasses.dataclass
+    class Again(Settings):
+        sharpness: float = setting(3.0, "method", "something else")
+
+    class Other(LWF):
+        settings: Again
+
+    @dataclasses.dataclass
+    class Common(Settings):
+        mu: float = setting(3.0, "method", "what all have")
+
+    class Shadow(LWF):
+        settings: Common
+
+    for learners, name in (((Sharp, Other), "sharpness"), ((Shadow,), "mu")):
+        with pytest.raises(TypeError, match=f"'{name}'"):
+            registry(*learners)
+
+
+def test_settings_that_are_no_dataclass_are_refused():
+    class Plain(Settings):
+        sharpness: float = setting(3.0, "method", "never read")
+
+    class Other(LWF):
+        settings: Plain
+
+    with pytest.raises(TypeError, match="@dataclass"):
+        registry(Other)
+
+
+# Lines of the paper's tables, first tasks
+
+
+def test_the_lines_of_the_tables_are_the_learners_own_in_the_papers_order():
+    assert [[method.name for method in methods] for _, methods in TABLES.values()] == [
+        ["UB", "Base", "LwF", "LwF.MC", "DGR", "DeepInversion", "LwF-Synthetic", "ABD (Ours)"],
+        ["UB", "Naive Rehearsal", "LwF (coreset)", "E2E", "BiC", "ABD (Ours)"]]
+    assert {method.learner_name for _, methods in TABLES.values() for method in methods} == set(LEARNERS)
+
+
+def test_which_learners_share_their_first_task():
+    shared = [name for name, learner in LEARNERS.items() if learner.first_task == LEARNERS["NormalNN"].first_task]
+    assert sorted(shared) == ["BIC", "DeepInversionGenBN", "DeepInversionLWF", "ETE", "LWF", "NormalNN"]
+    alone = [LEARNERS[name].first_task for name in ("AlwaysBeDreaming", "LWF_MC", "Generative_Replay")]
+    assert all(alone) and len(set(alone)) == 3

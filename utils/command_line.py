@@ -1,0 +1,150 @@
+"""From a command line to the settings of a run.
+
+Settings come from defaults, then ``--config`` YAML files in their order, then flags; the last wins.
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+
+from utils.errors import Parser, UserError
+from utils.settings import Flag, Registry, Settings
+
+
+def element_type(kind: Any) -> type:
+    return get_args(kind)[0] if get_origin(kind) is list else kind
+
+
+def _convert(flag: Flag, value: Any, where: str) -> Any:
+    """``value`` as the flag's type; flags and YAML (where 2e-4 is a string) take the same path.
+    ``where`` names the flag or the file and field in errors."""
+    kind = flag.type
+    element = element_type(kind)
+    values = value if isinstance(value, (list, tuple)) else [value]
+
+    def one(item: Any) -> Any:
+        if element is bool:
+            if isinstance(item, bool):
+                return item
+        elif element is str:
+            if isinstance(item, str) and item.isprintable():
+                return item
+        elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
+            try:
+                number = element(item)
+                if isinstance(item, str) or number == item:
+                    return number
+            except (ValueError, OverflowError):
+                pass
+        what = {bool: "true or false", str: "printable text", int: "a whole number", float: "a number"}[element]
+        raise UserError(f"{where}: {item!r} is not {what}")
+
+    if kind is element and len(values) != 1:
+        raise UserError(f"{where}: takes one value, not {len(values)}")
+    converted = [one(item) for item in values]
+    return converted if kind is not element else converted[0]
+
+
+def _check(flag: Flag, value: Any, where: str) -> None:
+    bounds = flag.metadata
+    values = value if isinstance(value, list) else [value]
+    if "length" in bounds and len(values) != bounds["length"]:
+        raise UserError(f"{where}: takes {bounds['length']} values, not {len(values)}")
+    if not values:
+        raise UserError(f"{where}: takes at least one value")
+    for item in values:
+        if "choices" in bounds and item not in bounds["choices"]:
+            raise UserError(f"{where}: {item!r} is not one of {', '.join(map(str, bounds['choices']))}")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise UserError(f"{where}: {item} is not a finite number")
+        if "low" in bounds and item < bounds["low"]:
+            raise UserError(f"{where}: {item} is below {bounds['low']}")
+        if "above" in bounds and item <= bounds["above"]:
+            raise UserError(f"{where}: {item} is not above {bounds['above']}")
+        if "high" in bounds and item > bounds["high"]:
+            raise UserError(f"{where}: {item} is above {bounds['high']}")
+
+
+def _read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror or error}") from error
+    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
+        raise UserError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path}: must hold lines of the form 'setting: value'")
+    for name in content:
+        if name not in flags:
+            raise UserError(f"--config {path}: there is no setting {name!r}; run.py --help lists them")
+    return content
+
+
+def _parser(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="run.py",
+        description="Learn a sequence of tasks with one learner and log its accuracy over repeats.",
+        epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config. "
+        "Exit status: 0 finished, 1 failed on the way, 2 refused before any work, 130 or 143 stopped by Ctrl-C or SIGTERM; "
+        "after a stop, a kill or a mended failure the same command goes on.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
+    groups: dict[str, Any] = {}
+    for name, flag in flags.items():
+        group = groups.setdefault(flag.metadata["group"], parser.add_argument_group(flag.metadata["group"]))
+        default = flag.default
+        text = flag.metadata["help"].replace("%", "%%")
+        if flag.type is bool:
+            group.add_argument(f"--{name}", action="store_true", help=text)
+            continue
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
+        if "choices" in flag.metadata:
+            text += f" ({', '.join(map(str, flag.metadata['choices']))})"
+        group.add_argument(
+            f"--{name}", nargs="+" if get_origin(flag.type) is list else None, metavar="X" if flag.type is not str else "NAME",
+            help=f"{text}; default: {shown}" if shown != "" else text)
+    return parser
+
+
+def check(settings: Settings) -> None:
+    """What one setting alone does not show, whatever the method. Raises UserError."""
+    schedule = settings.schedule
+    if any(a >= b for a, b in zip(schedule, schedule[1:])):
+        raise UserError(f"--schedule: epochs must rise, {' '.join(map(str, schedule))} do not")
+    if settings.max_task == 0:
+        raise UserError("--max_task: 0 tasks leave nothing to learn; -1 means all")
+
+
+def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Settings:
+    """Settings from a command line, of the class that the learner declares. What only another learner reads is checked and left
+    out. Raises UserError; ``--help`` prints and exits."""
+    flags = registry.flags
+    on_line = vars(_parser(flags).parse_args(sys.argv[1:] if arguments is None else arguments))
+    given = [(f"--config {path}: {name}", name, value) for path in on_line.pop("config") for name, value in _read_config(path, flags).items()]
+    given += [(f"--{name}", name, value) for name, value in on_line.items()]
+    values: dict[str, Any] = {}
+    for where, name, value in given:
+        if name in registry.readers:  # the last one is read, below, when the others are known
+            values[name] = where, value
+            continue
+        values[name] = _convert(flags[name], value, where)
+        _check(flags[name], values[name], where)
+    for name in registry.readers.keys() & values.keys():
+        where, value = values[name]
+        values[name] = registry.readers[name](value, values, where)
+    learner = registry.learners[values.get("learner_name", flags["learner_name"].default)]
+    kind = learner.settings_class()
+    settings = kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values})
+    check(settings)
+    learner.check(settings)
+    return settings
