@@ -33,7 +33,7 @@ from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.files import read_tensors
 from utils.reports.figures import save_figure
-from utils.reports.tables import show_rows, show_value
+from utils.reports.tables import read_history, show_rows, show_value
 from utils.streams import Streams, seed_of
 from utils.training.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
 
@@ -49,7 +49,11 @@ MEASURES = {
     "new_as_old": ("new as old %", ".1f", "real new images that it calls an old class"),
     "norm_old": ("|w| old", ".3f", "mean length of the classifier's rows of the old classes"),
     "norm_new": ("|w| new", ".3f", "mean length of its rows of the task's classes"),
+    "top1": ("accuracy %", ".1f", "as the run measured: all test images of the classes seen, by the classifier"),
+    "ncm": ("NCM %", ".1f", "the same by the nearest class mean of the features in the classifier's place: it falls with them alone"),
 }
+
+LEFT = ("top1", "ncm")  # of them, those in a run's results-acc
 
 
 # Measures
@@ -84,7 +88,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def measure(learner: Learner, task: Task, old: list[Tensor], new: list[Tensor], dreams: list[Tensor]) -> dict[str, float]:
-    """The MEASURES after a task, those of dreams NaN where there are none.
+    """The MEASURES after a task that the run has not LEFT itself, those of dreams NaN where there are none.
 
     Args:
         old, new, dreams: images in batches, as networks see them.
@@ -105,7 +109,7 @@ def measure(learner: Learner, task: Task, old: list[Tensor], new: list[Tensor], 
     }
     if dreams:
         found["mmd_dreams"] = squared_mmd(features["old"], features["dreams"], bandwidth)
-    return {name: found.get(name, np.nan) for name in MEASURES}
+    return {name: found.get(name, np.nan) for name in MEASURES if name not in LEFT}
 
 
 # A run
@@ -163,6 +167,14 @@ def sample(images: Sequence[Images], count: int, seed: int) -> list[Tensor]:
     return [x for x, _ in whole[chosen.to(whole.rows.device)].in_order()]
 
 
+def measured(run: Path, repeat: int, task: int) -> dict[str, float]:
+    """Those of the MEASURES that a run has LEFT itself; NaN of one from before they were measured. Raises UserError."""
+    paths = {name: run / "results-acc" / f"{name}.yaml" for name in LEFT}
+    histories = {name: read_history(path) for name, path in paths.items() if path.exists()}
+    known = {name: history for name, history in histories.items() if task < history.shape[0] and repeat < history.shape[1]}
+    return {name: float(known[name][task, repeat]) if name in known else np.nan for name in paths}
+
+
 def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: int = 0) -> Diagnosis:
     """Measure a run after every task from the second on.
 
@@ -198,7 +210,7 @@ def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: in
             new = sample([task.test], count, seed_of(*place, "new"))
             streams.noise.manual_seed(seed_of(*place, "dreams"))
             dreams = [learner.dream(len(x)) for x in old] if learner.generator_type else []
-            found.setdefault(task.index + 1, []).append(measure(learner, task, old, new, dreams))
+            found.setdefault(task.index + 1, []).append({**measure(learner, task, old, new, dreams), **measured(run, repeat, task.index)})
     values = {task: {measure: float(np.mean([one[measure] for one in each])) for measure in MEASURES} for task, each in sorted(found.items())}
     return Diagnosis(name, {task: len(found[task]) for task in values}, values)
 
@@ -227,6 +239,7 @@ PANELS = {
     "squared MMD": {"from real old to real new images": "mmd_new", "from real old images to dreams": "mmd_dreams"},
     "linear CKA with the teacher": {"on real old images": "cka_old", "on dreams": "cka_dreams", "on real new images": "cka_new"},
     "share (%)": {"real old images called new": "old_as_new", "dreams called new": "dreams_as_new", "real new images called old": "new_as_old"},
+    "accuracy (%)": {"all classes seen, by the classifier": "top1", "all classes seen, by the nearest class mean": "ncm"},
     "mean length": {"classifier's rows, old classes": "norm_old", "classifier's rows, the task's classes": "norm_new"},
 }
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#7F7F7F")  # Okabe and Ito 2008
@@ -235,7 +248,7 @@ MARKERS = "os^vD<>PX*hp"
 
 def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
     """A panel a measure, those to compare in a row, a line a run; task by task."""
-    figure = Figure(figsize=(10.5, 9.5), layout="constrained")
+    figure = Figure(figsize=(10.5, 11.9), layout="constrained")
     grid = figure.subplots(len(PANELS), 3, sharey="row")
     last = max(task for diagnosis in diagnoses for task in diagnosis.values)
     for row, (shared, panels) in zip(grid, PANELS.items()):
@@ -248,7 +261,7 @@ def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
                 axes.set_yscale("symlog", linthresh=0.01)  # between real images it is small, and at times a little below 0
                 axes.set_yticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
                 axes.set_ylim(top=2)
-            if shared.startswith("share"):
+            if shared.endswith("(%)"):
                 axes.set_ylim(-4, 104)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("after task", fontsize=9)

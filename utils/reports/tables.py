@@ -31,8 +31,11 @@ from utils.training.metrics import mean_std
 from utils.training.progress import duration
 
 METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
-MEASURES = ("accuracy", "average_incremental_accuracy", "forgetting", "normalised_accuracy", "seconds", "stored_values")
+MEASURES = (
+    "accuracy", "accuracy_over_images", "average_incremental_accuracy", "average_incremental_accuracy_over_images", "forgetting",
+    "normalised_accuracy", "seconds", "stored_values")
 WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "max_task")
+OVER_IMAGES = ["final, over images", "average, over images"]
 PUBLISHED = "published protocol"
 UNKNOWN = (math.nan, math.nan)
 
@@ -66,6 +69,11 @@ def finished(accuracy: np.ndarray) -> int:
     return int((~np.isnan(accuracy[-1])).sum())
 
 
+def differ(accuracy: np.ndarray, over_images: np.ndarray) -> bool:
+    """Whether the accuracy over images is another than the mean over tasks anywhere, where both are known."""
+    return accuracy.shape == over_images.shape and bool((np.abs(accuracy - over_images) > 1e-6).any())
+
+
 def unfinished(accuracy: np.ndarray, wanted: int = 0) -> list[str]:
     """Which task each repeat that has not finished is at; the first of those ``wanted`` that has no result yet, too."""
     tasks, done = len(accuracy), (~np.isnan(accuracy)).sum(0).tolist()
@@ -88,6 +96,7 @@ class Run:
         accuracy: [after task, repeat].
         matrix: [after task, on task, repeat]; None where it is missing, as with the next two.
         seconds, memory: [task, repeat].
+        over_images: [after task, repeat] accuracy over all test images of the classes seen; None of runs from before it was measured.
     """
 
     name: str
@@ -101,6 +110,12 @@ class Run:
     matrix: np.ndarray | None
     seconds: np.ndarray | None
     memory: np.ndarray | None
+    over_images: np.ndarray | None = None
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the accuracy over images is another than the mean over tasks."""
+        return self.over_images is not None and differ(self.accuracy, self.over_images)
 
     @property
     def label(self) -> str:
@@ -125,8 +140,8 @@ class Run:
     def measures(self, joint: "Run | None") -> dict[str, tuple[float, float]]:
         """(mean, std) of the MEASURES over finished repeats; NaN where unknown.
 
-        accuracy: after the last task.
-        average_incremental_accuracy: mean over tasks of the accuracy after each.
+        accuracy: after the last task, the mean over tasks. accuracy_over_images: over all test images.
+        average_incremental_accuracy, average_incremental_accuracy_over_images: mean over tasks of either after each.
         forgetting: mean over all tasks but the last of the best accuracy on it at any earlier time less that after the
             last task (Chaudhry et al. 2018).
         normalised_accuracy: mean over tasks of the accuracy after each over the joint model's of the same repeat.
@@ -134,6 +149,8 @@ class Run:
         stored_values: parameters and coreset after the last task.
         """
         each = {"accuracy": self.accuracy[-1], "average_incremental_accuracy": self.accuracy.mean(0)}
+        if self.over_images is not None:
+            each |= {"accuracy_over_images": self.over_images[-1], "average_incremental_accuracy_over_images": self.over_images.mean(0)}
         if self.matrix is not None and len(self.matrix) > 1:
             best = np.fmax.reduce(self.matrix[:-1, :-1])  # passes over the NaN of times before the task
             each["forgetting"] = (best - self.matrix[-1, :-1]).mean(0)
@@ -219,7 +236,8 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     return Run(
         name, method, changed, departures(settings, own), tasks, joint, settings["repeat"],
         np.empty((length, 0)) if accuracy is None else accuracy,
-        history("results-acc/pt.yaml", 3), history("results-time/global.yaml"), history("results-mem/global.yaml"))
+        history("results-acc/pt.yaml", 3), history("results-time/global.yaml"), history("results-mem/global.yaml"),
+        history("results-acc/over-images.yaml"))
 
 
 # The paper's tables
@@ -310,7 +328,7 @@ class PaperTables:
             return show_rows(self.records(), form)
         parts: list[str] = []
         for label in self.labels():
-            details: dict[Run, list[str]] = {}
+            details: dict[Run, str] = {}
             for number, lines in self.tables(label).items():
                 here, paper = ["", "repeats"], ["paper", "difference"] if label == PUBLISHED else []
                 rows = [["final accuracy (%)", *(head or f"{split} tasks" for split in SPLITS for head in (*here, *paper))]]
@@ -323,21 +341,24 @@ class PaperTables:
                         if paper:
                             row += [show_number(*number_there, PAPER_REPEATS), show_value(number_here[0] - number_there[0], "+.1f")]
                         if run:
-                            details[run] = self.detail(run, line.name)
+                            details[run] = line.name
                     rows.append(row)
                 parts.append(show_title(f"Table {number}, {TABLES[number][0]}; {label}", form) + show_rows(rows, form))
             if details:
                 measured = ["average incremental accuracy", "forgetting", "over joint model", "time a repeat", "stored values"]
-                heading = ["run", "method", "tasks", *measured]
-                parts.append(show_title(f"More of these runs; {label}", form) + show_rows([heading, *details.values()], form))
+                uneven = any(run.uneven for run in details)
+                heading = ["run", "method", "tasks", *(OVER_IMAGES * uneven), *measured]
+                rows = [self.detail(run, name, uneven) for run, name in details.items()]
+                parts.append(show_title(f"More of these runs; {label}", form) + show_rows([heading, *rows], form))
         return "\n\n".join(parts)
 
-    def detail(self, run: Run, name: str) -> list[str]:
-        """What the paper's tables don't have, of a run."""
+    def detail(self, run: Run, name: str, uneven: bool) -> list[str]:
+        """What the paper's tables don't have, of a run; over images, too, where any of the runs has ``uneven`` tasks."""
         measures = self.measures(run)
+        images = [measures[name] for name in ("accuracy_over_images", "average_incremental_accuracy_over_images")]
         seconds, stored = measures["seconds"][0], measures["stored_values"][0]
         return [
-            run.name, name, str(len(run.accuracy)),
+            run.name, name, str(len(run.accuracy)), *(show_number(*pair, run.finished) for pair in images[: 2 * uneven]),
             show_number(*measures["average_incremental_accuracy"], run.finished), show_number(*measures["forgetting"], run.finished),
             show_number(*measures["normalised_accuracy"], run.finished, ".3f"),
             "" if math.isnan(seconds) else duration(seconds), show_value(stored, ",.0f")]
@@ -362,17 +383,25 @@ class PaperTables:
 
 
 def accuracy_table(runs: list[Path], form: str = "text") -> str:
-    """A line a run: mean accuracy after each task over its repeats, and the final mean ± population std. Raises UserError."""
-    histories = {run: read_history(run / "results-acc" / "global.yaml") for run in runs}
-    tasks = max(len(history) for history in histories.values())
-    rows = [["accuracy (%) after task", *(str(task + 1) for task in range(tasks)), "final", "repeats"]]
-    for run, history in histories.items():
-        known = [[value for value in row if not math.isnan(value)] for row in history.tolist()]
-        after = [show_value(mean_std(row)[0], ".1f") for row in known]
-        rows.append([
-            run.name, *after, *[""] * (tasks - len(after)), show_number(*mean_std(known[-1]), len(known[-1])),
-            show_repeats(finished(history), unfinished(history))])
+    """A line a run: mean accuracy after each task over its repeats, then over finished ones the final and the average incremental accuracy,
+    mean ± population std. Accuracies are means over tasks; those over images stand beside them where they differ, and in CSV. Raises UserError."""
+    histories = {run: (read_history(run / "results-acc" / "global.yaml"), over_images(run)) for run in runs}
+    tasks = max(len(history) for history, _ in histories.values())
+    shown = form == "csv" or any(differ(*both) for both in histories.values())
+    after_each = [str(task + 1) for task in range(tasks)]
+    rows = [["accuracy (%) after task", *after_each, "final", "average", *(OVER_IMAGES * shown), "repeats"]]
+    for run, (history, images) in histories.items():
+        after = [show_value(mean_std([value for value in row if not math.isnan(value)])[0], ".1f") for row in history.tolist()]
+        each = [history[-1], history.mean(0), *([images[-1], images.mean(0)] if shown else [])]
+        ends = [show_number(*mean_std(known), len(known)) for known in ([value for value in row.tolist() if not math.isnan(value)] for row in each)]
+        rows.append([run.name, *after, *[""] * (tasks - len(after)), *ends, show_repeats(finished(history), unfinished(history))])
     return show_rows(rows, form)
+
+
+def over_images(run: Path) -> np.ndarray:
+    """[after task, repeat] accuracy over all test images; one NaN of runs from before it was measured. Raises UserError."""
+    path = run / "results-acc" / "over-images.yaml"
+    return read_history(path) if path.exists() else np.full((1, 1), math.nan)
 
 
 # Forms

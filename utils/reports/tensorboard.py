@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# {tag: value of a task's record}
+ACCURACIES = {
+    "mean of tasks": "accuracy", "over images": "accuracy_over_images", "old": "old", "new": "new", "top-1": "top1", "top-5": "top5",
+    "nearest class mean": "ncm"}
+
+
 def require_tensorboard() -> Any:
     """torch's writer of event files. Raises UserError where the package it needs is missing."""
     try:
@@ -56,7 +62,9 @@ class EventFiles:
                 for name, value in {**record["losses"], "lr": record["lr"]}.items():
                     self.writer.add_scalar(f"{record['stage']}/{name}", value, self.count)
             else:
-                self.writer.add_scalar("accuracy/mean of tasks", record["accuracy"], record["task"])
+                for tag, name in ACCURACIES.items():
+                    if record.get(name) is not None:  # old classes, after the first task
+                        self.writer.add_scalar(f"accuracy/{tag}", record[name], record["task"])
                 for task, value in enumerate(record["by_task"], 1):
                     self.writer.add_scalar(f"accuracy/task {task}", value, record["task"])
         self.writer.flush()

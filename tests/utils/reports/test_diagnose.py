@@ -147,6 +147,8 @@ def test_a_run_is_measured_after_each_task_but_the_first(finished):
     rows = [torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1) for repeat in (1, 2)]
     assert diagnosis.values[3]["norm_old"] == pytest.approx(np.mean([row[:4].mean() for row in rows]))
     assert diagnosis.values[3]["norm_new"] == pytest.approx(np.mean([row[4:6].mean() for row in rows]))
+    for name in ("top1", "ncm"):
+        assert diagnosis.values[3][name] == pytest.approx(np.mean(yaml.safe_load((run / "results-acc" / f"{name}.yaml").read_text())["history"][2]))
     accuracy = np.array(yaml.safe_load((run / "results-acc" / "pt.yaml").read_text())["history"])
     assert diagnosis.values[2]["old_as_new"] <= 100 - accuracy[1, 0].mean() + 1e-9
     assert diagnosis.values[2]["new_as_old"] <= 100 - accuracy[1, 1].mean() + 1e-9
@@ -234,6 +236,13 @@ def test_wrong_input_is_one_line_and_status_2(finished, tmp_path, monkeypatch, c
     assert main(["run", "--images", "10", *more]) == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("utils.reports.diagnose: ") and message in line
+
+
+def test_a_run_from_before_the_nearest_class_mean_is_diagnosed_without(copied):
+    run = copied("NormalNN")
+    for name in ("top1", "ncm"):
+        (run / "results-acc" / f"{name}.yaml").unlink()
+    assert {name for name, value in diagnose(run, count=10).values[2].items() if math.isnan(value)} == OF_DREAMS | {"top1", "ncm"}
 
 
 def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ import io
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
@@ -331,7 +332,7 @@ def test_one_repeat_has_no_deviation_but_in_csv_and_beside_the_papers(leave, rec
     assert "| ABD (Ours) | 60.0 | 1 | 43.9 ± 0.9 | +16.1 |" in text
     assert "| a | ABD (Ours) | 5 | 70.0 | 25.0 |  | 5.0 h | 1,000 |" in text
     assert records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)[0]["accuracy_std"] == "0.000000"
-    assert accuracy_table([tmp_path / "a"]).splitlines()[1].split()[-2:] == ["60.0", "1"]
+    assert accuracy_table([tmp_path / "a"]).splitlines()[1].split()[-3:] == ["60.0", "70.0", "1"]
 
 
 def test_markdown_is_tables_of_equally_many_cells(leave, tmp_path):
@@ -378,7 +379,7 @@ def runs(tmp_path):
 
 def test_a_table_shows_accuracy_after_each_task_and_the_final_one(runs):
     _, line, _ = accuracy_table(runs).splitlines()
-    assert line.split() == ["abd", "91.0", "71.0", "51.0", "51.0", "±", "1.0", "2"]
+    assert line.split() == ["abd", "91.0", "71.0", "51.0", "51.0", "±", "1.0", "71.0", "±", "1.0", "2"]
 
 
 def test_a_run_that_has_not_ended_shows_what_it_has(runs):
@@ -393,13 +394,49 @@ def test_columns_lie_under_each_other(runs):
 
 
 def test_side_by_side_has_the_other_forms_too(runs):
-    assert accuracy_table(runs, "csv").splitlines()[1] == "abd,91.0,71.0,51.0,51.0 ± 1.0,2"
-    assert accuracy_table(runs, "markdown").splitlines()[1:3] == ["|" + " --- |" * 6, "| abd | 91.0 | 71.0 | 51.0 | 51.0 ± 1.0 | 2 |"]
+    assert accuracy_table(runs, "csv").splitlines()[1] == "abd,91.0,71.0,51.0,51.0 ± 1.0,71.0 ± 1.0,,,2"
+    assert accuracy_table(runs, "markdown").splitlines()[1:3] == ["|" + " --- |" * 7, "| abd | 91.0 | 71.0 | 51.0 | 51.0 ± 1.0 | 71.0 ± 1.0 | 2 |"]
 
 
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(UserError, match="nothing.*global.yaml"):
         accuracy_table([tmp_path / "nothing"])
+
+
+# Tasks of unequal size
+
+
+def test_side_by_side_has_both_kinds_of_accuracy_where_tasks_are_uneven(tmp_path):
+    for name, counts in (("even", [100, 100]), ("uneven", [300, 100])):
+        results = Results()
+        for repeat in (0, 1):
+            results.add(repeat, Measures([80.0 + repeat], [0.0], counts[:1]), 1, 1.0)
+            results.add(repeat, Measures([60.0, 20.0], [0.0] * 2, counts), 1, 1.0)
+        results.save(tmp_path / name, 2)
+    assert accuracy_table([tmp_path / "uneven", tmp_path / "even"], "markdown").splitlines() == [
+        "| accuracy (%) after task | 1 | 2 | final | average | final, over images | average, over images | repeats |", "|" + " --- |" * 8,
+        "| uneven | 80.5 | 40.0 | 40.0 ± 0.0 | 60.2 ± 0.2 | 50.0 ± 0.0 | 65.2 ± 0.2 | 2 |",
+        "| even | 80.5 | 40.0 | 40.0 ± 0.0 | 60.2 ± 0.2 | 40.0 ± 0.0 | 60.2 ± 0.2 | 2 |"]
+    assert "over images" not in accuracy_table([tmp_path / "even"])
+    assert "over images" in accuracy_table([tmp_path / "even"], "csv")
+    (tmp_path / "even" / "results-acc" / "over-images.yaml").unlink()  # a run from before
+    assert "over images" not in accuracy_table([tmp_path / "even"])
+    assert accuracy_table([tmp_path / "uneven", tmp_path / "even"], "markdown").splitlines()[3].endswith("| 60.2 ± 0.2 |  |  | 2 |")
+
+
+def test_the_papers_tables_have_both_kinds_in_csv_and_beside_each_other_where_they_differ(leave, records, tmp_path):
+    leave("even", TWO, "base")
+    assert "over images" not in PaperTables(tmp_path).show()
+    line, = records(**PUBLISHED, table=1, method="Base", tasks=5)
+    for name in ("accuracy", "average_incremental_accuracy"):
+        assert float(line[f"{name}_over_images"]) == float(line[name]) and line[f"{name}_over_images_std"] == line[f"{name}_std"]
+    leave("uneven", TWO[:1], images=[400, 100, 100, 100, 100])
+    line, = records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)
+    assert (float(line["accuracy"]), float(line["accuracy_over_images"])) == (60.0, 52.5)
+    assert float(line["average_incremental_accuracy_over_images"]) == pytest.approx(np.mean([80, 72, 65, 410 / 7, 52.5]), abs=1e-5)
+    shown = PaperTables(tmp_path).show("markdown")
+    assert "| tasks | final, over images | average, over images | average incremental accuracy |" in shown
+    assert "| uneven | ABD (Ours) | 5 | 52.5 | 65.6 | 70.0 |" in shown
 
 
 # The command

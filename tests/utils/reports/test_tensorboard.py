@@ -15,7 +15,9 @@ def epoch(repeat, task, number, loss):
 
 
 def ended(repeat, task, *by_task):
-    return {"repeat": repeat, "task": task, "accuracy": sum(by_task) / len(by_task), "by_task": list(by_task), "by_task_local": list(by_task)}
+    mean = sum(by_task) / len(by_task)
+    more = {"accuracy_over_images": mean - 1, "old": by_task[0] if task > 1 else None, "new": by_task[-1], "top1": 11.0, "top5": 55.0, "ncm": 33.0}
+    return {"repeat": repeat, "task": task, "accuracy": mean, "by_task": list(by_task), "by_task_local": list(by_task), **more}
 
 
 @pytest.fixture
@@ -58,7 +60,10 @@ def test_a_repeat_has_its_losses_rates_accuracies_and_figures(write, scalars, tm
         events.close()
     assert scalars(1) == {
         "learn/local": [(1, 3.0), (2, 2.0), (4, 1.0)], "learn/lr": [(1, 0.1), (2, 0.1), (4, 0.1)],
-        "accuracy/mean of tasks": [(1, 50.0), (2, 50.0)], "accuracy/task 1": [(1, 50.0), (2, 40.0)], "accuracy/task 2": [(2, 60.0)], "accuracy": [1]}
+        "accuracy/mean of tasks": [(1, 50.0), (2, 50.0)], "accuracy/over images": [(1, 49.0), (2, 49.0)],
+        "accuracy/old": [(2, 40.0)], "accuracy/new": [(1, 50.0), (2, 60.0)], "accuracy/top-1": [(1, 11.0), (2, 11.0)],
+        "accuracy/top-5": [(1, 55.0), (2, 55.0)], "accuracy/nearest class mean": [(1, 33.0), (2, 33.0)],
+        "accuracy/task 1": [(1, 50.0), (2, 40.0)], "accuracy/task 2": [(2, 60.0)], "accuracy": [1]}
     assert scalars(2)["learn/local"] == [(1, 7.0)]
 
 
