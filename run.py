@@ -12,6 +12,9 @@ import functools
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where Python is told not to (PYTHONSAFEPATH), and before PYTHONPATH
+
+import utils  # noqa: F401  (prepares the process: before everything else)
 from dataloaders.datasets import DATASETS
 from learners import REGISTRY
 from utils.command_line import parse

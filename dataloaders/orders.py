@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from utils.errors import UserError
+from utils.files import expand_home
 
 FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
@@ -25,7 +26,7 @@ def read_order(given: Any, classes: int, where: str) -> list[int]:
     if len(values) == 1 and isinstance(values[0], str) and not values[0].isdigit():
         if values[0].startswith("numpy:"):
             return _shuffled(values[0], classes, where)
-        values = _read_list(values[0], where)
+        values = _read_list(expand_home(values[0], where), where)
         where = f"{where} {given if isinstance(given, str) else given[0]}"
         if not values:
             raise UserError(f"{where}: lists no class; {FORMS}")

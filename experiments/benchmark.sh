@@ -5,6 +5,5 @@
 #
 # Let nothing else run meanwhile.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-${PYTHON:-.venv/bin/python} -m utils.benchmark "$@"
+. "$(dirname -- "$0")/common.sh"
+"$PYTHON" -m utils.benchmark "$@"

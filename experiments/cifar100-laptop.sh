@@ -6,15 +6,13 @@
 #
 # A stopped script, started again, goes on where it was.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-laptop
 
 run() {  # METHOD [FLAG ...]
     METHOD=$1
     shift
-    $PYTHON run.py --config configs/cifar100-laptop.yaml configs/$METHOD.yaml "$@"
+    "$PYTHON" run.py --config configs/cifar100-laptop.yaml configs/$METHOD.yaml "$@"
 }
 
 run base --log_dir $OUT/base
@@ -27,5 +25,5 @@ for METHOD in lwf_mc abd deep_inversion lwf_synthetic dgr; do
 done
 run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
 
-$PYTHON -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+"$PYTHON" -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -5,21 +5,19 @@
 #
 # Edit the flags below; `python run.py --help` explains each. A stopped script, started again, goes on where it was.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-tentask
 
-PROTOCOL="--dataset CIFAR100 --train_aug --rand_split --repeat 3 --gpuid ${1:-0} --overwrite 0
+PROTOCOL="$PUBLISHED --dataset CIFAR100
     --model_type resnet --model_name resnet32
-    --optimizer SGD --lr 0.1 --momentum 0.9 --weight_decay 2e-4
-    --schedule 100 150 200 250 --schedule_type decay --batch_size 128"
+    --weight_decay 2e-4
+    --schedule 100 150 200 250 --batch_size 128"
 SPLIT="--first_split_size 10 --other_split_size 10"
 DREAMS="--gen_model_type generator --gen_model_name CIFAR_GEN
     --power_iters 10000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1"
 
 # Base
-$PYTHON run.py $PROTOCOL $SPLIT \
+"$PYTHON" run.py $PROTOCOL $SPLIT \
     --learner_type default --learner_name NormalNN \
     --log_dir $OUT/base
 
@@ -27,60 +25,60 @@ $PYTHON run.py $PROTOCOL $SPLIT \
 SAME="--load_model_dir $OUT/base"
 
 # LwF
-$PYTHON run.py $PROTOCOL $SPLIT $SAME \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME \
     --learner_type kd --learner_name LWF --mu 1 --temp 2 \
     --log_dir $OUT/lwf
 
 # LwF.MC
-$PYTHON run.py $PROTOCOL $SPLIT \
+"$PYTHON" run.py $PROTOCOL $SPLIT \
     --learner_type kd --learner_name LWF_MC \
     --log_dir $OUT/lwf_mc
 
 # DGR
-$PYTHON run.py $PROTOCOL $SPLIT --weight_decay 0 \
+"$PYTHON" run.py $PROTOCOL $SPLIT --weight_decay 0 \
     --gen_model_type autoencoder --gen_model_name CIFAR_GEN \
     --learner_type dgr --learner_name Generative_Replay --mu 1 --temp 2 \
     --log_dir $OUT/dgr
 
 # DeepInversion
-$PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
+"$PYTHON" run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name DeepInversionGenBN --mu 1 --temp 2 \
     --log_dir $OUT/deep_inversion
 
 # LwF-Synthetic
-$PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
+"$PYTHON" run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name DeepInversionLWF --mu 0.1 --temp 2 \
     --log_dir $OUT/lwf_synthetic
 
 # ABD ("Ours")
-$PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
+"$PYTHON" run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name AlwaysBeDreaming --mu 0.1 \
     --log_dir $OUT/abd
 
 # Naive Rehearsal, with a coreset of 2,000 images
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type default --learner_name NormalNN \
     --log_dir $OUT/naive_rehearsal
 
 # LwF with a coreset
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name LWF --mu 1 --temp 2 \
     --log_dir $OUT/lwf_coreset
 
 # E2E
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name ETE --mu 1 --temp 2 \
     --log_dir $OUT/e2e
 
 # BiC
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name BIC --temp 2 \
     --log_dir $OUT/bic
 
 # UB, the upper bound: all classes at once (the same for every split: the scripts share its folder)
-$PYTHON run.py $PROTOCOL --first_split_size 100 --other_split_size 100 \
+"$PYTHON" run.py $PROTOCOL --first_split_size 100 --other_split_size 100 \
     --learner_type default --learner_name NormalNN \
     --log_dir outputs/cifar100-upper-bound
 
-$PYTHON -m utils.reports.tables outputs/cifar100-upper-bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+"$PYTHON" -m utils.reports.tables outputs/cifar100-upper-bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -6,15 +6,13 @@
 #
 # runs two at a time; a day and more for all. A stopped script, started again, resumes where it was.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-tenth
 
 run() {  # METHOD [FLAG ...]
     METHOD=$1
     shift
-    $PYTHON run.py --config configs/cifar100-tenth.yaml configs/$METHOD.yaml "$@"
+    "$PYTHON" run.py --config configs/cifar100-tenth.yaml configs/$METHOD.yaml "$@"
 }
 
 run base --log_dir $OUT/base
@@ -29,5 +27,5 @@ run lwf_synthetic --log_dir $OUT/lwf_synthetic
 run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
 run dgr --log_dir $OUT/dgr
 
-$PYTHON -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+"$PYTHON" -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -3,14 +3,12 @@
 #
 #     sh experiments/demo.sh
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 OUT=outputs/demo
 
 for METHOD in base deep_inversion abd; do
-    $PYTHON run.py --config configs/digits.yaml configs/$METHOD.yaml --log_dir $OUT/$METHOD
+    "$PYTHON" run.py --config configs/digits.yaml configs/$METHOD.yaml --log_dir $OUT/$METHOD
 done
 echo
-$PYTHON -m utils.reports.tables $OUT/base $OUT/deep_inversion $OUT/abd
+"$PYTHON" -m utils.reports.tables $OUT/base $OUT/deep_inversion $OUT/abd
 echo "What the networks dreamed after each task: $OUT/abd/figures and $OUT/deep_inversion/figures"

@@ -6,26 +6,24 @@
 #
 # Edit the flags below; `python run.py --help` explains each. A stopped script, started again, goes on where it was.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 OUT=outputs/imnet-fivetask
 
-PROTOCOL="--dataset ImageNet --workers 8 --train_aug --rand_split --repeat 3 --gpuid ${1:-0} --overwrite 0
+PROTOCOL="$PUBLISHED --dataset ImageNet --workers 8
     --model_type resnet --model_name resnet18
-    --optimizer SGD --lr 0.1 --momentum 0.9 --weight_decay 1e-4
-    --schedule 30 60 80 90 100 --schedule_type decay --batch_size 256"
+    --weight_decay 1e-4
+    --schedule 30 60 80 90 100 --batch_size 256"
 SPLIT="--first_split_size 10 --other_split_size 10 --max_task -1"
 DREAMS="--gen_model_type generator --gen_model_name IMNET_GEN
     --power_iters 50000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1"
 
 # UB, the upper bound: all classes at once
-$PYTHON run.py $PROTOCOL --first_split_size 50 --other_split_size 50 \
+"$PYTHON" run.py $PROTOCOL --first_split_size 50 --other_split_size 50 \
     --learner_type default --learner_name NormalNN \
     --log_dir $OUT/ub
 
 # Base
-$PYTHON run.py $PROTOCOL $SPLIT \
+"$PYTHON" run.py $PROTOCOL $SPLIT \
     --learner_type default --learner_name NormalNN \
     --log_dir $OUT/base
 
@@ -33,51 +31,51 @@ $PYTHON run.py $PROTOCOL $SPLIT \
 SAME="--load_model_dir $OUT/base"
 
 # LwF
-$PYTHON run.py $PROTOCOL $SPLIT $SAME \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME \
     --learner_type kd --learner_name LWF --mu 1 --temp 2 \
     --log_dir $OUT/lwf
 
 # LwF.MC
-$PYTHON run.py $PROTOCOL $SPLIT \
+"$PYTHON" run.py $PROTOCOL $SPLIT \
     --learner_type kd --learner_name LWF_MC \
     --log_dir $OUT/lwf_mc
 
 # (DGR has no autoencoder for images of 224 pixels.)
 
 # DeepInversion
-$PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
+"$PYTHON" run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name DeepInversionGenBN --mu 1 --temp 2 \
     --log_dir $OUT/deep_inversion
 
 # LwF-Synthetic
-$PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
+"$PYTHON" run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name DeepInversionLWF --mu 0.1 --temp 2 \
     --log_dir $OUT/lwf_synthetic
 
 # ABD ("Ours")
-$PYTHON run.py $PROTOCOL $SPLIT $DREAMS \
+"$PYTHON" run.py $PROTOCOL $SPLIT $DREAMS \
     --learner_type datafree --learner_name AlwaysBeDreaming --mu 0.1 \
     --log_dir $OUT/abd
 
 # Naive Rehearsal, with a coreset of 2,000 images
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type default --learner_name NormalNN \
     --log_dir $OUT/naive_rehearsal
 
 # LwF with a coreset
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name LWF --mu 1 --temp 2 \
     --log_dir $OUT/lwf_coreset
 
 # E2E
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name ETE --mu 1 --temp 2 \
     --log_dir $OUT/e2e
 
 # BiC
-$PYTHON run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
+"$PYTHON" run.py $PROTOCOL $SPLIT $SAME --memory 2000 \
     --learner_type kd --learner_name BIC --temp 2 \
     --log_dir $OUT/bic
 
-$PYTHON -m utils.reports.tables $OUT/ub $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
+"$PYTHON" -m utils.reports.tables $OUT/ub $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
     $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

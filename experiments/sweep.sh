@@ -5,6 +5,5 @@
 #
 # Scripts are looked for from the repository's root on.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-exec ${PYTHON:-.venv/bin/python} -m utils.sweeps.sweep "$@"
+. "$(dirname -- "$0")/common.sh"
+exec "$PYTHON" -m utils.sweeps.sweep "$@"

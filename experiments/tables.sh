@@ -5,6 +5,5 @@
 #
 # Folders that are runs themselves are set side by side instead.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-${PYTHON:-.venv/bin/python} -m utils.reports.tables "$@"
+. "$(dirname -- "$0")/common.sh"
+"$PYTHON" -m utils.reports.tables "$@"

@@ -23,7 +23,7 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
 TABLES = ROOT / "experiments" / "tables.sh"
-RUN_NOTHING = {TABLES, ROOT / "experiments" / "sweep.sh", ROOT / "experiments" / "benchmark.sh"}  # of their own
+RUN_NOTHING = {TABLES, *(ROOT / "experiments" / f"{name}.sh" for name in ("common", "sweep", "benchmark", "diagnose"))}  # of their own
 SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - RUN_NOTHING)
 SHELL = [*SCRIPTS, *sorted(RUN_NOTHING), ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
 
@@ -100,13 +100,15 @@ def test_dreaming_has_its_published_settings(method):
 @pytest.fixture
 def commands(tmp_path):
     """Runs a script with an interpreter that only writes down how it was called: commands(path, ...) -> [[word, ...]]."""
-    fake, calls = tmp_path / "python", tmp_path / "calls"
+    fake, calls = tmp_path / "a folder" / "python", tmp_path / "calls"
+    fake.parent.mkdir()
     fake.write_text(f'#!{sys.executable}\nimport json, sys\nopen("{calls}", "a").write(json.dumps(sys.argv[1:]) + "\\n")\n')
     fake.chmod(0o755)
 
-    def run(path, *arguments):
+    def run(path, *arguments, **environment):
         done = subprocess.run(
-            ["sh", str(path), *arguments], env={**os.environ, "PYTHON": str(fake)}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            ["sh", str(path), *arguments], env={**os.environ, "PYTHON": str(fake), **environment}, cwd=tmp_path, capture_output=True, text=True,
+            timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
         return [json.loads(line) for line in calls.read_text().splitlines()]
 
@@ -145,6 +147,37 @@ def test_a_table_is_made_of_folders_that_the_script_fills(commands, path, monkey
 def test_the_tables_are_those_of_the_folder_and_form_asked_for(commands):
     assert commands(TABLES) == [["-m", "utils.reports.tables"]]
     assert commands(TABLES, "a folder", "--csv")[-1] == ["-m", "utils.reports.tables", "a folder", "--csv"]
+
+
+def test_a_relative_path_of_python_is_of_the_folder_where_the_script_was_started(commands):
+    assert commands(TABLES, "--csv", PYTHON="a folder/python") == [["-m", "utils.reports.tables", "--csv"]]
+
+
+def test_cdpath_leads_no_script_elsewhere(commands, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    assert commands(TABLES, CDPATH=str(tmp_path)) == [["-m", "utils.reports.tables"]]
+
+
+def test_python_with_arguments_is_refused_in_one_line():
+    done = subprocess.run(
+        ["sh", str(TABLES)], env={**os.environ, "PYTHON": f"{sys.executable} -u"}, capture_output=True, text=True, timeout=60)
+    line, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"PYTHON={sys.executable} -u: there is no such program" in line and "without arguments" in line
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("name", ["demo", "tables", "sweep"])
+def test_a_script_runs_without_standard_streams(tmp_path, name, closed):
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\n{ echo out && echo error >&2 && cat; } || exit 1\n')  # fails where one of them is missing
+    fake.chmod(0o755)
+    script = shlex.quote(str(ROOT / "experiments" / f"{name}.sh"))
+    done = subprocess.run(
+        ["sh", "-c", f"sh {script} {closed}"], env={**os.environ, "PYTHON": str(fake)}, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=60)
+    assert done.returncode == 0
+    assert "Bad file" not in done.stderr
 
 
 def test_a_failing_run_ends_a_script(tmp_path):

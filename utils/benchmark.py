@@ -17,7 +17,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -34,6 +33,7 @@ from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.reports.tables import show_rows
 from utils.settings import Settings
+from utils.startup import finish
 from utils.streams import Streams
 from utils.training.device import captures, open_device, set_precision
 from utils.training.step import EAGER_STEPS, TrainingStep
@@ -204,6 +204,20 @@ def reference(settings: Settings, device: torch.device) -> Callable[[], None]:
 
 
 @contextmanager
+def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute of an object or a class is another one, until the block ends."""
+    before = vars(place).get(name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        if before is None:  # it was the class's
+            delattr(place, name)
+        else:
+            setattr(place, name, before)
+
+
+@contextmanager
 def stopwatch(learner: Learner, stage: Stage, device: torch.device) -> Iterator[dict[str, float]]:
     """While open, the seconds spent in each of PARTS; a GPU is waited for before and after every one."""
     seconds = dict.fromkeys(PARTS, 0.0)
@@ -224,7 +238,7 @@ def stopwatch(learner: Learner, stage: Stage, device: torch.device) -> Iterator[
         (Frozen, "__call__", "teacher"), (Frozen, "features", "teacher"), (Observed, "__call__", "teacher")]
     with ExitStack() as patches:
         for place, name, part in places:
-            patches.enter_context(patch.object(place, name, timed(part, getattr(place, name))))
+            patches.enter_context(replaced(place, name, timed(part, getattr(place, name))))
         yield seconds
 
 
@@ -312,4 +326,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("utils.benchmark", main()))

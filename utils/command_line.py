@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 import yaml
 
 from utils.errors import Parser, UserError
+from utils.files import expand_home
 from utils.settings import Flag, Registry, Settings
 
 
@@ -34,7 +35,7 @@ def _convert(flag: Flag, value: Any, where: str) -> Any:
                 return item
         elif element is str:
             if isinstance(item, str) and item.isprintable():
-                return item
+                return expand_home(item, where) if flag.metadata.get("path") else item
         elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
             try:
                 number = element(item)
@@ -73,9 +74,11 @@ def _check(flag: Flag, value: Any, where: str) -> None:
 
 def _read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(expand_home(path, "--config")).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
+    except UserError:
+        raise
     except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
         raise UserError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
     if content is None:

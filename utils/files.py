@@ -12,7 +12,29 @@ import numpy as np
 import torch
 import yaml
 
+from utils.errors import UserError
+
 DIGEST = hashlib.sha256().digest_size
+
+
+def expand_home(path: str, where: str = "") -> str:
+    """``path`` with ``~`` or ``~name`` at its beginning as the home folder it stands for: YAML and ``--flag=~/x`` never see a shell.
+
+    Args:
+        where: the flag or file that errors name.
+
+    Raises UserError where that home is not known: no folder is ever called ``~`` by mistake.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        home = path.partition("/")[0]
+        raise UserError(f"{where}{': ' * bool(where)}{path!r}: the home folder {home} is not known; write the whole path, or ./{path}")
+    return expanded
+
+
+def user_path(text: str) -> Path:
+    """The path that a command line names."""
+    return Path(expand_home(text))
 
 
 @contextmanager

@@ -13,16 +13,18 @@ from typing import Any, NamedTuple, Protocol, get_type_hints
 def setting(
     default: Any, group: str, help: str, *, low: float | None = None, above: float | None = None, high: float | None = None,
     choices: Sequence[Any] | None = None, length: int | None = None, takes: str | None = None, before: Any = None,
+    path: bool | None = None,
 ) -> Any:
     """A field of Settings, with what ``--help`` and the checks need.
 
     Args:
         group: heading in ``--help`` and docs/settings.md. help: meaning and unit.
         low, high: least and greatest value. above: a value must be greater. length: number of values of a list.
+        path: it names a file or folder, where ``~`` is a home folder.
         takes: what values it takes, for docs/settings.md, where that does not follow from the type and bounds.
         before: what runs that are older than this setting computed with.
     """
-    bounds = {"low": low, "above": above, "high": high, "choices": choices, "length": length, "takes": takes, "before": before}
+    bounds = {"low": low, "above": above, "high": high, "choices": choices, "length": length, "takes": takes, "before": before, "path": path}
     metadata = {"group": group, "help": help, **{name: bound for name, bound in bounds.items() if bound is not None}}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -45,7 +47,7 @@ class Settings:
 
     # Data and task sequence
     dataset: str = setting("CIFAR100", "data", "data set")
-    dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing")
+    dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing", path=True)
     train_aug: bool = setting(
         False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
     rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's seed")
@@ -97,9 +99,9 @@ class Settings:
         "auto", "run", "capture training steps as CUDA graphs, which spares a GPU most of its waiting; auto: where there is a GPU",
         choices=["auto", "on", "off"])
     threads: int = setting(2, "run", "CPU threads; on a CPU the last digits of results depend on their number", low=1, high=256)
-    log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves")
+    log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves", path=True)
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
-    load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task")
+    load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task", path=True)
     workers: int = setting(
         0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")

@@ -5,7 +5,8 @@ import pytest
 import torch
 import yaml
 
-from utils.files import read_tensors, replacing, write_tensors, write_yaml
+from utils.errors import UserError
+from utils.files import expand_home, read_tensors, replacing, write_tensors, write_yaml
 
 
 def test_a_file_appears_complete(tmp_path):
@@ -89,3 +90,19 @@ def test_a_full_disk_keeps_the_old_file_and_the_one_before(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         write_tensors(tmp_path / "file", 3, tmp_path / "before")
     assert {path.name: read_tensors(path) for path in tmp_path.iterdir()} == {"file": 2, "before": 1}
+
+
+# Home folders
+
+
+def test_a_tilde_is_a_home_folder_and_only_at_the_beginning(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert [expand_home(path) for path in ("~", "~/runs", "runs/~", "", "./~/runs")] == [
+        "/home/someone", "/home/someone/runs", "runs/~", "", "./~/runs"]
+    assert expand_home("~root/runs").endswith("/runs") and not expand_home("~root/runs").startswith("~")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/runs", "~nobody-of-this-name"])
+def test_a_home_that_is_not_known_is_refused_by_name(path):
+    with pytest.raises(UserError, match=f"--log_dir: '{path}': the home folder ~nobody-of-this-name is not known"):
+        expand_home(path, "--log_dir")

@@ -304,3 +304,23 @@ def test_a_wrong_order_is_refused_by_its_file_and_field(config):
     path = config("class_order: [0, 1]\ndataset: Digits")
     with pytest.raises(UserError, match=f"--config {path}: class_order: has 2 of the 10 classes"):
         parse(["--config", path])
+
+
+# Paths
+
+
+def test_a_tilde_in_any_path_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("dataroot: ~/data\nload_model_dir: ~/base\nlog_dir: ~/never\n")
+    settings = parse(["--config", "~/c.yaml", "--log_dir=~/run"])
+    assert [settings.dataroot, settings.load_model_dir, settings.log_dir] == [str(tmp_path / name) for name in ("data", "base", "run")]
+    (tmp_path / "order.yaml").write_text(str(list(range(100))))
+    assert parse(["--class_order", "~/order.yaml"]).class_order == list(range(100))
+
+
+def test_a_home_that_is_not_known_makes_no_folder_called_tilde(tmp_path):
+    (tmp_path / "c.yaml").write_text("log_dir: ~nobody-of-this-name/run\n")
+    with pytest.raises(UserError, match=r"c.yaml: log_dir: .*the home folder ~nobody-of-this-name is not known"):
+        parse(["--config", str(tmp_path / "c.yaml")])
+    with pytest.raises(UserError, match="--config: .*the home folder ~nobody-of-this-name is not known"):
+        parse(["--config", "~nobody-of-this-name/c.yaml"])

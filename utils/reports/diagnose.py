@@ -31,9 +31,10 @@ from learners.bic import BIC
 from learners.dgr import Generative_Replay
 from utils.command_line import parse
 from utils.errors import Parser, UserError
-from utils.files import read_tensors
+from utils.files import expand_home, read_tensors, user_path
 from utils.reports.figures import save_figure
 from utils.reports.tables import read_history, show_rows, show_value
+from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
 
@@ -283,10 +284,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="utils.reports.diagnose", allow_abbrev=False,
         description="Why synthetic replay fails and what ABD mends: features, task confusion and classifier of finished runs.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="log_dir of a run that has finished two tasks or more")
-    parser.add_argument("--dataroot", metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
+    parser.add_argument("runs", nargs="+", type=user_path, metavar="RUN", help="log_dir of a run that has finished two tasks or more")
+    parser.add_argument("--dataroot", type=expand_home, metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
     parser.add_argument(
-        "--figure", type=Path, default=Path("outputs/diagnosis.png"), metavar="FILE", help="the figure, PNG; default: outputs/diagnosis.png")
+        "--figure", type=user_path, default=Path("outputs/diagnosis.png"), metavar="FILE", help="the figure, PNG; default: outputs/diagnosis.png")
     parser.add_argument(
         "--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of the dreams; default: 0")
@@ -314,4 +315,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("utils.reports.diagnose", main()))

@@ -1,5 +1,6 @@
 """What a finished run ends with, on one screen."""
 
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -11,6 +12,15 @@ from utils.reports.tables import show_number, show_rows
 from utils.settings import Settings
 from utils.training.metrics import Results, mean_std
 from utils.training.progress import duration
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(script: str, folder: Path) -> str:
+    """A line for a shell in any folder, with the Python of this run: ``script`` of experiments/ on a folder."""
+    own = Path(sys.executable) == ROOT / ".venv" / "bin" / "python"  # what scripts take by themselves
+    words = ["sh", str(ROOT / "experiments" / script), os.path.abspath(folder)]
+    return " ".join([*([] if own else [f"PYTHON={quote(sys.executable)}"]), *map(quote, words)])
 
 
 def final_screen(settings: Settings, results: Results, percent: str) -> list[str]:
@@ -33,9 +43,9 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     if not settings.no_figures:
         lines.append(f"figures:  {folder / 'figures'}")
     published = settings.dataset == "CIFAR100" and len(rows) in SPLITS
-    lines.append(f"next:     sh experiments/tables.sh {quote(str(folder.parent if published else folder))}")
+    lines.append(f"next:     {command('tables.sh', folder.parent if published else folder)}")
     if len(rows) > 1:
-        lines.append(f"          {quote(sys.executable)} -m utils.reports.diagnose {quote(str(folder))}")
+        lines.append(f"          {command('diagnose.sh', folder)}")
 
     def final(accuracies: list[list[float]]) -> str:
         each = [row[-1] for row in accuracies]

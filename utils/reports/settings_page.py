@@ -3,11 +3,13 @@
     .venv/bin/python -m utils.reports.settings_page > docs/settings.md
 """
 
+import sys
 from typing import get_origin
 
 from learners import REGISTRY
 from utils.command_line import element_type
 from utils.settings import NOT_IN_RESULTS, Flag
+from utils.startup import finish
 
 
 def _takes(flag: Flag) -> str:
@@ -34,6 +36,7 @@ def settings_page() -> str:
         "by `.venv/bin/python -m utils.reports.settings_page > docs/settings.md`.", "",
         "A setting is a flag (`--lr 0.1`), a line of a `--config` YAML file (`lr: 0.1`; several values as `[100, 150]`) and of a run's",
         "`args.yaml`. Flags win over files, later files over earlier ones. Published flags keep their name and meaning.",
+        "`~` at the beginning of a path is the home folder.",
         "A setting that only another method reads is checked and then ignored: neither computed with nor recorded.", "",
         "A stopped run goes on with other values of these, which don't change what is computed; any other change is refused:",
         f"{', '.join(f'`{name}`' for name in NOT_IN_RESULTS)}."]
@@ -51,3 +54,4 @@ def settings_page() -> str:
 
 if __name__ == "__main__":
     print(settings_page())
+    sys.exit(finish("utils.reports.settings_page", 0))

@@ -25,8 +25,10 @@ from dataloaders.orders import order_name
 from learners import LEARNERS
 from learners.published import Method
 from utils.errors import Parser, UserError
+from utils.files import user_path
 from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SPLITS, TABLES, UB
 from utils.settings import completed
+from utils.startup import finish
 from utils.training.metrics import mean_std
 from utils.training.progress import duration
 
@@ -448,14 +450,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="utils.reports.tables", description="The paper's tables with what has been measured, or runs side by side.", allow_abbrev=False)
     parser.add_argument(
-        "folders", nargs="*", type=Path, default=[Path("outputs")], metavar="FOLDER",
+        "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
         help="one folder that holds runs, at any depth: tables 1 and 2 of the paper; runs themselves: accuracy after each task, side by side; "
              "default: outputs")
     forms = parser.add_mutually_exclusive_group()
     for form in ("markdown", "csv"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
     parser.add_argument(
-        "--figures", type=Path, metavar="DIR",
+        "--figures", type=user_path, metavar="DIR",
         help="draw accuracy after each task, final accuracy against the paper's, forgetting and accuracy against memory into a folder")
     try:
         given = parser.parse_args(arguments)
@@ -480,4 +482,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("utils.reports.tables", main()))

@@ -23,7 +23,7 @@ def require_tensorboard() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UserError(f"--tensorboard: {error}; pip install tensorboard (with .venv/bin/python -m), or leave the flag out") from error
+        raise UserError(f"--tensorboard: {error}; sh install_requirements.sh tensorboard installs it, or leave the flag out") from error
     return SummaryWriter
 
 

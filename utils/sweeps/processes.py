@@ -27,7 +27,8 @@ def start_process(command: list[str], console: Path, cwd: Path | None = None) ->
 
     with console.open("ab") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
+            command, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
             preexec_fn=die_with_parent)
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.sweeps.processes import run_when_unlocked
+from utils.sweeps import processes
 from utils.sweeps.sweep import Ended, Run
 from utils.training.checkpoint import LOCK
 
-VERSION = "2.60.0"  # the one that was tested
 LOSSES = 10  # of its node, before a run counts as failed
 
 
@@ -27,7 +26,7 @@ def require_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UserError(f"--engine ray: {error}; pip install ray=={VERSION} (with .venv/bin/python -m), or leave the flag out") from error
+        raise UserError(f"--engine ray: {error}; sh install_requirements.sh ray installs it, or leave the flag out") from error
     return ray
 
 
@@ -51,6 +50,7 @@ class RayEngine:
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise UserError(f"--address {address}: Ray cannot be joined there ({' '.join(str(error).split())}); see docs/sweeps.md") from error
         self.share = 1 / runs_per_gpu if ray.cluster_resources().get("GPU") else 0
+        ray.cloudpickle.register_pickle_by_value(processes)  # nodes import nothing of this repository, nor another `utils`
         self.tasks: dict[Any, Run] = {}
         self.stopped: list[Ended] = []
 
@@ -60,7 +60,7 @@ class RayEngine:
     def start(self, run: Run) -> None:
         most = max(node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"])
         part = {"num_gpus": self.share, "num_cpus": 0} if self.share else {"num_cpus": max(1, min(run.threads, most))}
-        task = self.ray.remote(max_retries=LOSSES, **part)(run_when_unlocked)
+        task = self.ray.remote(max_retries=LOSSES, **part)(processes.run_when_unlocked)
         command = run.command("--gpuid", "0" if self.share else "-1")
         paths = run.console.absolute(), run.folder.absolute() / LOCK, Path.cwd()
         self.tasks[task.options(name=run.name).remote(command, *paths)] = run

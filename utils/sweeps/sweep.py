@@ -27,6 +27,7 @@ import torch
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import Parser, RunError, UserError
+from utils.files import expand_home
 from utils.settings import Settings
 from utils.sweeps.processes import PATIENCE, held, start_process
 from utils.training.checkpoint import LOCK
@@ -290,12 +291,13 @@ def calls(script: str) -> list[list[str]]:
         # By its name, found on PATH: scripts write $PYTHON without quotes, and a path may have spaces.
         there = {**os.environ, "PYTHON": "sweep-recorder", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
         try:
-            done = subprocess.run(["sh", script], env=there, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONG)
+            done = subprocess.run(["sh", script], env=there, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONG)
         except subprocess.TimeoutExpired:
             raise UserError(f"{script}: does something of its own that takes long; it must call run.py by $PYTHON") from None
-        words = iter(record.read_text(encoding="utf-8").split("\0")[:-1])
+        words = iter(os.fsdecode(record.read_bytes()).split("\0")[:-1])
     if done.returncode:
-        raise UserError(f"{script}: ends with status {done.returncode}: {(done.stderr.splitlines() or ['without a word'])[-1]}")
+        said = done.stderr.decode(errors="replace").splitlines() or ["without a word"]
+        raise UserError(f"{script}: ends with status {done.returncode}: {said[-1]}")
     return [[next(words) for _ in range(int(count))] for count in words]
 
 
@@ -362,7 +364,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="experiments/sweep.sh", allow_abbrev=False,
         description="The runs of experiments' scripts, side by side on the devices of one machine, or of many by way of Ray.",
         epilog="Started again, it goes on. Exit status: 0 all finished, 1 some failed, 2 refused before any work, 130 or 143 stopped.")
-    parser.add_argument("scripts", nargs="+", metavar="SCRIPT", help="e.g. experiments/cifar100-fivetask.sh; what it runs on is replaced")
+    parser.add_argument(
+        "scripts", nargs="+", type=expand_home, metavar="SCRIPT", help="e.g. experiments/cifar100-fivetask.sh; what it runs on is replaced")
     parser.add_argument("--runs_per_gpu", type=natural, default=1, metavar="N", help="runs side by side on one device; default: 1")
     parser.add_argument("--gpuid", type=int, nargs="+", default=[], metavar="N", help="GPUs to use; default: all of them, or the CPU; -1: the CPU")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="this machine's devices, or those of a Ray cluster")

@@ -13,7 +13,8 @@ class Log:
     """Lines go to ``output.log`` and, where ``shown``, to the terminal; records to ``metrics.jsonl``."""
 
     def __init__(self, folder: Path):
-        self.files = {name: (folder / name).open("a", buffering=1, encoding="utf-8") for name in ("output.log", "metrics.jsonl")}
+        self.files = {
+            name: (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace") for name in ("output.log", "metrics.jsonl")}
         self.terminal = True
 
     def line(self, text: str, shown: bool = True) -> None:

@@ -1,4 +1,8 @@
+import os
+import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,12 @@ def results():
     return results
 
 
+def next_command(script, folder):
+    """In a shell anywhere, with this Python."""
+    script = Path(__file__).resolve().parents[3] / "experiments" / script
+    return f"PYTHON={shlex.quote(sys.executable)} sh {shlex.quote(str(script))} {shlex.quote(os.path.abspath(folder))}"
+
+
 def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_final_accuracy(results):
     assert final_screen(Settings(log_dir="outputs/five tasks/abd"), results, "%") == [
         "",
@@ -29,8 +39,8 @@ def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_fi
         "trained:  2.0 h",
         "stored:   1,234,567 values: parameters of model and generator, pixels of the coreset",
         "figures:  outputs/five tasks/abd/figures",
-        "next:     sh experiments/tables.sh 'outputs/five tasks/abd'",
-        f"          {sys.executable} -m utils.reports.diagnose 'outputs/five tasks/abd'",
+        f"next:     {next_command('tables.sh', 'outputs/five tasks/abd')}",
+        f"          {next_command('diagnose.sh', 'outputs/five tasks/abd')}",
         "final accuracy: 60.0 ± 5.0 % over 2 repeats (55.0, 65.0)"]
 
 
@@ -40,7 +50,7 @@ def test_tables_are_the_papers_where_it_has_a_column_for_the_run(dataset, tasks,
     results = Results()
     for task in range(tasks):
         results.add(0, Measures([50.0] * (task + 1), [50.0] * (task + 1)), 1, 1.0)
-    assert f"next:     sh experiments/tables.sh {folder}" in final_screen(Settings(dataset=dataset, log_dir="outputs/abd"), results, "%")
+    assert f"next:     {next_command('tables.sh', folder)}" in final_screen(Settings(dataset=dataset, log_dir="outputs/abd"), results, "%")
 
 
 def test_times_are_on_no_line_about_accuracy(results):
@@ -74,3 +84,20 @@ def test_tasks_of_unequal_size_end_with_both_accuracies_by_name():
     assert final_screen(Settings(), results, "%")[-2:] == [
         "final accuracy over images: 65.4 ± 0.4 % over 2 repeats (65.0, 65.8)",
         "final accuracy: 70.2 ± 0.2 % over 2 repeats (70.0, 70.5), mean of tasks"]
+
+
+def test_the_next_command_works_in_any_folder(copied, tmp_path, environment):
+    """The last screen of a run in a folder with a space."""
+    folder = copied("NormalNN").rename(tmp_path / "a run")
+    results = Results()
+    results.add(0, Measures([90.0], [90.0]), 1000, 60.0)
+    lines = final_screen(Settings(dataset="Digits", log_dir=os.path.relpath(folder)), results, "%")
+    line, = (line.removeprefix("next:").strip() for line in lines if line.startswith("next:"))
+    done = subprocess.run(["sh", "-c", line], cwd="/", env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a run" in done.stdout
+
+
+def test_the_environments_own_python_needs_no_naming(monkeypatch, results):
+    monkeypatch.setattr(sys, "executable", str(Path(__file__).resolve().parents[3] / ".venv" / "bin" / "python"))
+    assert not any("PYTHON=" in line for line in final_screen(Settings(), results, "%"))

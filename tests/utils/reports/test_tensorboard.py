@@ -110,7 +110,7 @@ def missing(monkeypatch):
 
 
 def test_a_missing_package_is_named_with_the_remedy(missing):
-    with pytest.raises(UserError, match="--tensorboard: No module named 'tensorboard'; pip install tensorboard"):
+    with pytest.raises(UserError, match="--tensorboard: No module named 'tensorboard'; sh install_requirements.sh tensorboard"):
         require_tensorboard()
 
 
@@ -120,5 +120,5 @@ def test_a_missing_package_is_found_before_any_work(missing, monkeypatch, capsys
     monkeypatch.setattr("sys.argv", ["run.py", *tiny("NormalNN", "--tensorboard", "--log_dir", tmp_path / "run")])
     assert run.main() == 2
     line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("run.py: --tensorboard") and "pip install tensorboard" in line
+    assert line.startswith("run.py: --tensorboard") and "install_requirements.sh tensorboard" in line
     assert not (tmp_path / "run").exists()
