@@ -209,7 +209,7 @@ def copied(finished, tmp_path):
 
 
 def lasting_files(folder):
-    paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*.yaml"), *folder.glob("results-mem/*.yaml")]
+    paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*"), *folder.glob("results-mem/*.yaml")]
     assert paths
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

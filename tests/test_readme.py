@@ -61,6 +61,16 @@ def test_every_command_names_files_that_exist():
     assert [path for path in commands if not (ROOT / path).exists()] == []
 
 
+def test_every_golden_number_is_in_the_table_of_what_is_verified():
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What is verified")[2].partition("\n## ")[0]
+    lines = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    assert {len(line) for line in lines} == {4}
+    named = re.findall(r"`([a-z0-9_]+)`", " ".join(line[1] for line in lines) + section.partition("All methods share")[2].partition(". ")[0])
+    assert {path.stem for path in (ROOT / "tests" / "golden").glob("*.json")} <= set(named)
+    golden = [*(ROOT / "tests").glob("golden*/*.json")]
+    assert set(named) <= {path.stem for path in golden}
+
+
 def test_the_worked_example_is_a_learner_that_runs(tiny, environment, tmp_path):
     """The file as the README shows it, under 40 lines, beside the others: nothing else is touched."""
     example, = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
