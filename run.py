@@ -8,14 +8,13 @@ Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not fi
 from the last checkpoint, also after a kill.
 """
 
-import functools
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where Python is told not to (PYTHONSAFEPATH), and before PYTHONPATH
 
 import utils  # noqa: F401  (prepares the process: before everything else)
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import read_data
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import RunError, UserError
@@ -24,7 +23,7 @@ from utils.sweeps.parallel import ParallelTrainer
 from utils.training.checkpoint import RunFolder
 from utils.training.device import open_device
 from utils.training.stop import Stopped
-from utils.training.trainer import Trainer, learned_classes
+from utils.training.trainer import Trainer
 
 
 def main() -> int:
@@ -33,7 +32,7 @@ def main() -> int:
         if settings.tensorboard:
             require_tensorboard()
         device = open_device(settings)
-        data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
+        data = read_data(settings)
         folder = RunFolder(settings)
         (ParallelTrainer if settings.parallel > 1 or folder.parallel else Trainer)(settings, data, folder, device).run()
     except UserError as error:

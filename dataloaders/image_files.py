@@ -26,7 +26,11 @@ def decode(path: str | Path) -> Image.Image:
     """The picture in a file, as RGB. Raises UserError where there is none."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bits of grey, which PIL would cut at 255
+                image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
             return image.convert("RGB")
+    except PermissionError as error:
+        raise UserError(f"--dataroot: {path} cannot be read ({error.strerror}); give yourself the right to read it") from error
     except Exception as error:  # PIL raises many kinds for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); put the official file in its place") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _number(value: Any, classes: int, where: str) -> int:
     return value
 
 
-def order_name(order: list[int]) -> str:
+def order_name(order: Sequence[object]) -> str:
     """An order in a few letters, for tables: how it begins, and a digest that tells it from others that begin so."""
     digest = hashlib.sha256(" ".join(map(str, order)).encode()).hexdigest()[:6]
     return f"{' '.join(map(str, order[:3]))} … ({digest})"

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from dataloaders.batches import Images, InMemory, Pixels, Source
-from dataloaders.datasets import DATASETS, Split
+from dataloaders.datasets import DATASETS, Split, class_count
 from dataloaders.image_files import ImageFiles
+from dataloaders.sets.imagenet import published_order
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -19,12 +20,11 @@ def class_order(dataset: str, classes: int, seed: int) -> list[int]:
     """The order in which a data set's classes are learned with ``--rand_split`` (docs/specification.md, "Protocol").
 
     Args:
-        classes: how many the data set numbers. Of ImageNet fewer than 1000 are the first of the order of 1000, numbered among themselves.
+        classes: how many the data set numbers. Of ImageNet the order is that of its 1,000, of which the first ``classes`` are given.
         seed: of the shuffle; as published, the repeat's index from 0. ImageNet's order is the same for all.
     """
     if dataset == "ImageNet":
-        first = np.random.RandomState(1993).permutation(1000)[:classes]
-        return first.argsort().argsort().tolist()
+        return published_order()[:classes]
     order = list(range(classes))
     random.Random(seed).shuffle(order)
     return order
@@ -57,14 +57,19 @@ def split_classes(classes: int, first: int, other: int, max_task: int = -1) -> l
 
 
 def check_split(settings: Settings) -> None:
-    """Raises UserError where the data set's classes do not divide into the tasks asked for."""
-    classes, first, other = DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size
+    """Raises UserError where the data set's classes do not divide into the tasks asked for, or a setting is another data set's."""
+    for option, given in (("imagenet_classes", settings.imagenet_classes), ("incomplete_data", settings.incomplete_data)):
+        if given and option not in DATASETS[settings.dataset].options:
+            served = [name for name, known in DATASETS.items() if option in known.options]
+            raise UserError(f"--{option}: is for {' and '.join(served)}, not for {settings.dataset}; leave it out")
+    classes, first, other = class_count(settings), settings.first_split_size, settings.other_split_size
+    remedy = "; name more with --imagenet_classes, or learn fewer" if settings.imagenet_classes else ""
     if first > classes:
-        raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes")
+        raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes{remedy}")
     if (classes - first) % other:
         raise UserError(
             f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task "
-            f"do not divide into tasks of {other}")
+            f"do not divide into tasks of {other}{remedy}")
 
 
 def hold_out(data: Split, fold: int) -> tuple[Split, Split]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from dataloaders.datasets import DATASETS
 from dataloaders.orders import read_order
+from dataloaders.sets.imagenet import named_classes
 from learners.base import Learner, Stage
 from models import GENERATORS, RESNETS
-from utils.settings import Registry, Settings
+from utils.settings import Reader, Registry, Settings
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
@@ -29,10 +30,12 @@ LEARNERS: dict[str, type[Learner]] = {kind.__name__: kind for kind in _descendan
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
-    return read_order(given, DATASETS[others.get("dataset", Settings.dataset)].classes, where)
+    classes = len(others.get("imagenet_classes", [])) or DATASETS[others.get("dataset", Settings.dataset)].classes
+    return read_order(given, classes, where)
 
 
-REGISTRY = Registry(
-    LEARNERS, {"dataset": list(DATASETS), "model_name": list(RESNETS), "gen_model_name": list(GENERATORS)}, {"class_order": _class_order})
+# In the order in which they are read.
+_READERS: dict[str, Reader] = {"imagenet_classes": lambda given, others, where: named_classes(given, where), "class_order": _class_order}
+REGISTRY = Registry(LEARNERS, {"dataset": list(DATASETS), "model_name": list(RESNETS), "gen_model_name": list(GENERATORS)}, _READERS)
 
 __all__ = ["LEARNERS", "REGISTRY", "Learner", "Stage"]

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from dataloaders.datasets import DATASETS, Split
-from dataloaders.tasks import class_order, split_classes, task_sequence
+from dataloaders.sets.imagenet import ilsvrc, published_order
+from dataloaders.tasks import split_classes, task_sequence
 from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 from utils.streams import Streams
@@ -143,14 +144,13 @@ def write_imagenet():
 
 @pytest.fixture(scope="session")
 def imagenet(write_imagenet, tmp_path_factory):
-    """A folder with all 1000 class folders of an ImageNet, of which the first four of its order have images; one
-    other has a file that is no image. Not to be changed."""
-    folder, order = tmp_path_factory.mktemp("datasets"), class_order("ImageNet", 1000, 0)
-    wnids = [f"n{1000000 + 11 * label:08}" for label in range(1000)]
-    write_imagenet(folder, {wnids[label]: place for place, label in enumerate(order[:4])})
-    for wnid in wnids:
-        (folder / "ilsvrc" / "train" / wnid).mkdir(exist_ok=True)
-    (folder / "ilsvrc" / "train" / wnids[order[4]] / "damaged.JPEG").write_text("no image")
+    """A folder with the 50 classes of the published runs, 3 training and 2 test images each, and folders of other names.
+    Not to be changed."""
+    folder = tmp_path_factory.mktemp("datasets")
+    write_imagenet(folder, {ilsvrc()[label]: place for place, label in enumerate(published_order()[:50])})
+    for other in ("n00000000", "downloads", ilsvrc()[published_order()[50]]):
+        (folder / "ilsvrc" / "train" / other).mkdir()
+    (folder / "ilsvrc" / "train" / "n00000000" / "damaged.JPEG").write_text("no image")
     return folder
 
 

@@ -142,9 +142,10 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
             continue
         values[name] = _convert(flags[name], value, where)
         _check(flags[name], values[name], where)
-    for name in registry.readers.keys() & values.keys():
-        where, value = values[name]
-        values[name] = registry.readers[name](value, values, where)
+    for name, read in registry.readers.items():
+        if name in values:
+            where, value = values[name]
+            values[name] = read(value, values, where)
     learner = registry.learners[values.get("learner_name", flags["learner_name"].default)]
     kind = learner.settings_class()
     settings = kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values})

@@ -48,12 +48,20 @@ class Settings:
     # Data and task sequence
     dataset: str = setting("CIFAR100", "data", "data set")
     dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing", path=True)
+    imagenet_classes: list[str] = setting(
+        [], "data",
+        "classes of ImageNet, by WNID: a file with one a line, in the order in which every repeat learns them. Without it the 50 of the "
+        "published runs (without rand_split and class_order the first 50 by name). args.yaml records the WNIDs themselves",
+        takes="a file that lists WNIDs, or WNIDs", before=[])
+    incomplete_data: int = setting(
+        0, "data", "0: refuse a TinyImageNet or ImageNet with classes that lack images of the official set; 1: use what is there, and say so",
+        choices=[0, 1], before=0)
     train_aug: bool = setting(
         False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
     rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's seed")
     class_order: list[int] = setting(
         [], "data", "order of the classes in every repeat, instead of rand_split's; numpy:SEED shuffles as PyCIL and others do. "
-        "Of ImageNet, a class's number is its place in the published order",
+        "Of ImageNet, a class's number is its place in the published order, or in imagenet_classes",
         takes="every class number once, a YAML file that lists them, or `numpy:SEED`", before=[])
     first_split_size: int = setting(2, "data", "classes of the first task", low=1)
     other_split_size: int = setting(2, "data", "classes of every other task", low=1)

@@ -123,6 +123,20 @@ def test_other_kinds_of_picture_become_rgb(paths, tmp_path, mode):
     assert decode(tmp_path / "x.JPEG").mode == "RGB"
 
 
+def test_sixteen_bits_of_grey_keep_their_brightness(tmp_path):
+    Image.fromarray(np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)).save(tmp_path / "x.png")
+    assert np.asarray(decode(tmp_path / "x.png"))[..., 0].tolist() == [[0, 100], [200, 255]]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("dataloaders.image_files.Image.open", refuse)
+    with pytest.raises(UserError, match="x.png cannot be read .Permission denied.; give yourself"):
+        decode(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("content", [b"", b"no image", "cut", "missing", "folder"])
 def test_what_cannot_be_decoded_is_one_line_with_its_name(paths, tmp_path, workers, content):

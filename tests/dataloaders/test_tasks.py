@@ -57,14 +57,6 @@ def test_imagenets_order_is_the_golden_one_in_every_repeat(golden):
             assert class_order("ImageNet", 1000, seed)[: len(order)] == order
 
 
-@pytest.mark.parametrize("count", [1, 20, 50, 100])
-def test_fewer_classes_of_imagenet_are_the_first_of_the_order_numbered_among_themselves(count):
-    order = class_order("ImageNet", 1000, 0)[:count]
-    few = class_order("ImageNet", count, 0)
-    assert sorted(few) == list(range(count))
-    assert [sorted(order)[label] for label in few] == order
-
-
 def test_an_order_touches_no_global_random_state():
     import random
 

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dataloaders.batches import Images
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import read_data
 from dataloaders.tasks import Task, hold_out, task_sequence
 from learners import REGISTRY, Learner
 from learners.bic import BIC
@@ -36,7 +36,7 @@ from utils.reports.figures import save_figure
 from utils.reports.tables import read_history, show_rows, show_value
 from utils.startup import finish
 from utils.streams import Streams, seed_of
-from utils.training.trainer import build_learner, learned_classes, order_of_repeat, task_ranges
+from utils.training.trainer import build_learner, order_of_repeat, task_ranges
 
 # {measure: (heading of its column, form, what the number says)}
 MEASURES = {
@@ -193,7 +193,7 @@ def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: in
     if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
         raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = DATASETS[settings.dataset].read(Path(settings.dataroot), functools.partial(learned_classes, settings))
+    data = read_data(settings)
     streams = Streams(device)
     learner = build_learner(settings, streams, device, 0).eval()
 

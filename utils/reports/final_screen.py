@@ -40,6 +40,8 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     lines = ["", f"accuracy in {percent}, mean {over}", *table.splitlines(), ""]
     lines.append(f"trained:  {duration(float(np.sum(results.seconds)))}")
     lines.append(f"stored:   {results.memory[-1][-1]:,} values: parameters of model and generator, pixels of the coreset")
+    if settings.incomplete_data:
+        lines.append("data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
     if not settings.no_figures:
         lines.append(f"figures:  {folder / 'figures'}")
     published = settings.dataset == "CIFAR100" and len(rows) in SPLITS

@@ -384,6 +384,14 @@ class PaperTables:
 # Runs side by side
 
 
+def data_remarks(run: Path) -> list[str]:
+    """Where a run's data are not those that its data set's name stands for."""
+    path = run / "args.yaml"
+    settings = read_settings(path) if path.is_file() else completed({})
+    own = settings["imagenet_classes"]
+    return ["incomplete data"] * bool(settings["incomplete_data"]) + [f"{len(own)} named classes"] * bool(own)
+
+
 def accuracy_table(runs: list[Path], form: str = "text") -> str:
     """A line a run: mean accuracy after each task over its repeats, then over finished ones the final and the average incremental accuracy,
     mean ± population std. Accuracies are means over tasks; those over images stand beside them where they differ, and in CSV. Raises UserError."""
@@ -396,7 +404,8 @@ def accuracy_table(runs: list[Path], form: str = "text") -> str:
         after = [show_value(mean_std([value for value in row if not math.isnan(value)])[0], ".1f") for row in history.tolist()]
         each = [history[-1], history.mean(0), *([images[-1], images.mean(0)] if shown else [])]
         ends = [show_number(*mean_std(known), len(known)) for known in ([value for value in row.tolist() if not math.isnan(value)] for row in each)]
-        rows.append([run.name, *after, *[""] * (tasks - len(after)), *ends, show_repeats(finished(history), unfinished(history))])
+        name = ", ".join([run.name, *data_remarks(run)])
+        rows.append([name, *after, *[""] * (tasks - len(after)), *ends, show_repeats(finished(history), unfinished(history))])
     return show_rows(rows, form)
 
 

@@ -28,7 +28,7 @@ LEFT_BEHIND = (
 
 
 def shown(value: Any) -> str:
-    """A setting's value within a line: of a long list, such as a class order, how it begins."""
+    """A setting's value within a line: of a long list, such as a class order, how it begins and a digest."""
     return order_name(value) if isinstance(value, list) and len(value) > 9 else str(value)
 
 
@@ -162,7 +162,9 @@ class RunFolder:
 
 
 # What two runs must share for the first task's model of one to be that of the other.
-FIRST_TASK = ("dataset", "model_name", "rand_split", "class_order", "seed", "first_split_size", "validation", "precision")
+FIRST_TASK = (
+    "dataset", "imagenet_classes", "incomplete_data", "model_name", "rand_split", "class_order", "seed", "first_split_size", "validation",
+    "precision")
 
 
 class FirstTask(NamedTuple):

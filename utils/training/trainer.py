@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from dataloaders.datasets import DATASETS, Data, Split
+from dataloaders.datasets import DATASETS, Data, Split, class_count
 from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
@@ -57,30 +57,16 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
 
 def task_ranges(settings: Settings) -> list[range]:
     """The places of the class order that each task learns."""
-    return split_classes(DATASETS[settings.dataset].classes, settings.first_split_size, settings.other_split_size, settings.max_task)
+    return split_classes(class_count(settings), settings.first_split_size, settings.other_split_size, settings.max_task)
 
 
 def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
     """The numbers of the data set's classes, of which there are ``classes``, in the order of a repeat."""
-    learned = DATASETS[settings.dataset].classes
-    if not settings.class_order:
-        order = class_order(settings.dataset, classes, settings.seed + repeat) if settings.rand_split else list(range(classes))
-        return order[:learned]
-    if classes < learned:
-        raise UserError(
-            f"--class_order: orders {learned} classes, of {settings.dataset} --dataroot {settings.dataroot} has {classes}; add the missing ones")
-    numbered = class_order("ImageNet", classes, 0) if settings.dataset == "ImageNet" else range(classes)
-    return [numbered[place] for place in settings.class_order]
-
-
-def learned_classes(settings: Settings, classes: int) -> set[int]:
-    """Which of the data set's ``classes`` any repeat learns. Raises UserError where there are too few."""
-    *_, last = task_ranges(settings)
-    if classes < last.stop:
-        raise UserError(
-            f"--dataroot {settings.dataroot}: {settings.dataset} has {classes} class folders there, this run learns {last.stop} classes; "
-            "add the missing ones, or learn fewer tasks with --max_task")
-    return {label for repeat in range(settings.repeat) for label in order_of_repeat(settings, classes, repeat)[: last.stop]}
+    if settings.class_order:
+        return settings.class_order
+    if settings.rand_split and not DATASETS[settings.dataset].in_learning_order:
+        return class_order(settings.dataset, classes, settings.seed + repeat)
+    return list(range(classes))
 
 
 def show_losses(losses: dict[str, float]) -> list[str]:
@@ -229,6 +215,8 @@ class Trainer:
             self.restore()
             self.log.line(
                 f"going on: repeat {place.repeat + 1}/{settings.repeat}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
+        for note in self.data.notes:
+            self.log.line(note)
         if self.progress is None:
             self.progress = self.plan()
         if self.events:

@@ -250,7 +250,7 @@ def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monk
 
     roots = []
     read = DATASETS["Digits"].read
-    digits = {**vars(DATASETS["Digits"]), "read": lambda root, learned: roots.append(str(root)) or read(root)}
+    digits = {**vars(DATASETS["Digits"]), "read": lambda root: roots.append(str(root)) or read(root)}
     monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**digits))
     for dataroot in ("elsewhere", None):
         diagnose(finished("NormalNN"), dataroot, count=10)

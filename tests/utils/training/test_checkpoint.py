@@ -315,7 +315,7 @@ def test_the_first_tasks_model_is_found(other, loading):
 
 @pytest.mark.parametrize(("name", "value"), [
     ("dataset", "CIFAR10"), ("model_name", "resnet32"), ("rand_split", False), ("first_split_size", 4), ("validation", True),
-    ("seed", 1), ("class_order", [3, 1, 2, 0])])
+    ("seed", 1), ("class_order", [3, 1, 2, 0]), ("imagenet_classes", ["n00000001"]), ("incomplete_data", 1)])
 def test_a_run_with_another_first_task_is_refused_by_name(other, loading, name, value):
     setattr(loading, name, value)
     assert name in loading_refusal(loading)

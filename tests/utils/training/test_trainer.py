@@ -14,16 +14,14 @@ import torch
 import yaml
 
 from dataloaders.batches import Iterations
-from dataloaders.tasks import class_order
 from learners import REGISTRY, Learner
 from learners.lwf import LWF
 from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
-from utils.settings import Settings
 from utils.streams import Streams
 from utils.training.checkpoint import Place, RunFolder
-from utils.training.trainer import CHECKPOINTED, Trainer, build_learner, learned_classes, order_of_repeat
+from utils.training.trainer import CHECKPOINTED, Trainer, build_learner
 
 ABD = "AlwaysBeDreaming"
 
@@ -461,15 +459,6 @@ def test_classes_are_learned_in_the_order_given_in_every_repeat(trainer, tmp_pat
         run.start_repeat()
         assert [run.tasks[0].names[place] for place in run.tasks[0].test.labels.unique().tolist()] == ["7", "3"]
         assert [run.tasks[1].names[place] for place in run.tasks[1].test.labels.unique().tolist()] == ["9", "1"]
-    assert learned_classes(run.settings, 10) == {7, 3, 9, 1}
-
-
-def test_an_order_of_imagenet_is_one_of_the_published_places():
-    settings = Settings(dataset="ImageNet", class_order=[49, *range(49)])
-    published = class_order("ImageNet", 1000, 0)
-    assert order_of_repeat(settings, 1000, 0) == [published[49], *published[:49]]
-    with pytest.raises(UserError, match="--class_order: orders 50 classes, of ImageNet --dataroot datasets has 20"):
-        order_of_repeat(settings, 20, 0)
 
 
 # --load_model_dir

@@ -1,0 +1,246 @@
+import hashlib
+import multiprocessing
+import pickle
+import shutil
+import tarfile
+import time
+import urllib.error
+from pathlib import Path
+
+import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
+import numpy as np
+import pytest
+from torchvision import datasets as vision
+
+from dataloaders.datasets import DATASETS
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def real(cifar100):
+    return DATASETS["CIFAR100"].read(cifar100)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*arguments, **more):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+
+
+@pytest.fixture
+def cifar10(tmp_path, monkeypatch):
+    """A folder with a CIFAR-10 of 60 training and 20 test images, official as far as the class knows."""
+    folder = tmp_path / vision.CIFAR10.base_folder
+    folder.mkdir()
+    random = np.random.RandomState(0)
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def batch(count):
+        return {"data": random.randint(0, 256, (count, 3072)).astype(np.uint8), "labels": [i % 10 for i in range(count)]}
+
+    names = [f"class {k}" for k in range(10)]
+    monkeypatch.setattr(vision.CIFAR10, "train_list", [write("data_batch_1", batch(30)), write("data_batch_2", batch(30))])
+    monkeypatch.setattr(vision.CIFAR10, "test_list", [write("test_batch", batch(20))])
+    filename, md5 = write("batches.meta", {"label_names": names})
+    monkeypatch.setattr(vision.CIFAR10, "meta", {"filename": filename, "key": "label_names", "md5": md5})
+    return tmp_path
+
+
+# CIFAR-100
+
+
+def test_cifar100_has_all_its_images(real):
+    for split, count in ((real.train, 50000), (real.test, 10000)):
+        assert split.images.shape == (count, 3, 32, 32)
+        assert split.images.dtype == np.uint8
+        assert np.bincount(split.labels).tolist() == [count // 100] * 100
+
+
+def test_cifar100_names_its_classes(real):
+    assert len(set(real.names)) == 100
+    assert (real.names[0], real.names[99]) == ("apple", "worm")
+
+
+def test_cifar100_has_the_published_mean_and_deviation(real):
+    pixels = real.train.images.transpose(1, 0, 2, 3).reshape(3, -1) / np.float32(255)
+    assert pixels.mean(1) == pytest.approx(DATASETS["CIFAR100"].mean, abs=1e-4)
+    assert pixels.std(1) == pytest.approx(DATASETS["CIFAR100"].std, abs=1e-4)
+
+
+def test_images_keep_rows_columns_and_channels_in_place(real, cifar100):
+    theirs = vision.CIFAR100(str(cifar100), train=False)
+    for place in (0, 1234, 9999):
+        image, label = theirs[place]
+        assert np.array_equal(real.test.images[place].transpose(1, 2, 0), np.array(image))
+        assert real.test.labels[place] == label
+
+
+@pytest.mark.parametrize("name", ["train", "test", "meta"])
+def test_a_flipped_bit_is_refused(cifar100, tmp_path, name):
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for other in ("train", "test", "meta"):
+        (folder / other).symlink_to(cifar100 / "cifar-100-python" / other)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        DATASETS["CIFAR100"].read(tmp_path)
+    assert str(error.value).startswith("--dataroot")
+    assert str(folder / name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class Hostile:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="a Python older than tarfile's filters")
+@pytest.mark.parametrize("official", [True, False], ids=["md5 matches", "md5 differs"])
+@pytest.mark.parametrize("way", ["dots", "absolute", "link"])
+def test_an_archive_writes_nothing_outside_its_folder(tmp_path, monkeypatch, way, official):
+    root, outside = tmp_path / "datasets", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    path = root / vision.CIFAR100.filename
+    with tarfile.open(path, "w:gz") as archive:
+        if way == "link":
+            link = tarfile.TarInfo("cifar-100-python")
+            link.type, link.linkname = tarfile.SYMTYPE, str(outside)
+            archive.addfile(link)
+        name = {"dots": "../outside/file", "absolute": str(outside / "file"), "link": "cifar-100-python/file"}[way]
+        archive.addfile(tarfile.TarInfo(name))
+    if official:
+        monkeypatch.setattr(vision.CIFAR100, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(vision.CIFAR100, "url", (tmp_path / "no-such-archive").as_uri())
+    with pytest.raises(UserError, match="--dataroot"):
+        DATASETS["CIFAR100"].read(root)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_hostile_file_is_never_unpickled(tmp_path, offline, complete):
+    folder, marker = tmp_path / "cifar-100-python", tmp_path / "marker"
+    folder.mkdir()
+    for name in ("train", "test", "meta") if complete else ("train",):
+        (folder / name).write_bytes(pickle.dumps(Hostile(marker)))
+    with pytest.raises(UserError, match="--dataroot.*train"):
+        DATASETS["CIFAR100"].read(tmp_path)
+    assert not marker.exists()
+    pickle.loads((folder / "train").read_bytes())
+    assert marker.exists()  # it would have
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])
+def test_missing_files_without_a_network_name_the_flag_and_the_remedy(tmp_path, offline, name):
+    with pytest.raises(UserError, match="--dataroot.*could not be downloaded.*no network in tests") as error:
+        DATASETS[name].read(tmp_path / "nowhere")
+    assert "\n" not in str(error.value)
+
+
+def write_archive(root, kind=vision.CIFAR100):
+    """One with a folder of the right name in it, official as far as its name goes; its path."""
+    root.mkdir(exist_ok=True)
+    (root / "content").write_bytes(np.random.RandomState(0).bytes(100000))
+    with tarfile.open(root / kind.filename, "w:gz") as archive:
+        archive.add(root / "content", f"{kind.base_folder}/train")
+    return root / kind.filename
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])
+@pytest.mark.parametrize("left", [0, 30000])
+def test_an_archive_that_is_cut_off_is_named_with_the_remedy(tmp_path, offline, name, left):
+    archive = write_archive(tmp_path / "root", getattr(vision, name))
+    archive.write_bytes(archive.read_bytes()[:left])
+    with pytest.raises(UserError) as error:
+        DATASETS[name].read(tmp_path / "root")
+    text = str(error.value)
+    assert text.startswith(f"--dataroot {tmp_path / 'root'}: {archive} is cut off or damaged ({left:,} bytes")
+    assert "no network in tests" in text and "delete it" in text and "\n" not in text
+    assert archive.exists()
+
+
+def test_an_archive_that_torchvision_finds_cut_off_is_named_too(tmp_path, monkeypatch):
+    """Its MD5 is taken for the official one, so that torchvision unpacks it."""
+    archive = write_archive(tmp_path / "root")
+    archive.write_bytes(archive.read_bytes()[:30000])
+    monkeypatch.setattr(vision.CIFAR100, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    with pytest.raises(UserError, match="--dataroot.*CIFAR100") as error:
+        DATASETS["CIFAR100"].read(tmp_path / "root")
+    assert "\n" not in str(error.value)
+
+
+def test_a_cut_off_archive_is_downloaded_again_where_there_is_a_network(cifar10, monkeypatch):
+    kept = shutil.move(cifar10 / vision.CIFAR10.base_folder, cifar10 / "kept")
+    archive = cifar10 / vision.CIFAR10.filename
+    archive.write_bytes(b"the beginning")
+    monkeypatch.setattr(
+        "torchvision.datasets.cifar.download_and_extract_archive",
+        lambda url, root, **more: shutil.copytree(kept, f"{root}/{vision.CIFAR10.base_folder}"))
+    assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path, offline):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--dataroot.*file"):
+        DATASETS["CIFAR100"].read(tmp_path / "file")
+
+
+# CIFAR-10
+
+
+def test_cifar10_is_read(cifar10):
+    data = DATASETS["CIFAR10"].read(cifar10)
+    assert data.train.images.shape == (60, 3, 32, 32)
+    assert data.test.images.shape == (20, 3, 32, 32)
+    assert np.bincount(data.train.labels).tolist() == [6] * 10
+    assert data.names[3] == "class 3"
+
+
+def test_cifar10_is_checked_too(cifar10):
+    path = cifar10 / vision.CIFAR10.base_folder / "data_batch_2"
+    path.write_bytes(path.read_bytes() + b"!")
+    with pytest.raises(UserError, match="--dataroot.*data_batch_2"):
+        DATASETS["CIFAR10"].read(cifar10)
+
+
+def test_files_that_are_missing_are_downloaded_and_then_checked(cifar10, monkeypatch):
+    kept = shutil.move(cifar10 / vision.CIFAR10.base_folder, cifar10 / "kept")
+    monkeypatch.setattr(
+        "torchvision.datasets.cifar.download_and_extract_archive",
+        lambda url, root, **more: shutil.copytree(kept, f"{root}/{vision.CIFAR10.base_folder}"))
+    assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+
+
+def test_runs_that_start_together_download_once(cifar10, monkeypatch):
+    """As those of a sweep in a fresh clone; what is half there is no reason to refuse."""
+    kept = shutil.move(cifar10 / vision.CIFAR10.base_folder, cifar10 / "kept")
+
+    def download(url, root, **more):
+        folder = Path(root, vision.CIFAR10.base_folder)
+        folder.mkdir()  # a second download would fail here
+        for path in kept.iterdir():
+            (folder / path.name).write_bytes(b"the first half")
+        time.sleep(0.5)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", download)
+    runs = [multiprocessing.get_context("fork").Process(target=DATASETS["CIFAR10"].read, args=(cifar10,)) for _ in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0, 0, 0]
