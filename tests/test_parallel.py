@@ -36,6 +36,8 @@ def checkpoint(folder):
     def plain(value):
         if isinstance(value, dict):
             return {name: plain(part) for name, part in value.items() if name not in ("seconds", "log")}
+        if isinstance(value, list):
+            return [plain(part) for part in value]
         return value.tolist() if hasattr(value, "tolist") else value
 
     return plain(read_tensors(folder / "checkpoint.pt"))
