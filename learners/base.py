@@ -285,6 +285,11 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     @classmethod
+    def shares_first_task(cls, other: type[Learner] | None) -> bool:
+        """Whether the first task's model of another learner is this one's."""
+        return other is cls or (other is not None and cls.first_task == other.first_task != "")
+
+    @classmethod
     def reads_DW(cls, memory: int) -> bool:
         """Whether ``--DW`` changes what is learned, given ``--memory``. Where it does not, the flag is taken all the same."""
         return False

@@ -59,7 +59,8 @@ class BIC(Learner):
     takes_coreset = True
     step_cost = 1.3
     first_task = CROSS_ENTROPY
-    published = (Method("BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0}, tables=(2,)),)
+    published = (Method(
+        "BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0, "bias_at_test": False}, tables=(2,)),)
     settings: BICSettings
 
     def __init__(self, settings: Settings, streams: Streams, model: ResNet):

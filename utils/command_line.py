@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import math
 import sys
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -15,6 +16,7 @@ import yaml
 
 from utils.errors import Parser, UserError
 from utils.files import expand_home
+from utils.published import is_published, not_read
 from utils.settings import Flag, Registry, Settings
 
 
@@ -91,6 +93,15 @@ def _read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
     return content
 
 
+def _meant(content: dict[str, Any], learner: Any) -> dict[str, Any]:
+    """A file's settings without those that say nothing: of an args.yaml of the published code, what the learner does not read, and
+    ``overwrite``, as it must delete nothing when it is given back."""
+    silent = {"load_model_dir"} if content.get("load_model_dir", "") is None else set()
+    if is_published(content):
+        silent |= {"overwrite"} | (not_read(learner) if learner else set())
+    return {name: value for name, value in content.items() if name not in silent}
+
+
 def _parser(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     parser = Parser(
         prog="run.py",
@@ -133,7 +144,10 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     out. Raises UserError; ``--help`` prints and exits."""
     flags = registry.flags
     on_line = vars(_parser(flags).parse_args(sys.argv[1:] if arguments is None else arguments))
-    given = [(f"--config {path}: {name}", name, value) for path in on_line.pop("config") for name, value in _read_config(path, flags).items()]
+    files = [(path, _read_config(path, flags)) for path in on_line.pop("config")]
+    name_of_learner = ChainMap(on_line, *(content for _, content in reversed(files))).get("learner_name", flags["learner_name"].default)
+    chosen = registry.learners.get(str(name_of_learner))
+    given = [(f"--config {path}: {name}", name, value) for path, content in files for name, value in _meant(content, chosen).items()]
     given += [(f"--{name}", name, value) for name, value in on_line.items()]
     values: dict[str, Any] = {}
     for where, name, value in given:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ import yaml
 from utils.errors import UserError
 
 DIGEST = hashlib.sha256().digest_size
+# Of a zip archive, the last record; of what torch wrote before 1.6, the first bytes: a pickled number.
+ZIP_END, ZIP_END_SIZE = b"PK\x05\x06", 22
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def expand_home(path: str, where: str = "") -> str:
@@ -65,6 +69,16 @@ def write_array(path: Path, content: np.ndarray) -> None:
         np.save(file, content, allow_pickle=False)
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping out of a file. Raises UserError, naming the file."""
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or type(error).__name__})") from error
+    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
+        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
+
+
 def write_tensors(path: Path, content: Any, keeping: Path | None = None) -> None:
     """``torch.save`` and, after it, the SHA-256 of its bytes; ``torch.load`` reads the file all the same.
     By way of memory: a full disk is an OSError then, and the bytes don't depend on the file's name."""
@@ -83,3 +97,22 @@ def read_tensors(path: Path) -> Any:
     if hashlib.sha256(content).digest() != digest:
         raise ValueError("its checksum is another")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def has_checksum(path: Path) -> bool:
+    """Whether ``write_tensors`` wrote the file, rather than ``torch.save`` alone: that one's files end as zip archives do or,
+    of torch before 1.6, begin with its own mark."""
+    with path.open("rb") as file:
+        begin = file.read(len(LEGACY))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - ZIP_END_SIZE))
+        return begin != LEGACY and not (begin.startswith(b"PK") and file.read(4) == ZIP_END)
+
+
+def read_plain_tensors(path: Path) -> Any:
+    """What ``torch.save`` wrote, on whatever device, on the CPU: tensors and plain values, never code.
+    Raises an exception of some kind where the file is anything else; an archive's own check sums are looked at."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} in it is damaged")
+    return torch.load(path, map_location="cpu", weights_only=True)

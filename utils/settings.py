@@ -110,6 +110,9 @@ class Settings:
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves", path=True)
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task", path=True)
+    load_any: int = setting(
+        0, "run", "1: take them from load_model_dir even where that run learned its first task in another way; results say so",
+        choices=[0, 1], before=0)
     workers: int = setting(
         0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")

@@ -154,14 +154,14 @@ def test_a_new_file_is_a_new_learner(root, tmp_path, environment):
     assert (done.stdout, done.returncode) == ("MyIdea\n", 0), done.stderr
 
 
-@pytest.mark.parametrize("name", ["LWF", "ETE", "BIC", *DREAMING])
-def test_the_first_task_is_learned_as_base_learns_it_but_for_abds(problem, name):
+@pytest.mark.parametrize("name", ["LWF", "ETE", "BIC", "LWF_MC", *DREAMING])
+def test_the_first_task_is_learned_as_base_learns_it_where_it_is_shared(problem, name):
     losses = []
     for which in ("NormalNN", name):
         torch.manual_seed(0)
         learner, tasks = problem(which, batch_size=16)
         losses.append([sum(step.values()).item() for step in train(learner, prepare(learner, tasks[0])[0])])
-    assert (losses[0] == losses[1]) == (name != "AlwaysBeDreaming")
+    assert (losses[0] == losses[1]) == LEARNERS["NormalNN"].shares_first_task(LEARNERS[name]) == (name not in ("AlwaysBeDreaming", "LWF_MC"))
 
 
 # Learning rate and optimiser

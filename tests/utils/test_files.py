@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from utils.errors import UserError
-from utils.files import expand_home, read_tensors, replacing, write_tensors, write_yaml
+from utils.files import expand_home, has_checksum, read_plain_tensors, read_tensors, replacing, write_tensors, write_yaml
 
 
 def test_a_file_appears_complete(tmp_path):
@@ -65,6 +65,27 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
             path.write_bytes(content)
             with pytest.raises(ValueError, match="checksum"):
                 read_tensors(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_torch_alone_has_saved_is_told_and_read(tmp_path, zipped):
+    write_tensors(tmp_path / "ours.pt", TENSORS)
+    torch.save(TENSORS, tmp_path / "plain.pt", _use_new_zipfile_serialization=zipped)
+    assert has_checksum(tmp_path / "ours.pt") and not has_checksum(tmp_path / "plain.pt")
+    assert torch.equal(read_plain_tensors(tmp_path / "plain.pt")["w"], TENSORS["w"])
+    for size in range(0, (tmp_path / "plain.pt").stat().st_size, 11):
+        (tmp_path / "cut.pt").write_bytes((tmp_path / "plain.pt").read_bytes()[:size])
+        read = read_tensors if has_checksum(tmp_path / "cut.pt") else read_plain_tensors
+        with pytest.raises(Exception, match="^"):
+            read(tmp_path / "cut.pt")
+
+
+def test_a_changed_tensor_of_an_archive_is_found(tmp_path):
+    torch.save({"w": torch.full((9,), 1.5)}, tmp_path / "plain.pt")
+    content = (tmp_path / "plain.pt").read_bytes()
+    (tmp_path / "plain.pt").write_bytes(content.replace(torch.full((2,), 1.5).numpy().tobytes(), torch.full((2,), 2.5).numpy().tobytes(), 1))
+    with pytest.raises(ValueError, match="damaged"):
+        read_plain_tensors(tmp_path / "plain.pt")
 
 
 def test_the_bytes_do_not_depend_on_the_files_name(tmp_path):

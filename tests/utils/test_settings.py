@@ -142,6 +142,53 @@ def test_help_mentions_every_flag_with_its_group_and_ends_well(capsys):
     assert [group for group in ("learner:", "data:", "optimisation:", "method:", "run:") if group not in shown] == []
 
 
+# An args.yaml of the published code
+
+def published(**changes):
+    """As it recorded a run of Base, with its own values of what that does not read."""
+    return yaml.safe_dump({
+        "gpuid": [0, 1], "log_dir": "outputs/base", "learner_type": "default", "learner_name": "NormalNN", "model_type": "resnet",
+        "model_name": "resnet32", "gen_model_type": "mlp", "gen_model_name": "MLP", "dataroot": "data", "dataset": "CIFAR100",
+        "load_model_dir": None, "workers": 8, "validation": False, "repeat": 3, "overwrite": 1, "optimizer": "SGD", "train_aug": True,
+        "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0002, "schedule": [100, 150, 200, 250], "schedule_type": "decay", "batch_size": 128,
+        "power_iters": 10000, "deep_inv_params": [-1.0], "first_split_size": 20, "other_split_size": 20, "rand_split": True, "DW": False,
+        "oracle_flag": False, "max_task": -1, "memory": 0, "temp": 2.0, "mu": 1.0, "beta": 1.0} | changes)
+
+
+def test_settings_that_the_published_code_recorded_run(config):
+    got = parse(["--config", config(published()), "--log_dir", "new"])
+    assert (got.learner_name, got.repeat, got.schedule, got.workers, got.gpuid) == ("NormalNN", 3, [100, 150, 200, 250], 8, [0, 1])
+    assert (got.load_model_dir, got.overwrite) == ("", 0)  # given back, it deletes nothing
+
+
+@pytest.mark.parametrize("learner", ["NormalNN", "LWF", "LWF_MC", "ETE", "BIC"])
+@pytest.mark.parametrize("unread", [
+    {"power_iters": -1}, {"power_iters": None}, {"deep_inv_params": None}, {"gen_model_name": None}, {"deep_inv_params": [1]}])
+def test_what_the_learner_does_not_read_of_them_is_not_looked_at(config, learner, unread):
+    kind = "default" if learner == "NormalNN" else "kd"
+    assert parse(["--config", config(published(learner_name=learner, learner_type=kind, **unread))]).learner_name == learner
+
+
+def test_a_learner_that_is_chosen_beside_them_decides_what_is_read(config):
+    path, kind = config(published()), ["--learner_type", "datafree", "--learner_name", "AlwaysBeDreaming"]
+    for flags in (kind, [*kind, "--gen_model_type", "generator"]):
+        with pytest.raises(UserError, match=f"--config {path}: (gen_model_type: 'mlp'|gen_model_name: 'MLP'|deep_inv_params)"):
+            parse(["--config", path, *flags])
+
+
+@pytest.mark.parametrize(("changes", "named"), [
+    ({"model_name": "MLP"}, "model_name: 'MLP'"), ({"model_type": "mlp"}, "model_type: 'mlp'"), ({"dataset": "MNIST"}, "dataset: 'MNIST'"),
+    ({"lr": None}, "lr: None"), ({"batch_size": -1}, "batch_size: -1"), ({"learner_name": ["LWF"]}, "learner")])
+def test_what_the_learner_reads_is_refused_where_it_is_wrong(config, changes, named):
+    with pytest.raises(UserError, match=named):
+        parse(["--config", config(published(**changes))])
+
+
+def test_the_last_of_several_files_wins_also_where_one_is_named_twice(config):
+    first, second = config("lr: 0.2"), config("lr: 0.3", "second.yaml")
+    assert parse(["--config", first, second, first]).lr == 0.2
+
+
 # What is refused: (command line, what the message must name)
 
 REFUSED = [

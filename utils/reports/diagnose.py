@@ -31,11 +31,12 @@ from learners.bic import BIC
 from learners.dgr import Generative_Replay
 from utils.command_line import parse
 from utils.errors import Parser, UserError
-from utils.files import expand_home, read_tensors, user_path
+from utils.files import expand_home, user_path
 from utils.reports.figures import save_figure
 from utils.reports.tables import read_history, show_rows, show_value
 from utils.startup import finish
 from utils.streams import Streams, seed_of
+from utils.training.networks import read_network
 from utils.training.trainer import build_learner, order_of_repeat, task_ranges
 
 # {measure: (heading of its column, form, what the number says)}
@@ -142,7 +143,7 @@ def finished_tasks(run: Path, repeat: int) -> int:
 def load(network: torch.nn.Module, path: Path) -> None:
     """A saved state into a network. Raises UserError, naming the file."""
     try:
-        network.load_state_dict(read_tensors(path))
+        network.load_state_dict(read_network(path, network)[0])
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; was the run left whole?") from error
     except Exception as error:

@@ -10,6 +10,7 @@ import numpy as np
 from utils.reports.paper import SPLITS
 from utils.reports.tables import show_number, show_rows
 from utils.settings import Settings
+from utils.training.first_task import origin
 from utils.training.metrics import Results, mean_std
 from utils.training.progress import duration
 
@@ -38,7 +39,10 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     cells = [[str(task), *(f"{value:{form}}" for value in row), *[""] * (len(rows) - task)] for task, row in enumerate(rows, 1)]
     table = show_rows([["after task", *(f"on {task}" for task in range(1, len(rows) + 1))], *cells], "text")
     lines = ["", f"accuracy in {percent}, mean {over}", *table.splitlines(), ""]
-    lines.append(f"trained:  {duration(float(np.sum(results.seconds)))}")
+    if source := origin(settings):
+        lines.append(f"task 1:   from {source}")
+    unknown = " without the first task, whose time is not known" * bool(np.isnan(results.seconds).any())
+    lines.append(f"trained:  {duration(float(np.nansum(results.seconds)))}{unknown}")
     lines.append(f"stored:   {results.memory[-1][-1]:,} values: parameters of model and generator, pixels of the coreset")
     if settings.incomplete_data:
         lines.append("data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")

@@ -9,26 +9,28 @@ there is more than one. What has not been measured is an empty cell.
 """
 
 import csv
+import functools
 import io
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from dataloaders.orders import order_name
-from learners import LEARNERS
 from learners.published import Method
 from utils.errors import Parser, UserError
-from utils.files import user_path
+from utils.files import read_yaml, user_path
+from utils.recorded import Code, Recorded, read_recorded
+from utils.reports.by_task import after_on
 from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SPLITS, TABLES, UB
 from utils.settings import completed
 from utils.startup import finish
+from utils.training.first_task import differences
 from utils.training.metrics import mean_std
 from utils.training.progress import duration
 
@@ -45,18 +47,19 @@ UNKNOWN = (math.nan, math.nan)
 # Reading a run
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A mapping out of a file. Raises UserError, naming the file."""
-    try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
+def read_history(path: Path) -> np.ndarray:
+    """``history`` of a results file: [after task, repeat]; NaN where the run has not come so far. Raises UserError, naming the file."""
+    return history_of(read_yaml(path), 2, path)
 
 
-def read_history(path: Path, dimensions: int = 2) -> np.ndarray:
-    """``history`` of a results file: [after task, repeat] or [after task, on task, repeat]; NaN where the run has not
-    come so far. Raises UserError, naming the file."""
+def read_matrix(path: Path, code: Code) -> np.ndarray:
+    """That of pt.yaml or pt-local.yaml: [after task, on task, repeat]; NaN where the task came later, too. Raises UserError."""
     content = read_yaml(path)
+    return after_on(history_of(content, 3, path), content.get("axes"), code, path)
+
+
+def history_of(content: dict[str, Any], dimensions: int, path: Path) -> np.ndarray:
+    """Raises UserError, naming the file."""
     try:
         history = np.array(content["history"], dtype=float)
         if history.ndim != dimensions or not history.size:
@@ -98,6 +101,7 @@ class Run:
         accuracy: [after task, repeat].
         matrix: [after task, on task, repeat]; None where it is missing, as with the next two.
         seconds, memory: [task, repeat].
+        code: that computed it. Of the published code, seconds and memory mean other things and are left out.
         over_images: [after task, repeat] accuracy over all test images of the classes seen; None of runs from before it was measured.
     """
 
@@ -112,6 +116,7 @@ class Run:
     matrix: np.ndarray | None
     seconds: np.ndarray | None
     memory: np.ndarray | None
+    code: Code
     over_images: np.ndarray | None = None
 
     @property
@@ -177,26 +182,27 @@ def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str
     return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Those of a run, also of one from before some of them."""
-    return completed(read_yaml(path))
-
-
-def same_first_task(source: Path, changed: tuple[str, ...], learner: str) -> bool:
-    """Whether the first task of the run in ``source`` was learned with the same departures from the protocol."""
+def same_first_task(source: Path, mine: Recorded) -> bool:
+    """Whether the run in ``source`` learned its first task as this one would have."""
     try:
-        settings = read_settings(source / "args.yaml")
-        mine, theirs = LEARNERS[learner].first_task, LEARNERS[str(settings["learner_name"])].first_task
-        return departures(settings, PROTOCOL) == changed and bool(mine) and mine == theirs
-    except (UserError, KeyError):
+        return not mine.settings["load_any"] and not differences(read_recorded(source), mine)
+    except UserError:
         return False
+
+
+def own_departures(recorded: Recorded, own: dict[str, Any]) -> tuple[str, ...]:
+    """Where a run departs from its method's own published settings, or from what the method is now."""
+    changed = departures(recorded.settings, own)
+    if recorded.code is Code.EARLIER and recorded.settings["learner_name"] == "AlwaysBeDreaming":
+        changed += ("first task over the seen outputs alone",)
+    return changed
 
 
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
-    path = folder / "args.yaml"
-    settings = read_settings(path)
+    path, recorded = folder / "args.yaml", read_recorded(folder)
+    settings = recorded.settings
 
     def need(*names: str) -> None:
         for name in names:
@@ -216,17 +222,17 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     own = {"memory": method.memory, **method.settings}
     protocol = {name: value for name, value in PROTOCOL.items() if name not in own}
     need(*protocol, *own, "load_model_dir", "log_dir")
-    changed, source = departures(settings, protocol), settings["load_model_dir"]
+    changed, source = departures({**settings, "DW": recorded.weighs}, protocol), settings["load_model_dir"]
     # From the one run to the other as when they ran, wherever they lie now.
-    if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), changed, settings["learner_name"]):
-        changed += (f"load_model_dir {source}",)
+    if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), recorded):
+        changed += (f"load_model_dir {source}" + " (load_any 1)" * bool(settings["load_any"]),)
     length = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
 
-    def history(part: str, dimensions: int = 2) -> np.ndarray | None:
+    def history(part: str, read: Callable[[Path], np.ndarray] = read_history) -> np.ndarray | None:
         if not (folder / part).exists():
             return None
         try:
-            values = read_history(folder / part, dimensions)
+            values = read(folder / part)
             if any(size != length for size in values.shape[:-1]):
                 raise UserError(f"{folder / part} is not about {length} tasks, as args.yaml is")
             return values
@@ -235,11 +241,11 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
             return None
 
     accuracy = history("results-acc/global.yaml")
+    matrix = history("results-acc/pt.yaml", functools.partial(read_matrix, code=recorded.code))
+    seconds, memory = (None if recorded.code is Code.PUBLISHED else history(f"results-{part}/global.yaml") for part in ("time", "mem"))
     return Run(
-        name, method, changed, departures(settings, own), tasks, joint, settings["repeat"],
-        np.empty((length, 0)) if accuracy is None else accuracy,
-        history("results-acc/pt.yaml", 3), history("results-time/global.yaml"), history("results-mem/global.yaml"),
-        history("results-acc/over-images.yaml"))
+        name, method, changed, own_departures(recorded, own), tasks, joint, settings["repeat"],
+        np.empty((length, 0)) if accuracy is None else accuracy, matrix, seconds, memory, recorded.code, history("results-acc/over-images.yaml"))
 
 
 # The paper's tables
@@ -360,7 +366,8 @@ class PaperTables:
         images = [measures[name] for name in ("accuracy_over_images", "average_incremental_accuracy_over_images")]
         seconds, stored = measures["seconds"][0], measures["stored_values"][0]
         return [
-            run.name, name, str(len(run.accuracy)), *(show_number(*pair, run.finished) for pair in images[: 2 * uneven]),
+            run.name + " (2021 code)" * (run.code is Code.PUBLISHED), name, str(len(run.accuracy)),
+            *(show_number(*pair, run.finished) for pair in images[: 2 * uneven]),
             show_number(*measures["average_incremental_accuracy"], run.finished), show_number(*measures["forgetting"], run.finished),
             show_number(*measures["normalised_accuracy"], run.finished, ".3f"),
             "" if math.isnan(seconds) else duration(seconds), show_value(stored, ",.0f")]
@@ -387,7 +394,7 @@ class PaperTables:
 def data_remarks(run: Path) -> list[str]:
     """Where a run's data are not those that its data set's name stands for."""
     path = run / "args.yaml"
-    settings = read_settings(path) if path.is_file() else completed({})
+    settings = completed(read_yaml(path) if path.is_file() else {})
     own = settings["imagenet_classes"]
     return ["incomplete data"] * bool(settings["incomplete_data"]) + [f"{len(own)} named classes"] * bool(own)
 

@@ -101,7 +101,7 @@ class ParallelTrainer(Trainer):
         theirs = Results(state["results"]).state_dict()
         for name, values in self.results.state_dict().items():
             values.append(theirs[name][repeat])
-        self.results.save(self.folder.path, len(self.ranges), self.top_k)
+        self.save_results()
         self.place = Place(repeat + 1)
         self.folder.save({**state, "results": self.results.state_dict(), "log": self.log.ends()})
         shutil.rmtree(folder)

@@ -7,13 +7,9 @@ import platform
 import shutil
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
-
-import torch
-import yaml
+from typing import Any, TextIO
 
 from dataloaders.orders import order_name
-from learners import LEARNERS
 from utils.errors import UserError
 from utils.files import read_tensors, write_tensors, write_yaml
 from utils.settings import Settings, completed, computed_from
@@ -159,40 +155,3 @@ class RunFolder:
     def model_path(self, repeat: int, task: int) -> Path:
         """Folder of a finished task's networks; repeats and tasks are counted from 1, as published."""
         return self.path / "models" / f"repeat-{repeat + 1}" / f"task-{task + 1}"
-
-
-# What two runs must share for the first task's model of one to be that of the other.
-FIRST_TASK = (
-    "dataset", "imagenet_classes", "incomplete_data", "model_name", "rand_split", "class_order", "seed", "first_split_size", "validation",
-    "precision")
-
-
-class FirstTask(NamedTuple):
-    """What a run takes over from another: its first task's model and how many seconds that took."""
-
-    model: dict[str, torch.Tensor]
-    seconds: float
-
-
-def first_task(settings: Settings, repeat: int) -> FirstTask:
-    """That of the run in ``--load_model_dir``. Raises UserError."""
-    flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
-    path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
-    try:
-        theirs = completed(yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8")))
-        state = read_tensors(path)
-        seconds = float(yaml.safe_load((folder / "results-time" / "global.yaml").read_text(encoding="utf-8"))["history"][0][repeat])
-    except OSError as error:
-        raise UserError(
-            f"{flag}: {error.filename} cannot be read ({error.strerror}); "
-            f"that run must have finished the first task of repeat {repeat + 1}") from error
-    except Exception as error:
-        raise UserError(f"{flag}: {path}, args.yaml or results-time/global.yaml is damaged ({type(error).__name__})") from error
-    for name in FIRST_TASK:
-        if theirs.get(name) != getattr(settings, name):
-            raise UserError(
-                f"{flag}: that run has {name} {shown(theirs.get(name))}, this one {shown(getattr(settings, name))}; their first tasks differ")
-    learner = LEARNERS.get(str(theirs.get("learner_name")))
-    if learner and not learner.normalised:
-        raise UserError(f"{flag}: that run is {learner.__name__}'s, whose networks see images that are not normalised; take another learner's")
-    return FirstTask(state, seconds)

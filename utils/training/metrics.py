@@ -11,6 +11,9 @@ import torch
 from utils.files import write_array, write_yaml
 from utils.training.measures import Measures, over_images
 
+# Of pt.yaml and pt-local.yaml, as published; this project wrote them transposed before they said so.
+AXES = ["on task", "after task", "repeat"]
+
 
 class Results:
     """What a run measures: after each task of each repeat. Accuracies are in percent, NaN where a run of before has not measured them.
@@ -91,16 +94,18 @@ class Results:
         latest = {name: values[repeat][-1] for name, values in each.items()}
         return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in latest.items()}
 
-    def save(self, folder: Path, tasks: int, top_k: int = 1) -> None:
+    def save(self, folder: Path, tasks: int, top_k: int = 1, notes: dict[str, Any] | None = None) -> None:
         """Write results-acc, results-mem and results-time as published: keys mean, std and history, the latter
-        tasks x repeats (pt.yaml: after task x on task x repeats). What has not been measured yet is .nan. Accuracies other than
-        top-1 say so by the key top_k. Beside the published files: accuracy over images, on old and on new classes, top-1, top-5 and by the
-        nearest class mean, in the form of results-acc/global.yaml, and the confusion of each finished repeat."""
-        note = {"top_k": top_k} if top_k > 1 else {}
+        tasks x repeats (pt.yaml: on task x after task x repeats, which the key axes says). What has not been measured yet is .nan.
+        Accuracies other than top-1 say so by the key top_k; ``notes`` are keys more, of files with accuracies. Beside the
+        published files: accuracy over images, on old and on new classes, top-1, top-5 and by the nearest class mean, in the form
+        of results-acc/global.yaml, and the confusion of each finished repeat."""
+        notes = notes or {}
+        note = {**({"top_k": top_k} if top_k > 1 else {}), **notes}
         by_task: dict[str, tuple[list[list[Any]], dict[str, Any]]] = {
             "acc/global": (self.accuracies(), note), "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
             "acc/over-images": (self.over_images(), note), "acc/old": (self.old(), note), "acc/new": (self.new(), note),
-            "acc/top1": (self.top1, {}), "acc/top5": (self.top5, {}), "acc/ncm": (self.ncm, {})}
+            "acc/top1": (self.top1, notes), "acc/top5": (self.top5, notes), "acc/ncm": (self.ncm, notes)}
         for name, (values, mark) in by_task.items():
             history = np.full((tasks, len(values)), np.nan)
             for repeat, column in enumerate(values):
@@ -110,11 +115,18 @@ class Results:
             if latest and len(self.matrix[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", latest[0].numpy())
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
-            pairs = np.full((tasks, tasks, len(matrices)), np.nan)
-            for repeat, rows in enumerate(matrices):
-                for after, row in enumerate(rows):
-                    pairs[after, : len(row), repeat] = row
-            _write(folder / "results-acc" / f"{name}.yaml", pairs, note)
+            _write(folder / "results-acc" / f"{name}.yaml", on_after(matrices, tasks), {"axes": AXES, **note})
+
+
+def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
+    """[repeat][after task][on task] as published, [on task, after task, repeat]: 0 where the task came later; NaN where what will be
+    measured has not been yet."""
+    pairs = np.full((tasks, tasks, len(matrices)), np.nan)
+    pairs[np.tril_indices(tasks, -1)] = 0.0
+    for repeat, rows in enumerate(matrices):
+        for after, row in enumerate(rows):
+            pairs[: len(row), after, repeat] = row
+    return pairs
 
 
 def mean_std(values: list[float]) -> tuple[float, float]:

@@ -22,7 +22,9 @@ class Work:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds as a person says them; NaN where they are not known."""
+    if math.isnan(seconds):
+        return "for a time that is not known"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

@@ -31,8 +31,9 @@ from utils.reports.final_screen import final_screen
 from utils.reports.tensorboard import EventFiles
 from utils.settings import Settings
 from utils.streams import Streams, seeded_weights
-from utils.training.checkpoint import CHECKPOINT, FirstTask, Place, RunFolder, first_task
+from utils.training.checkpoint import CHECKPOINT, Place, RunFolder
 from utils.training.device import captures
+from utils.training.first_task import FirstTask, first_task, notes
 from utils.training.log import Log
 from utils.training.measures import measure
 from utils.training.metrics import Results
@@ -275,6 +276,7 @@ class Trainer:
             first = self.first_tasks[place.repeat]
             learner.model.load_state_dict(first.model)
             self.seconds = first.seconds
+            self.log.line(f"{self.where(task)}  first task from {first.source}")
         else:
             stages = learner.stages(task)
             if place.epoch:
@@ -352,7 +354,7 @@ class Trainer:
         if not np.isfinite(measures.by_task).all():
             raise self.not_finite(f"{self.where(task)}  accuracy", "the model's outputs for some test images")
         self.results.add(repeat, measures, self.learner.memory(), round(self.seconds, 3))
-        self.results.save(self.folder.path, len(self.tasks), self.top_k)
+        self.save_results()
         accuracy = self.results.latest(repeat, self.percent)
         self.log.line(f"{self.where(task)}  accuracy {accuracy}  {measures.text()}  trained {duration(self.seconds)}")
         self.log.record(repeat=repeat + 1, task=task.index + 1, top_k=self.top_k, **self.results.record(repeat))
@@ -360,6 +362,9 @@ class Trainer:
             write_tensors(self.folder.model_path(repeat, task.index) / f"{name}.pth", network.state_dict())
         if not self.settings.no_figures:
             self.draw_results(task)
+
+    def save_results(self) -> None:
+        self.results.save(self.folder.path, len(self.ranges), self.top_k, notes(self.settings))
 
     def accuracy_so_far(self) -> list[str]:
         """After the task before, if there is one in this repeat."""

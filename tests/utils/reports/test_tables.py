@@ -9,7 +9,8 @@ import yaml
 
 from dataloaders.orders import read_order
 from utils.errors import UserError
-from utils.files import write_yaml
+from utils.files import read_yaml, write_yaml
+from utils.recorded import SINCE
 from utils.reports.paper import SPLITS, TABLES
 from utils.reports.tables import PaperTables, accuracy_table, main
 from utils.training.measures import Measures
@@ -46,6 +47,130 @@ def test_a_first_task_taken_from_a_run_of_the_same_protocol_is_no_departure(leav
     assert records(**PUBLISHED, table=1, method="LwF", tasks=5)[0]["run"] == "lwf"
     leave("base", TWO, "base", log_dir="outputs/x/base", schedule=[1])
     assert records(**PUBLISHED, table=1, method="LwF", tasks=5)[0]["run"] == ""
+
+
+@pytest.mark.parametrize(("changes", "shown"), [
+    ({}, "load_model_dir outputs/x/base"), ({"load_any": 1}, "load_model_dir outputs/x/base (load_any 1)")])
+def test_abds_first_task_is_no_other_methods(leave, records, changes, shown):
+    leave("base", TWO, "base", log_dir="outputs/x/base")
+    leave("abd", TWO, log_dir="outputs/x/abd", load_model_dir="outputs/x/base", **changes)
+    cell, = records(run="abd")
+    assert cell["protocol"] == f"scaled down or changed: {shown}"
+
+
+def test_a_first_task_taken_with_load_any_is_always_said(leave, records):
+    leave("base", TWO, "base", log_dir="outputs/x/base")
+    leave("lwf", TWO, "lwf", log_dir="outputs/x/lwf", load_model_dir="outputs/x/base", load_any=1)
+    assert records(run="lwf")[0]["protocol"] == "scaled down or changed: load_model_dir outputs/x/base (load_any 1)"
+
+
+@pytest.mark.parametrize(("learner", "memory", "read"), [
+    ("NormalNN", 0, False), ("NormalNN", 2000, True), ("LWF", 0, False), ("LWF", 2000, True), ("ETE", 2000, False), ("BIC", 2000, False),
+    ("DeepInversionGenBN", 0, True), ("AlwaysBeDreaming", 0, False)])
+def test_dw_is_a_departure_where_it_is_read(leave, records, learner, memory, read):
+    leave("run", TWO, "abd" if learner == "AlwaysBeDreaming" else "lwf", learner_name=learner, memory=memory, DW=True)
+    cell = records(run="run")[0]
+    assert cell["protocol"] == ("scaled down or changed: DW True" if read else "published protocol")
+
+
+def without(path, *names):
+    """A run of before these settings."""
+    write_yaml(path / "args.yaml", {name: value for name, value in read_yaml(path / "args.yaml").items() if name not in names})
+
+
+def test_bic_tested_with_its_bias_layers_stands_apart(leave, records):
+    leave("plain", TWO, "bic", bias_at_test=False)
+    assert records(run="plain")[0]["protocol"] == "published protocol"
+    for path in (leave("corrected", TWO, "bic", bias_at_test=True), leave("before", TWO, "bic")):
+        if path.name == "before":
+            without(path, *SINCE)
+        cell = PaperTables(path.parent).cells
+        apart, = (own for (label, method, own, split), run in cell.items() if run.name == path.name)
+        assert apart == ("bias_at_test True",)
+        (path / "args.yaml").unlink()
+
+
+def test_what_this_project_computed_differently_before_stands_apart(leave, records):
+    without(leave("abd", TWO), *SINCE)
+    assert records(run="abd")[0]["method"] == "ABD (Ours), first task over the seen outputs alone"
+    without(leave("e2e", TWO, "e2e", DW=True), *SINCE)
+    assert records(run="e2e")[0]["protocol"] == "scaled down or changed: DW True"
+    without(leave("base", TWO, "base"), *SINCE)
+    assert records(run="base")[0]["protocol"] == "published protocol"
+
+
+# Runs of other code
+
+
+# On each task after each, of three tasks of a repeat that forgets 56.2 points.
+FORGETS = [[90.0, 60.0, 30.0], [0.0, 80.0, 27.6], [0.0, 0.0, 70.0]]
+
+
+def rewrite(path, history, **more):
+    content = {"mean": 0, "history": [[[value] for value in row] for row in history], **more}
+    for name in ("pt", "pt-local"):
+        write_yaml(path / "results-acc" / f"{name}.yaml", content)
+
+
+@pytest.fixture
+def three(leave):
+    """A run of the first three of five tasks, whose pt.yaml has no key axes."""
+    path = leave("a", [[[90.0], [60.0, 80.0], [30.0, 27.6, 70.0]]], max_task=3)
+    rewrite(path, FORGETS)
+    return path
+
+
+def test_a_folder_of_the_published_code_is_read_as_what_it_is(three, as_published, records, tmp_path):
+    as_published(three)
+    write_yaml(three / "results-time" / "global.yaml", {"mean": [0.1] * 3, "history": [[0.1]] * 3})
+    write_yaml(three / "results-mem" / "global.yaml", {"mean": [7] * 3, "history": [[7]] * 3})
+    cell, = records(run="a", table=1)
+    assert float(cell["forgetting"]) == pytest.approx((90 - 30 + 80 - 27.6) / 2) == pytest.approx(56.2)
+    assert float(cell["accuracy"]) == pytest.approx((30 + 27.6 + 70) / 3)
+    assert (cell["seconds"], cell["stored_values"]) == ("", "")
+    assert warnings(tmp_path) == []
+    assert "| a (2021 code) | ABD (Ours)" in PaperTables(tmp_path).show("markdown")
+
+
+def test_an_unset_generator_and_dw_of_the_published_code_change_nothing(leave, as_published, records):
+    for name, changes in (("base", {}), ("e2e", {"DW": True}), ("bic", {"DW": True})):
+        path = leave(name, [matrix(5)], name)
+        as_published(path, **changes)
+        rewrite(path, [[0.0] * 5] * 5)
+        assert records(run=name)[0]["protocol"] == "published protocol"
+
+
+def test_a_run_of_before_the_key_is_read_by_its_absence(three, records):
+    rewrite(three, [[90.0, float("nan"), float("nan")], [60.0, 80.0, float("nan")], [30.0, 27.6, 70.0]])
+    assert float(records(run="a", table=1)[0]["forgetting"]) == pytest.approx(56.2)
+
+
+def test_a_run_of_today_is_read_by_the_key(three, records):
+    rewrite(three, FORGETS, axes=["on task", "after task", "repeat"])
+    assert float(records(run="a", table=1)[0]["forgetting"]) == pytest.approx(56.2)
+
+
+@pytest.mark.parametrize(("published", "history", "more", "said"), [
+    (False, FORGETS, {}, "has no key axes and is not as this project wrote before that key"),
+    (True, [[90.0, float("nan"), float("nan")], [60.0, 80.0, float("nan")], [30.0, 27.6, 70.0]], {}, "is not as the published code wrote"),
+    (True, [[90.0, 0.0, 0.0], [60.0, 80.0, 0.0], [30.0, 27.6, 70.0]], {}, "is not as the published code wrote"),
+    (False, FORGETS, {"axes": ["after task", "on task", "repeat"]}, "has axes"), (False, FORGETS, {"axes": 3}, "has axes")])
+def test_what_is_not_clear_is_left_out_in_one_line(three, as_published, records, tmp_path, published, history, more, said):
+    rewrite(three, history, **more)
+    if published:
+        as_published(three)
+    assert (records(run="a", table=1)[0]["forgetting"], records(run="a", table=1)[0]["accuracy"][:4]) == ("", "42.5")
+    line, = warnings(tmp_path)
+    assert str(three / "results-acc" / "pt.yaml") in line and said in line
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoint.pt"])
+def test_a_folder_with_files_of_both_is_named_and_left_out(three, as_published, records, tmp_path, name):
+    as_published(three)
+    (three / name).write_text("")
+    assert records(run="a") == []
+    line, = warnings(tmp_path)
+    assert f"{three}: its args.yaml is none of this project's (no no_figures), its {name} is" in line
 
 
 def test_repeats_that_are_under_way_side_by_side_are_no_runs_of_their_own(leave, records, tmp_path):
@@ -202,7 +327,7 @@ def test_a_scaled_down_run_stands_apart_with_what_differs_and_without_the_papers
 
 @pytest.mark.parametrize("changes", [
     {"model_name": "resnet8"}, {"schedule": [1, 2]}, {"batch_size": 64}, {"max_task": 2}, {"validation": True}, {"train_aug": False},
-    {"rand_split": False}, {"lr": 0.2}, {"weight_decay": 0.0}, {"optimizer": "Adam"}, {"DW": True}, {"load_model_dir": "elsewhere"},
+    {"rand_split": False}, {"lr": 0.2}, {"weight_decay": 0.0}, {"optimizer": "Adam"}, {"load_model_dir": "elsewhere"},
     {"mu": 1.0}, {"power_iters": 100}, {"gen_model_name": "CIFAR_GEN_SMALL"}, {"deep_inv_params": [1e-3, 0.0, 1e-3, 1e3, 1.0]}])
 def test_no_changed_setting_lands_beside_the_papers_numbers(leave, records, changes):
     leave("changed", [matrix(5, done=changes.get("max_task"))], **changes)

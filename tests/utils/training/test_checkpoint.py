@@ -15,7 +15,7 @@ import yaml
 from utils.errors import UserError
 from utils.files import write_tensors
 from utils.settings import Settings
-from utils.training.checkpoint import LEFT_BEHIND, Place, RunFolder, first_task
+from utils.training.checkpoint import LEFT_BEHIND, Place, RunFolder
 
 STATE = {"place": vars(Place(0, 1))}
 
@@ -281,69 +281,3 @@ def test_a_folder_that_was_moved_is_not_made_again(settings, tmp_path):
 
 def test_tasks_and_repeats_are_counted_from_1(settings, tmp_path):
     assert RunFolder(settings()).model_path(0, 4) == tmp_path / "run" / "models" / "repeat-1" / "task-5"
-
-
-# --load_model_dir
-
-
-@pytest.fixture
-def other(finished, tmp_path):
-    """A finished run that may be changed."""
-    shutil.copytree(finished("NormalNN"), tmp_path / "other")
-    return tmp_path / "other"
-
-
-@pytest.fixture
-def loading(tmp_path):
-    """The settings of a run that starts from that one's first task."""
-    return Settings(load_model_dir=str(tmp_path / "other"), dataset="Digits", rand_split=True, model_name="resnet8", schedule=[1, 2])
-
-
-def loading_refusal(settings, repeat=0):
-    with pytest.raises(UserError) as error:
-        first_task(settings, repeat)
-    assert "--load_model_dir" in str(error.value)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_the_first_tasks_model_is_found(other, loading):
-    saved = torch.load(other / "models" / "repeat-1" / "task-1" / "class.pth", weights_only=True)
-    found = first_task(loading, 0).model
-    assert all(torch.equal(found[name], saved[name]) for name in saved)
-
-
-@pytest.mark.parametrize(("name", "value"), [
-    ("dataset", "CIFAR10"), ("model_name", "resnet32"), ("rand_split", False), ("first_split_size", 4), ("validation", True),
-    ("seed", 1), ("class_order", [3, 1, 2, 0]), ("imagenet_classes", ["n00000001"]), ("incomplete_data", 1)])
-def test_a_run_with_another_first_task_is_refused_by_name(other, loading, name, value):
-    setattr(loading, name, value)
-    assert name in loading_refusal(loading)
-
-
-def test_a_run_without_that_repeat_is_refused(other, loading):
-    assert "repeat 2" in loading_refusal(loading, 1)
-
-
-@pytest.mark.parametrize("name", ["args.yaml", "models/repeat-1/task-1/class.pth", "results-time/global.yaml"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "nonsense"])
-def test_a_run_with_missing_or_damaged_files_is_refused(other, loading, name, damage):
-    (other / name).unlink()
-    if damage != "missing":
-        (other / name).write_bytes(b"" if damage == "empty" else b"- just\n- a list\n")
-    loading_refusal(loading)
-
-
-def test_a_hostile_model_or_args_yaml_is_never_run(other, loading, tmp_path):
-    path = other / "models" / "repeat-1" / "task-1" / "class.pth"
-    content = io.BytesIO()
-    torch.save(Hostile(tmp_path / "marker"), content)
-    path.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
-    loading_refusal(loading)
-    (other / "args.yaml").write_text(f"!!python/object/apply:builtins.open ['{tmp_path / 'marker'}', w]")
-    loading_refusal(loading)
-    assert not (tmp_path / "marker").exists()
-
-
-def test_a_folder_that_does_not_exist_is_refused(loading):
-    assert "args.yaml" in loading_refusal(loading)

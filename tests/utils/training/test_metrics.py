@@ -39,13 +39,29 @@ def test_global_yaml_is_tasks_by_repeats(results, tmp_path):
     assert content["std"] == [5.0, 0.0, 0.0]
 
 
-def test_pt_yaml_is_tasks_by_tasks_by_repeats(results, tmp_path):
+def test_pt_yaml_is_on_task_after_task_repeat_as_published_and_says_so(results, tmp_path):
     results.save(tmp_path, 3)
     content = read(tmp_path / "results-acc" / "pt.yaml")
-    assert np.shape(content["history"]) == (3, 3, 2)
-    assert [column[0] for column in content["history"][1]] == pytest.approx([40.0, 80.0, math.nan], nan_ok=True)
-    assert content["mean"][0][0] == 85.0
-    assert math.isnan(content["mean"][0][2])
+    assert content["axes"] == ["on task", "after task", "repeat"]
+    whole, begun = np.moveaxis(np.array(content["history"]), 2, 0)
+    assert whole.tolist() == [[90.0, 40.0, 10.0], [0.0, 80.0, 20.0], [0.0, 0.0, 60.0]]  # 0 where the task came later
+    np.testing.assert_equal(begun, [[80.0, math.nan, math.nan], [0.0, math.nan, math.nan], [0.0, 0.0, math.nan]])  # .nan: not measured yet
+    assert content["mean"] == [[85.0, 40.0, 10.0], [0.0, 80.0, 20.0], [0.0, 0.0, 60.0]]
+    assert content["std"][0] == [5.0, 0.0, 0.0]
+
+
+def test_a_plotting_script_of_the_published_code_reads_the_files(results, tmp_path):
+    """As it did: accuracy on the tasks so far after each, and the first task's over time."""
+    results.save(tmp_path, 3)
+    history = np.array(read(tmp_path / "results-acc" / "pt.yaml")["history"])[..., 0]
+    assert [history[: after + 1, after].mean() for after in range(3)] == [90.0, 60.0, 30.0]
+    assert history[0].tolist() == [90.0, 40.0, 10.0]
+
+
+def test_notes_are_in_the_files_with_accuracies(results, tmp_path):
+    results.save(tmp_path, 3, notes={"load_any": "elsewhere"})
+    for path, said in (("acc/global", "elsewhere"), ("acc/pt", "elsewhere"), ("mem/global", None)):
+        assert read(tmp_path / f"results-{path}.yaml").get("load_any") == said
 
 
 def test_accuracies_other_than_top_1_say_so(results, tmp_path):
@@ -57,7 +73,7 @@ def test_accuracies_other_than_top_1_say_so(results, tmp_path):
 
 def test_local_memory_and_time_have_their_files(results, tmp_path):
     results.save(tmp_path, 3)
-    assert read(tmp_path / "results-acc" / "pt-local.yaml")["history"][2][1][0] == 80.0
+    assert read(tmp_path / "results-acc" / "pt-local.yaml")["history"][1][2][0] == 80.0
     assert [row[0] for row in read(tmp_path / "results-mem" / "global.yaml")["history"]] == [100, 110, 120]
     assert read(tmp_path / "results-time" / "global.yaml")["history"][0] == [1.0, 5.0]
 

@@ -1,0 +1,109 @@
+"""``--load_model_dir``: the first task's model of another run in the place of learning it."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dataloaders.datasets import DATASETS
+from learners import LEARNERS
+from models import RESNETS, ResNet
+from utils.errors import UserError
+from utils.files import read_yaml
+from utils.recorded import Code, Recorded, read_recorded
+from utils.settings import Settings
+from utils.training.checkpoint import shown
+from utils.training.networks import read_network
+
+# What two runs must share, beside the learner's first task, for the first task's model of one to be that of the other.
+FIRST_TASK = (
+    "dataset", "imagenet_classes", "incomplete_data", "model_name", "rand_split", "class_order", "seed", "first_split_size", "validation",
+    "precision", "train_aug", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
+
+
+@dataclass(frozen=True)
+class FirstTask:
+    """What a run takes over from another.
+
+    Attributes:
+        model: state dict of the first task's model.
+        seconds: that learning it took; NaN where that is not known, as of a run of the published code.
+        source: where it came from, as the log says it.
+    """
+
+    model: dict[str, Tensor]
+    seconds: float
+    source: str
+
+
+def differences(theirs: Recorded, mine: Recorded) -> list[str]:
+    """Why the first task of the one run is not the other's; empty where it is."""
+    there, here = theirs.settings, mine.settings
+    name, wanted = str(there.get("learner_name")), str(here.get("learner_name"))
+    found = []
+    if name != wanted and not (wanted in LEARNERS and LEARNERS[wanted].shares_first_task(LEARNERS.get(name))):
+        found.append(f"{name} learns its first task in another way than {wanted}")
+    elif name == wanted == "AlwaysBeDreaming" and (theirs.code is Code.EARLIER) != (mine.code is Code.EARLIER):
+        found.append(f"{name}'s first task was over the seen outputs alone in runs before commit f3ba08f")
+    found += [f"{name} {shown(there.get(name))} there, {shown(here.get(name))} here" for name in FIRST_TASK if there.get(name) != here.get(name)]
+    if theirs.weighs != mine.weighs:
+        found.append(f"images weighed by DW {'there' if theirs.weighs else 'here'} alone")
+    if there.get("load_any"):
+        found.append("it took its own first task with load_any")
+    return found
+
+
+def first_task(settings: Settings, repeat: int) -> FirstTask:
+    """That of a repeat, from 0, of the run in ``--load_model_dir``. Raises UserError where its files are missing or damaged or,
+    but for ``--load_any 1``, where that run learned it in another way."""
+    flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
+    path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
+    try:
+        theirs = read_recorded(folder)
+    except UserError as error:
+        raise UserError(f"{flag}: {error}; name the log_dir of a run") from error
+    reasons = differences(theirs, Recorded(vars(settings), Code.CURRENT))
+    if reasons and not settings.load_any:
+        raise UserError(f"{flag}: its first task is another: {'; '.join(reasons)}; name another run, or take it all the same with --load_any 1")
+    with torch.device("meta"):
+        network = ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].outputs)
+    try:
+        model, checked = read_network(path, network)
+    except OSError as error:
+        raise UserError(
+            f"{flag}: {path} cannot be read ({error.strerror}); that run must have finished the first task of repeat {repeat + 1}") from error
+    except ValueError as error:
+        raise UserError(f"{flag}: {path} is damaged or no {settings.model_name} for {settings.dataset} ({error})") from error
+    except Exception as error:
+        raise UserError(f"{flag}: {path} is damaged ({type(error).__name__})") from error
+    published = theirs.code is Code.PUBLISHED
+    source = [f"{path}, {theirs.settings.get('learner_name')}'s{' of the published code' * published}"]
+    if not checked:
+        source.append("which carries no checksum")
+    if reasons:
+        source.append(f"taken with --load_any 1 although: {'; '.join(reasons)}")
+    return FirstTask(model, math.nan if published else seconds_of(folder, repeat, flag), ", ".join(source))
+
+
+def seconds_of(folder: Path, repeat: int, flag: str) -> float:
+    """How long learning the first task took. Raises UserError."""
+    path = folder / "results-time" / "global.yaml"
+    try:
+        return float(read_yaml(path)["history"][0][repeat])
+    except UserError as error:
+        raise UserError(f"{flag}: {error}") from error
+    except Exception as error:
+        raise UserError(f"{flag}: {path} is damaged ({type(error).__name__})") from error
+
+
+def origin(settings: Settings) -> str:
+    """From where the first tasks of a run came, for its final screen; "" where it learned them."""
+    return settings.load_model_dir and settings.load_model_dir + " (with --load_any 1)" * settings.load_any
+
+
+def notes(settings: Settings) -> dict[str, Any]:
+    """What the files with accuracies say of a first task that was taken whatever it is."""
+    return {"load_any": settings.load_model_dir} if settings.load_model_dir and settings.load_any else {}
