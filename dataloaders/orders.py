@@ -55,7 +55,7 @@ def _shuffled(text: str, classes: int, where: str) -> list[int]:
 def _read_list(path: str, where: str) -> list[Any]:
     """What a YAML file lists. Raises UserError."""
     try:
-        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{where}: {path!r} cannot be read ({error.strerror or error}); {FORMS}") from error
     except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through

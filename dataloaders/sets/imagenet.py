@@ -11,6 +11,7 @@ import numpy as np
 from dataloaders.base import Data, Split, dataset
 from dataloaders.folders import complete, lacking, pictures, some, subfolders
 from utils.errors import UserError
+from utils.files import expand_home
 
 WNID = re.compile(r"n\d{8}", re.IGNORECASE | re.ASCII)
 OUTPUTS = 1000
@@ -67,7 +68,7 @@ def named_classes(given: Any, where: str) -> list[str]:
         if not isinstance(value, str) or not value.isprintable():
             raise UserError(f"{where}: {value!r} is neither a file nor a WNID such as n01443537")
     if len(values) == 1 and not WNID.fullmatch(values[0]):
-        wnids = read_class_list(Path(values[0]).expanduser(), where)
+        wnids = read_class_list(Path(expand_home(values[0], where)), where)
     else:
         wnids = [wnid.lower() for wnid in values]
         for wnid in values:

@@ -369,5 +369,8 @@ def test_a_home_that_is_not_known_makes_no_folder_called_tilde(tmp_path):
     (tmp_path / "c.yaml").write_text("log_dir: ~nobody-of-this-name/run\n")
     with pytest.raises(UserError, match=r"c.yaml: log_dir: .*the home folder ~nobody-of-this-name is not known"):
         parse(["--config", str(tmp_path / "c.yaml")])
+    for flag in ("--class_order", "--imagenet_classes", "--dataroot", "--load_model_dir"):
+        with pytest.raises(UserError, match=f"{flag}: .*the home folder ~nobody-of-this-name is not known"):
+            parse([flag, "~nobody-of-this-name/file"])
     with pytest.raises(UserError, match="--config: .*the home folder ~nobody-of-this-name is not known"):
         parse(["--config", "~nobody-of-this-name/c.yaml"])
