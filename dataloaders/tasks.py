@@ -1,7 +1,9 @@
 """A data set as a sequence of tasks, each a run of consecutive places of the class order."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -49,27 +51,37 @@ class Task:
     names: tuple[str, ...]
 
 
-def split_classes(classes: int, first: int, other: int, max_task: int = -1) -> list[range]:
-    """The places of the order that each task learns."""
-    starts = [0, *range(first, classes, other)]
-    ranges = [range(a, b) for a, b in zip(starts, [*starts[1:], classes])]
+def split_classes(classes: int, first: int, other: int, max_task: int = -1, sizes: Sequence[int] = ()) -> list[range]:
+    """The places of the order that each task learns; where they don't divide, the last task has fewer, as published.
+
+    Args:
+        first, other: classes of the first and of every other task.
+        max_task: tasks at most; below 0, all.
+        sizes: of all tasks, in place of ``first`` and ``other``; classes that are left are not learned.
+    """
+    stops = [*accumulate(sizes)] if sizes else [*range(first, classes, other), classes]
+    ranges = [range(a, b) for a, b in zip([0, *stops], stops)]
     return ranges if max_task < 0 else ranges[:max_task]
 
 
+def task_ranges(settings: Settings, whole: bool = False) -> list[range]:
+    """The places of the class order that each task of a run learns; ``whole``: also of tasks that ``--max_task`` leaves out."""
+    return split_classes(
+        class_count(settings), settings.first_split_size, settings.other_split_size, -1 if whole else settings.max_task, settings.task_sizes)
+
+
 def check_split(settings: Settings) -> None:
-    """Raises UserError where the data set's classes do not divide into the tasks asked for, or a setting is another data set's."""
+    """Raises UserError where the tasks asked for have more classes than the data set, or a setting is another data set's."""
     for option, given in (("imagenet_classes", settings.imagenet_classes), ("incomplete_data", settings.incomplete_data)):
         if given and option not in DATASETS[settings.dataset].options:
             served = [name for name, known in DATASETS.items() if option in known.options]
             raise UserError(f"--{option}: is for {' and '.join(served)}, not for {settings.dataset}; leave it out")
-    classes, first, other = class_count(settings), settings.first_split_size, settings.other_split_size
+    classes, first, total = class_count(settings), settings.first_split_size, sum(settings.task_sizes)
     remedy = "; name more with --imagenet_classes, or learn fewer" if settings.imagenet_classes else ""
+    if total > classes:
+        raise UserError(f"--task_sizes: add up to {total} classes, {settings.dataset} has {classes}{remedy}")
     if first > classes:
         raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes{remedy}")
-    if (classes - first) % other:
-        raise UserError(
-            f"--other_split_size {other}: the {classes - first} classes of {settings.dataset} after the first task "
-            f"do not divide into tasks of {other}{remedy}")
 
 
 def hold_out(data: Split, fold: int) -> tuple[Split, Split]:

@@ -11,10 +11,9 @@ OUT=outputs/cifar100-fivetask
 PROTOCOL="$PUBLISHED --dataset CIFAR100
     --model_type resnet --model_name resnet32
     --weight_decay 2e-4
-    --schedule 100 150 200 250 --batch_size 128"
+    --schedule 100 150 200 250 --batch_size 128 --power_iters 10000"
 SPLIT="--first_split_size 20 --other_split_size 20"
-DREAMS="--gen_model_type generator --gen_model_name CIFAR_GEN
-    --power_iters 10000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1"
+DREAMS="--gen_model_type generator --gen_model_name CIFAR_GEN"
 
 # Base
 "$PYTHON" run.py $PROTOCOL $SPLIT \

@@ -12,10 +12,9 @@ OUT=outputs/imnet-fivetask
 PROTOCOL="$PUBLISHED --dataset ImageNet --workers 8
     --model_type resnet --model_name resnet18
     --weight_decay 1e-4
-    --schedule 30 60 80 90 100 --batch_size 256"
+    --schedule 30 60 80 90 100 --batch_size 256 --power_iters 50000"
 SPLIT="--first_split_size 10 --other_split_size 10 --max_task -1"
-DREAMS="--gen_model_type generator --gen_model_name IMNET_GEN
-    --power_iters 50000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1"
+DREAMS="--gen_model_type generator --gen_model_name IMNET_GEN"
 
 # UB, the upper bound: all classes at once
 "$PYTHON" run.py $PROTOCOL --first_split_size 50 --other_split_size 50 \

@@ -12,10 +12,9 @@ OUT=outputs/tinyimnet-twentytask
 PROTOCOL="$PUBLISHED --dataset TinyImageNet
     --model_type resnet --model_name resnet32
     --weight_decay 2e-4
-    --schedule 100 150 200 250 --batch_size 128"
+    --schedule 100 150 200 250 --batch_size 128 --power_iters 10000"
 SPLIT="--first_split_size 10 --other_split_size 10 --max_task -1"
-DREAMS="--gen_model_type generator --gen_model_name TINYIMNET_GEN
-    --power_iters 10000 --deep_inv_params 1e-3 5e1 1e-3 1e3 1"
+DREAMS="--gen_model_type generator --gen_model_name TINYIMNET_GEN"
 
 # UB, the upper bound: all classes at once
 "$PYTHON" run.py $PROTOCOL --first_split_size 200 --other_split_size 200 \

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
-from dataloaders.datasets import DATASETS, class_count
-from dataloaders.tasks import Task, check_split, split_classes
+from dataloaders.datasets import DATASETS
+from dataloaders.tasks import Task, check_split, task_ranges
 from learners.published import Method
 from models import Frozen, ResNet, folded, image_sides
 from utils.errors import UserError
@@ -153,7 +153,7 @@ class Learner(nn.Module):
         self.model = model
         self.teacher = copy.deepcopy(model).requires_grad_(False)
         self.coreset = Coreset(settings.memory)
-        self.ranges = split_classes(class_count(settings), settings.first_split_size, settings.other_split_size)
+        self.ranges = task_ranges(settings, whole=True)
         self.old = 0
         self.seen = 0
         self.class_weights: Tensor | None = None

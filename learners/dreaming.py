@@ -76,6 +76,9 @@ class DreamingLearner(Learner):
     @classmethod
     def check(cls, settings: Settings) -> None:
         super().check(settings)
+        if len(settings.deep_inv_params) == 1:
+            raise UserError(
+                f"--deep_inv_params: {settings.learner_name} dreams and needs its five values; the published ones are 1e-3 5e1 1e-3 1e3 1")
         if settings.deep_inv_params[3] == 0:
             raise UserError("--deep_inv_params: the content temperature, the fourth value, must be above 0")
 

@@ -28,7 +28,8 @@ SHARED = ROOT.parent / "shared"
 
 TINY = (
     "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 --model_name resnet8 "
-    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --threads 1 --mu 0.1 --lr 0.05"
+    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --threads 1 --mu 0.1 --lr 0.05 --momentum 0.9 "
+    "--deep_inv_params 1e-3 5e1 1e-3 1e3 1"
 ).split()
 
 # What some learners need more: the coreset's images must fill a batch of the balanced and of the bias stage.
@@ -247,7 +248,8 @@ def problem():
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,
-            "schedule": [1], "power_iters": 2, "max_task": 2, "lr": 0.01, **more})
+            "schedule": [1], "power_iters": 2, "max_task": 2, "lr": 0.01, "momentum": 0.9,
+            "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **more})
         random = torch.Generator().manual_seed(0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())

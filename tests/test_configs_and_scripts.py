@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS, REGISTRY
@@ -17,6 +18,10 @@ from utils.reports.tables import PUBLISHED, PaperTables
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "cifar100-tenth", "digits", "tinyimagenet", "imagenet")
+# Settings whose published default is none of ours: where a file or script of ours left one out, the default would leak in.
+STATED = {"dataroot", "workers", "lr", "momentum", "batch_size", "schedule", "power_iters", "deep_inv_params", "beta", "first_split_size",
+          "other_split_size"}
+OURS = {"dataroot": "datasets", "lr": 0.1, "momentum": 0.9, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], "beta": 1.0, "temp": 2.0}
 METHODS = {  # file of a method's settings -> learner, coreset
     "base": ("NormalNN", 0), "lwf": ("LWF", 0), "lwf_mc": ("LWF_MC", 0), "dgr": ("Generative_Replay", 0),
     "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
@@ -41,6 +46,31 @@ def test_every_method_goes_on_top_of_every_protocol(protocol, method):
 
 def test_every_config_is_tested_above():
     assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS}
+
+
+def ours(settings):
+    """What this project's files and scripts have always run with, whatever the defaults."""
+    assert {name: getattr(settings, name) for name in OURS} == OURS
+    assert settings.workers == (8 if settings.dataset == "ImageNet" else 0)
+    assert settings.mu == (0.1 if settings.learner_name in ("AlwaysBeDreaming", "DeepInversionLWF") else 1)
+    scaled_down = {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, 1000 if settings.schedule[-1] < 250 else 10000)
+    assert settings.power_iters == scaled_down
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_protocol_states_every_setting_whose_default_is_not_ours(protocol):
+    assert STATED - yaml.safe_load((ROOT / "configs" / f"{protocol}.yaml").read_text()).keys() == set()
+
+
+@pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in METHODS if (p, m) != ("imagenet", "dgr")])
+def test_no_default_leaks_into_a_protocol(protocol, method):
+    ours(parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))]))
+
+
+def test_defaults_of_flags_are_none_of_ours():
+    """Else the two tests above could not fail."""
+    defaults = parse(REGISTRY, [])
+    assert all(getattr(defaults, name) != value for name, value in OURS.items() if name != "temp")
 
 
 @pytest.mark.parametrize("protocol", ["cifar100", "cifar10"])
@@ -132,6 +162,17 @@ def test_every_run_of_a_script_parses_and_has_a_folder_of_its_own(commands, path
     assert settings
     assert len({one.log_dir for one in settings}) == len(settings)
     assert not any(one.overwrite for one in settings)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_default_leaks_into_a_script(commands, path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for call in commands(path):
+        if call[0] == "run.py":
+            files = [word for word in call if word.endswith(".yaml")]
+            stated = {word.removeprefix("--") for word in call if word.startswith("--")}
+            assert STATED - stated.union(*(yaml.safe_load(Path(file).read_text()) for file in files)) == set(), shlex.join(call)
+            ours(parse(REGISTRY, call[1:]))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -151,7 +151,8 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
     memory = ["--memory", "2000"] if name in ("ETE", "BIC") else []
     return parse(REGISTRY, [
-        "--train_aug", "--weight_decay", "2e-4", "--first_split_size", "20", "--other_split_size", "20",
+        "--train_aug", "--lr", "0.1", "--momentum", "0.9", "--weight_decay", "2e-4", "--batch_size", "128",
+        "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", "--first_split_size", "20", "--other_split_size", "20",
         *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
 
 

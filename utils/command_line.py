@@ -57,6 +57,8 @@ def _convert(flag: Flag, value: Any, where: str) -> Any:
 def _check(flag: Flag, value: Any, where: str) -> None:
     bounds = flag.metadata
     values = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and value == flag.default:  # which may stand for none at all
+        return
     if "length" in bounds and len(values) != bounds["length"]:
         raise UserError(f"{where}: takes {bounds['length']} values, not {len(values)}")
     if not values:
@@ -163,6 +165,8 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     learner = registry.learners[values.get("learner_name", flags["learner_name"].default)]
     kind = learner.settings_class()
     settings = kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values})
+    if settings.task_sizes:
+        settings.first_split_size = settings.task_sizes[0]  # by which --load_model_dir tells first tasks apart
     check(settings)
     learner.check(settings)
     return settings

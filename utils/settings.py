@@ -47,7 +47,7 @@ class Settings:
 
     # Data and task sequence
     dataset: str = setting("CIFAR100", "data", "data set")
-    dataroot: str = setting("datasets", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing", path=True)
+    dataroot: str = setting("data", "data", "folder of the data sets; CIFAR is downloaded into it where it is missing", path=True)
     imagenet_classes: list[str] = setting(
         [], "data",
         "classes of ImageNet, by WNID: a file with one a line, in the order in which every repeat learns them. Without it the 50 of the "
@@ -64,34 +64,40 @@ class Settings:
         "Of ImageNet, a class's number is its place in the published order, or in imagenet_classes",
         takes="every class number once, a YAML file that lists them, or `numpy:SEED`", before=[])
     first_split_size: int = setting(2, "data", "classes of the first task", low=1)
-    other_split_size: int = setting(2, "data", "classes of every other task", low=1)
+    other_split_size: int = setting(2, "data", "classes of every other task; the last one has what is left", low=1)
+    task_sizes: list[int] = setting(
+        [], "data", "classes of every task one by one, e.g. 50 10 10 10 10 10, in place of first_split_size and other_split_size; "
+        "classes left over are not learned",
+        low=1, before=[])
     max_task: int = setting(-1, "data", "stop after this many tasks; -1: all", low=-1)
     validation: bool = setting(False, "data", "hold out a fifth of the training data (fold by repeat) and test on it, not on the test set")
     oracle_flag: bool = setting(False, "data", "upper bound: every task trains from scratch on the data of all tasks so far")
 
     # Optimisation
     optimizer: str = setting("SGD", "optimisation", "optimiser of the classifier", choices=["SGD", "Adam"])
-    lr: float = setting(0.1, "optimisation", "learning rate", above=0)
-    momentum: float = setting(0.9, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
+    lr: float = setting(0.01, "optimisation", "learning rate", above=0)
+    momentum: float = setting(0.0, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
     weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
     schedule: list[int] = setting(
         [2], "optimisation", "epochs at which the learning rate falls to a tenth; the last number is the epochs per task", low=1)
     schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
-    batch_size: int = setting(128, "optimisation", "images a step; the last incomplete batch of an epoch is dropped", low=2)
+    batch_size: int = setting(64, "optimisation", "images a step; the last incomplete batch of an epoch is dropped", low=2)
 
     # Method
     mu: float = setting(1.0, "method", "weight of the distillation", low=0)
     temp: float = setting(2.0, "method", "temperature of the distillation", above=0)
-    beta: float = setting(1.0, "method", "kept for published scripts and recorded; no published loss reads it")
+    beta: float = setting(0.5, "method", "kept for published scripts and recorded; no published loss reads it")
     DW: bool = setting(
         False, "method",
         "weigh images by the inverse frequency of their class in the data of the task: NormalNN and LWF with a coreset, "
         "DeepInversionGenBN and DeepInversionLWF; the others take the flag and do not read it, as published")
     memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
-    power_iters: int = setting(10000, "method", "training steps of the generator after every task but the last", low=1)
+    power_iters: int = setting(10, "method", "training steps of the generator after every task but the last", low=1)
     deep_inv_params: list[float] = setting(
-        [1e-3, 50.0, 1e-3, 1e3, 1.0], "method",
-        "generator's loss: Adam's learning rate, batch-norm weight, smoothness weight, content temperature, content weight", low=0, length=5)
+        [-1.0], "method",
+        "generator's loss: Adam's learning rate, batch-norm weight, smoothness weight, content temperature, content weight; "
+        "-1: none, which a learner that dreams refuses",
+        low=0, length=5)
 
     # The run
     seed: int = setting(
@@ -114,7 +120,7 @@ class Settings:
         0, "run", "1: take them from load_model_dir even where that run learned its first task in another way; results say so",
         choices=[0, 1], before=0)
     workers: int = setting(
-        0, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
+        8, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")
     tensorboard: bool = setting(False, "run", "write losses, accuracies and figures into log_dir/tensorboard too; needs the package tensorboard")
 

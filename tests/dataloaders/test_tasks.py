@@ -71,6 +71,18 @@ def test_classes_split_into_tasks():
     assert split_classes(10, 10, 2) == [range(0, 10)]
 
 
+def test_where_classes_do_not_divide_the_last_task_has_what_is_left():
+    assert split_classes(100, 30, 40) == [range(0, 30), range(30, 70), range(70, 100)]
+    assert split_classes(10, 4, 5) == [range(0, 4), range(4, 9), range(9, 10)]
+    assert split_classes(10, 4, 100) == [range(0, 4), range(4, 10)]
+    assert split_classes(10, 4, 5, max_task=2) == [range(0, 4), range(4, 9)]
+
+
+def test_sizes_given_one_by_one_win_and_may_leave_classes_out():
+    assert split_classes(10, 2, 2, sizes=[5, 3, 1]) == [range(0, 5), range(5, 8), range(8, 9)]
+    assert split_classes(10, 2, 2, max_task=2, sizes=[5, 3, 1]) == [range(0, 5), range(5, 8)]
+
+
 @pytest.mark.parametrize(("max_task", "count"), [(-1, 5), (1, 1), (3, 3), (9, 5)])
 def test_max_task_keeps_the_first_tasks(max_task, count):
     assert split_classes(10, 2, 2, max_task) == [range(2 * k, 2 * k + 2) for k in range(count)]

@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 
+from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import read_yaml, write_yaml
@@ -28,8 +29,7 @@ def leave(root, tmp_path):
                 counts = [images] * len(row) if isinstance(images, int) else images[: len(row)]
                 results.add(repeat, Measures(row, row, counts), stored, 3600.0)
         if matrices:
-            first, other = settings["first_split_size"], settings["other_split_size"]
-            tasks = 1 + (100 - first) // other
+            tasks = len(split_classes(100, settings["first_split_size"], settings["other_split_size"], sizes=settings["task_sizes"]))
             results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"])
         return path
 

@@ -5,6 +5,7 @@ import shlex
 import pytest
 import yaml
 
+from dataloaders.tasks import task_ranges
 from learners import REGISTRY
 from models import GENERATORS
 from utils import command_line
@@ -19,8 +20,10 @@ PUBLISHED = """
 --gpuid 0 1 2|--gpuid -1|--log_dir outputs/x
 --learner_type default --learner_name NormalNN
 --learner_type kd --learner_name LWF|--learner_type kd --learner_name LWF_MC
---learner_type datafree --learner_name DeepInversionGenBN|--learner_type datafree --learner_name DeepInversionLWF
---learner_type datafree --learner_name AlwaysBeDreaming|--learner_type kd --learner_name ETE --memory 2000
+--learner_type datafree --learner_name DeepInversionGenBN --deep_inv_params 1e-3 5e1 1e-3 1e3 1
+--learner_type datafree --learner_name DeepInversionLWF --deep_inv_params 1e-3 5e1 1e-3 1e3 1
+--learner_type datafree --learner_name AlwaysBeDreaming --deep_inv_params 1e-3 5e1 1e-3 1e3 1
+--learner_type kd --learner_name ETE --memory 2000
 --learner_type kd --learner_name BIC --memory 2000|--memory 2000
 --learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder|--gen_model_type autoencoder
 --model_type resnet|--model_name resnet32|--model_name resnet18
@@ -29,7 +32,8 @@ PUBLISHED = """
 --load_model_dir outputs/base|--workers 4|--validation|--repeat 3
 --overwrite 0|--overwrite 1|--optimizer SGD|--optimizer Adam|--train_aug|--lr 0.1|--momentum 0.9|--weight_decay 0.0002
 --schedule 100 150 200 250|--schedule_type decay|--batch_size 128|--power_iters 10000
---deep_inv_params 1e-3 5e1 1e-3 1e3 1|--first_split_size 20 --other_split_size 20|--other_split_size 7|--rand_split|--DW|--oracle_flag
+--deep_inv_params 1e-3 5e1 1e-3 1e3 1|--first_split_size 20 --other_split_size 20|--other_split_size 7|--deep_inv_params -1|--rand_split|--DW
+--oracle_flag
 --max_task 3|--memory 0|--temp 2|--mu 0.1|--beta 5
 """
 FLAGS = [flags for line in PUBLISHED.split("\n") for flags in line.split("|") if flags]
@@ -84,6 +88,57 @@ def test_a_published_command_line_means_what_it_meant():
 
 def test_no_flags_at_all_are_the_defaults():
     assert parse([]) == Settings()
+
+
+def test_a_published_flag_that_is_left_out_has_its_published_default():
+    """docs/specification.md, "The published command line"."""
+    settings = parse([])
+    assert (settings.lr, settings.momentum, settings.weight_decay, settings.batch_size, settings.schedule) == (0.01, 0, 0, 64, [2])
+    assert (settings.power_iters, settings.deep_inv_params) == (10, [-1])
+    assert (settings.workers, settings.dataroot) == (8, "data")
+    assert (settings.mu, settings.beta, settings.temp, settings.memory) == (1, 0.5, 2, 0)
+    assert (settings.first_split_size, settings.other_split_size, settings.max_task) == (2, 2, -1)
+
+
+@pytest.mark.parametrize("learner", ["default --learner_name NormalNN", "kd --learner_name LWF", "kd --learner_name LWF_MC",
+                                     "kd --learner_name ETE --memory 200", "dgr --learner_name Generative_Replay --gen_model_type autoencoder"])
+@pytest.mark.parametrize("flags", ["", "--deep_inv_params -1"])
+def test_learners_that_do_not_dream_need_no_settings_of_dreaming(learner, flags):
+    assert parse(shlex.split(f"--learner_type {learner} {flags}")).deep_inv_params == [-1]
+
+
+# How the classes are split
+
+
+@pytest.mark.parametrize(("flags", "sizes"), [
+    ("", [2] * 50),
+    ("--first_split_size 20 --other_split_size 30", [20, 30, 30, 20]),
+    ("--first_split_size 20 --other_split_size 100", [20, 80]),
+    ("--first_split_size 100", [100]),
+    ("--other_split_size 7", [2, *[7] * 14]),
+    ("--dataset Digits --first_split_size 4 --other_split_size 4", [4, 4, 2]),
+    ("--dataset Digits --first_split_size 4 --other_split_size 4 --max_task 2", [4, 4]),
+    ("--dataset ImageNet --first_split_size 20 --other_split_size 20", [20, 20, 10]),
+    ("--task_sizes 50 10 10 10 10 10", [50, 10, 10, 10, 10, 10]),
+    ("--task_sizes 100", [100]),
+    ("--task_sizes 1 2 3", [1, 2, 3]),
+    ("--task_sizes 1 2 3 --max_task 2", [1, 2]),
+    ("--task_sizes 1 2 3 --first_split_size 20 --other_split_size 20", [1, 2, 3]),
+])
+def test_classes_are_split_as_asked_the_last_task_having_what_is_left(flags, sizes):
+    ranges = task_ranges(parse(shlex.split(flags)))
+    assert [len(new) for new in ranges] == sizes
+    assert [new.start for new in ranges] == [sum(sizes[:index]) for index in range(len(sizes))]
+
+
+def test_task_sizes_are_taken_from_a_file_win_over_those_of_a_protocol_and_are_recorded(config, tmp_path):
+    protocol = config("first_split_size: 20\nother_split_size: 20\n", "protocol.yaml")
+    settings = parse(["--config", protocol, config("task_sizes: [50, 25, 25]\n")])
+    assert task_ranges(settings) == [range(50), range(50, 75), range(75, 100)]
+    assert settings.first_split_size == 50  # by which --load_model_dir tells first tasks apart
+    write_yaml(tmp_path / "args.yaml", dataclasses.asdict(settings))
+    assert parse(["--config", str(tmp_path / "args.yaml")]) == settings
+    assert parse(["--config", str(tmp_path / "args.yaml"), config("task_sizes: []\nfirst_split_size: 20")]).task_sizes == []
 
 
 def test_every_number_has_the_type_of_its_field():
@@ -227,10 +282,21 @@ REFUSED = [
     ("--learner_type datafree --learner_name AlwaysBeDreaming --deep_inv_params 1 1 1 0 1", ["--deep_inv_params", "temperature"]),
     ("--threads 0", ["--threads"]),
     ("--threads 100000", ["--threads", "256"]),
-    ("--first_split_size 20 --other_split_size 30", ["--other_split_size", "30"]),
     ("--first_split_size 101", ["--first_split_size", "101", "100"]),
     ("--first_split_size 0", ["--first_split_size"]),
-    ("--first_split_size 20 --other_split_size 100", ["--other_split_size", "100"]),
+    ("--task_sizes 50 51", ["--task_sizes", "101", "100"]),
+    ("--dataset Digits --task_sizes 5 5 1 --max_task 2", ["--task_sizes", "11", "10"]),
+    ("--dataset ImageNet --task_sizes 51", ["--task_sizes", "51", "50"]),
+    ("--task_sizes 50 0 50", ["--task_sizes", "0"]),
+    ("--task_sizes -1", ["--task_sizes", "-1"]),
+    ("--task_sizes 50 half", ["--task_sizes", "half"]),
+    ("--task_sizes 2.5", ["--task_sizes", "2.5"]),
+    ("--task_sizes", ["--task_sizes"]),
+    ("--learner_type datafree --learner_name AlwaysBeDreaming", ["--deep_inv_params", "AlwaysBeDreaming", "1e-3 5e1 1e-3 1e3 1"]),
+    ("--learner_type datafree --learner_name DeepInversionLWF --deep_inv_params -1", ["--deep_inv_params", "DeepInversionLWF"]),
+    ("--learner_type datafree --learner_name DeepInversionGenBN --deep_inv_params -1", ["--deep_inv_params", "DeepInversionGenBN"]),
+    ("--deep_inv_params -1 -1", ["--deep_inv_params", "5", "2"]),
+    ("--deep_inv_params -2", ["--deep_inv_params", "5", "1"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --gen_model_name TINYIMNET_GEN", ["--gen_model_name", "64", "32"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --dataset TinyImageNet", ["--gen_model_name", "32", "64"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --dataset ImageNet --gen_model_name TINYIMNET_GEN", ["--gen_model_name", "64", "224"]),

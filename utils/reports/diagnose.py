@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dataloaders.batches import Images
 from dataloaders.datasets import read_data
-from dataloaders.tasks import Task, hold_out, task_sequence
+from dataloaders.tasks import Task, hold_out, task_ranges, task_sequence
 from learners import REGISTRY, Learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
@@ -37,7 +37,7 @@ from utils.reports.tables import read_history, show_rows, show_value
 from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.networks import read_network
-from utils.training.trainer import build_learner, order_of_repeat, task_ranges
+from utils.training.trainer import build_learner, order_of_repeat
 
 # {measure: (heading of its column, form, what the number says)}
 MEASURES = {

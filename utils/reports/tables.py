@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from dataloaders.orders import order_name
+from dataloaders.tasks import split_classes
 from learners.published import Method
 from utils.errors import Parser, UserError
 from utils.files import read_yaml, user_path
@@ -198,6 +199,18 @@ def own_departures(recorded: Recorded, own: dict[str, Any]) -> tuple[str, ...]:
     return changed
 
 
+def equal_tasks(settings: dict[str, Any], path: Path) -> int:
+    """Into how many tasks of equal size a run splits all classes, where a column of the tables has so many, or 1; else 0."""
+    sizes = settings["task_sizes"]
+    if not isinstance(sizes, list) or any(type(size) is not int or size < 1 for size in sizes):
+        raise UserError(f"{path}: task_sizes {sizes!r} is not a list of whole numbers above 0")
+    if not sizes and min(settings["first_split_size"], settings["other_split_size"]) < 1:
+        raise UserError(f"{path}: first_split_size and other_split_size must be above 0")
+    ranges = split_classes(CLASSES, settings["first_split_size"], settings["other_split_size"], sizes=sizes)
+    equal = {len(new) for new in ranges} == {CLASSES // len(ranges)} and ranges[-1].stop == CLASSES
+    return len(ranges) if equal and len(ranges) in (1, *SPLITS) else 0
+
+
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
@@ -212,8 +225,8 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
                 raise UserError(f"{path}: {name} {settings[name]!r} is not a whole number")
 
     need("dataset", "learner_name", "memory", "first_split_size", "other_split_size", "oracle_flag", "repeat")
-    first, other, joint = settings["first_split_size"], settings["other_split_size"], settings["oracle_flag"] is True
-    tasks = next((tasks for tasks in SPLITS if first == other == CLASSES // tasks), 1 if first == CLASSES else 0)
+    joint = settings["oracle_flag"] is True
+    tasks = equal_tasks(settings, path)
     method = METHODS.get((str(settings["learner_name"]), settings["memory"] > 0))
     if settings["learner_name"] == UB.learner_name and not settings["memory"] and (joint or tasks == 1):
         method = UB

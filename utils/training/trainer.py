@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from dataloaders.datasets import DATASETS, Data, Split, class_count
-from dataloaders.tasks import Task, class_order, hold_out, split_classes, task_sequence
+from dataloaders.datasets import DATASETS, Data, Split
+from dataloaders.tasks import Task, class_order, hold_out, task_ranges, task_sequence
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
 from utils.errors import RunError, UserError
@@ -54,11 +54,6 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
-
-
-def task_ranges(settings: Settings) -> list[range]:
-    """The places of the class order that each task learns."""
-    return split_classes(class_count(settings), settings.first_split_size, settings.other_split_size, settings.max_task)
 
 
 def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:

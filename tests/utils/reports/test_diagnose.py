@@ -211,6 +211,12 @@ def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsy
         assert all(text in printed.out for heading, _, text in MEASURES.values())
 
 
+def test_tasks_of_several_sizes_are_measured(finished):
+    diagnosis = diagnose(finished(ABD, "--task_sizes", "4", "2", "3", "--max_task", "-1"))
+    assert diagnosis.repeats == {2: 1, 3: 1}
+    assert not any(math.isnan(value) for values in diagnosis.values.values() for value in values.values())
+
+
 def test_runs_of_one_name_are_told_apart_by_their_paths(finished, tmp_path, capsys):
     runs = [tmp_path / part / "run" for part in ("a", "b")]
     for run in runs:

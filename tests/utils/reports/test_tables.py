@@ -291,9 +291,23 @@ def test_a_run_is_known_by_its_settings(leave, records, table, method, learner, 
     assert (cell["protocol"], cell["method"], cell["tasks"], cell["run"]) == ("published protocol", method, str(tasks), "any/name")
 
 
+def test_a_run_whose_sizes_were_given_one_by_one_has_its_column(leave, records):
+    leave("listed", [matrix(10)], task_sizes=[10] * 10)
+    cell, = records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=10)
+    assert cell["run"] == "listed"
+
+
+@pytest.mark.parametrize("sizes", [[20, "x"], [0, 100], [50.5, 49.5], 20])
+def test_sizes_that_are_none_are_one_line(leave, records, tmp_path, sizes):
+    leave("odd", [], task_sizes=sizes)
+    line, = warnings(tmp_path)
+    assert "task_sizes" in line and "args.yaml" in line
+
+
 @pytest.mark.parametrize("changes", [
     {"dataset": "CIFAR10"}, {"first_split_size": 50, "other_split_size": 10}, {"learner_name": "SharpLWF"}, {"memory": 2000},
-    {"first_split_size": 100, "other_split_size": 100}])
+    {"first_split_size": 100, "other_split_size": 100}, {"other_split_size": 30}, {"task_sizes": [20, 20, 20, 20, 10, 10]},
+    {"task_sizes": [20, 20, 20]}])
 def test_a_run_of_no_cell_is_in_no_table_and_said(leave, records, tmp_path, changes):
     leave("odd", [], **changes)
     assert [cell for cell in records() if cell["run"]] == []

@@ -362,6 +362,30 @@ def test_other_settings_on_a_runs_folder_are_refused_by_name(copied, trainer):
 # Variants of the protocol
 
 
+UNEVEN = ("--first_split_size", "4", "--other_split_size", "4", "--max_task", "-1")
+
+
+@pytest.mark.parametrize("name", ["AlwaysBeDreaming", "ETE", "BIC"])
+def test_tasks_may_be_of_several_sizes_and_a_list_of_them_is_the_same_run(finished, trainer, lasting, tmp_path, name):
+    run = finished(name, *UNEVEN)
+    history = np.array(yaml.safe_load((run / "results-acc" / "global.yaml").read_text())["history"], dtype=float)
+    assert history.shape == (3, 1)
+    assert np.isfinite(history).all()
+    trainer(tmp_path, name, "--task_sizes", "4", "4", "2", "--max_task", "-1").run()
+    assert lasting(tmp_path) == lasting(run)
+
+
+def test_max_task_stops_before_the_smaller_task(finished, trainer, tmp_path):
+    results = trainer(tmp_path, "NormalNN", "--first_split_size", "4", "--other_split_size", "4", "--max_task", "2").run()
+    assert len(results.matrix[0]) == 2
+
+
+def test_classes_that_no_task_has_are_left_out(trainer, tmp_path):
+    run = trainer(tmp_path, "NormalNN", "--task_sizes", "3", "2")
+    assert [len(row) for row in run.run().matrix[0]] == [1, 2]
+    assert [sorted(set(task.train.labels.tolist())) for task in run.tasks] == [[0, 1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize(
     "flags", [("--validation",), ("--DW",), ("--train_aug",), ("--optimizer", "Adam", "--lr", "0.001")], ids=lambda flags: flags[0])
 def test_variants_run_and_give_other_results(finished, lasting, flags):
