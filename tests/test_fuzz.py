@@ -72,6 +72,7 @@ def commands(draw):
     others = sorted(FLAGS.keys() - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
     for name in draw(st.sets(st.sampled_from(others), max_size=6)):
         chosen[name] = draw(proper(FLAGS[name]))
+    chosen.setdefault("deep_inv_params", draw(st.sampled_from([[1e-3, 50.0, 1e-3, 1e3, 1.0]] * 9 + [[-1.0]])))
     if chosen["dataset"] == "CIFAR100" and chosen["max_task"] < 0:
         chosen["max_task"] = 2  # not a hundred
     chosen |= matching
