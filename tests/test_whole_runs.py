@@ -87,12 +87,6 @@ def test_another_order_of_the_coreset_is_found(monkeypatch):
     assert line.startswith("e2e: task 1, coreset: ")
 
 
-def test_an_accuracy_of_the_corrected_logits_of_bic_is_found():
-    lines = whole_runs.differences("bic", whole_runs.measure("bic", "--bias_at_test"), whole_runs.stored_run("bic"))
-    assert lines
-    assert all(", accuracies: " in line for line in lines)
-
-
 @pytest.mark.parametrize(("value", "same"), [(2.0, True), (2.0 + 1e-7, True), (2.0 + 1e-5, False), (float("nan"), False), (None, False)])
 def test_rounding_is_no_difference_and_a_nan_or_a_missing_number_is_one(value, same):
     task = {"losses": {"learn 1 classification": 2.0}, "weights": {}, "coreset": [], "accuracies": [50.0]}
