@@ -6,7 +6,7 @@ import whole_runs
 from torch.nn import functional as F
 
 from dataloaders.coreset import Coreset
-from learners import LEARNERS, REGISTRY, Learner
+from learners import LEARNERS, REGISTRY
 from learners.abd import AlwaysBeDreaming
 from learners.dreaming import DreamingLearner
 from learners.lwf import LWF
@@ -68,7 +68,7 @@ def test_a_teacher_frozen_at_another_time_is_found(monkeypatch):
 
 
 def test_the_usual_momentum_of_batch_norm_in_abd_is_found(monkeypatch):
-    monkeypatch.setattr(AlwaysBeDreaming, "start_task", Learner.start_task)
+    monkeypatch.setattr(AlwaysBeDreaming, "start_task", DreamingLearner.start_task)
     lines = found("abd", 2)
     assert lines
     assert {line.split(", ")[0] for line in lines} == {"abd: task 2"}
