@@ -52,13 +52,13 @@ def found(name, tasks):
 
 def test_a_first_task_of_abd_over_the_seen_classes_is_found(monkeypatch):
     monkeypatch.setattr(AlwaysBeDreaming, "loss", lambda self, x, y: {"classification": F.cross_entropy(self.model(x)[:, : self.seen], y)})
-    lines = found("abd", 1)
-    assert any(line.startswith("abd: task 1, losses, learn 1 classification: ") for line in lines)
+    first, *_ = found("abd", 1)
+    assert first.startswith("abd: task 1, losses, learn 1 classification: ")
 
 
 def test_a_teacher_frozen_at_another_time_is_found(monkeypatch):
     def end_task(self, task):
-        if self.teacher.last.weight.abs().sum() == 0 or not task.old:  # after the first task alone
+        if not task.old:  # and never again
             self.teacher.load_state_dict(self.model.state_dict())
 
     monkeypatch.setattr(LWF, "end_task", end_task)

@@ -128,7 +128,7 @@ def differences(name: str, got: list[dict[str, Any]], stored: list[dict[str, Any
     found = []
     for number, (mine, theirs) in enumerate(zip(got, stored), 1):
         for kind in ("losses", "weights"):
-            for quantity in theirs[kind].keys() | mine[kind].keys():
+            for quantity in {**theirs[kind], **mine[kind]}:
                 value, expected = mine[kind].get(quantity), theirs[kind].get(quantity)
                 if value is None or expected is None or not abs(value - expected) <= TOLERANCE * max(abs(expected), 1e-3):
                     found.append(f"{name}: task {number}, {kind}, {quantity}: {value}, stored is {expected}")
