@@ -160,7 +160,7 @@ def test_a_folder_of_the_published_code_is_measured_like_ours(finished, copied, 
     for path in run.glob("models/**/class.pth"):
         plain(path)
     as_published(run)
-    assert diagnose(run, count=30).values == diagnose(finished("LWF"), count=30).values
+    np.testing.assert_equal(diagnose(run, count=30).values, diagnose(finished("LWF"), count=30).values)
 
 
 @pytest.mark.parametrize("name", [ABD, DGR])
