@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, get_type_hints
 
+from utils.threads import MOST
+
 
 def setting(
     default: Any, group: str, help: str, *, low: float | None = None, above: float | None = None, high: float | None = None,
@@ -112,7 +114,9 @@ class Settings:
     graph: str = setting(
         "auto", "run", "capture training steps as CUDA graphs, which spares a GPU most of its waiting; auto: where there is a GPU",
         choices=["auto", "on", "off"])
-    threads: int = setting(2, "run", "CPU threads; on a CPU the last digits of results depend on their number", low=1, high=256)
+    threads: int = setting(
+        0, "run", "CPU threads; 0: those of the run to resume, else OMP_NUM_THREADS, else a thread for each physical core, which --parallel and "
+        "sweeps share out. On a CPU the last digits of results depend on their number", low=0, high=MOST)
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves", path=True)
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task", path=True)

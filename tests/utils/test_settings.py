@@ -280,7 +280,7 @@ REFUSED = [
     ("--deep_inv_params 1 2 3 4", ["--deep_inv_params", "5", "4"]),
     ("--deep_inv_params 1 2 3 4 nan", ["--deep_inv_params", "nan"]),
     ("--learner_type datafree --learner_name AlwaysBeDreaming --deep_inv_params 1 1 1 0 1", ["--deep_inv_params", "temperature"]),
-    ("--threads 0", ["--threads"]),
+    ("--threads -1", ["--threads"]),
     ("--threads 100000", ["--threads", "256"]),
     ("--first_split_size 101", ["--first_split_size", "101", "100"]),
     ("--first_split_size 0", ["--first_split_size"]),
