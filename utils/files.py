@@ -1,5 +1,6 @@
 """Files that are complete or absent: written beside their place, then renamed."""
 
+import copy
 import hashlib
 import io
 import os
@@ -79,11 +80,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
 
 
+def on_cpu(content: Any) -> Any:
+    """The same with every tensor in the CPU's memory, in dicts, lists and tuples of any depth. What lies there already stays as it is."""
+    if isinstance(content, torch.Tensor):
+        return content if content.device.type == "cpu" else content.detach().cpu()
+    if isinstance(content, dict):
+        moved = {name: on_cpu(value) for name, value in content.items()}
+        if all(moved[name] is content[name] for name in content):
+            return content
+        other = copy.copy(content)  # with what a state_dict has beside its items
+        other.update(moved)
+        return other
+    if isinstance(content, (list, tuple)):
+        parts = [on_cpu(value) for value in content]
+        if all(part is value for part, value in zip(parts, content)):
+            return content
+        return type(content)(*parts) if hasattr(content, "_fields") else type(content)(parts)
+    return content
+
+
 def write_tensors(path: Path, content: Any, keeping: Path | None = None) -> None:
     """``torch.save`` and, after it, the SHA-256 of its bytes; ``torch.load`` reads the file all the same.
-    By way of memory: a full disk is an OSError then, and the bytes don't depend on the file's name."""
+    By way of memory: a full disk is an OSError then, and the bytes don't depend on the file's name. All tensors are written as the CPU's,
+    so that a machine without that GPU loads them, too."""
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(on_cpu(content), buffer)
     buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
     with replacing(path, keeping) as partial:
         partial.write_bytes(buffer.getbuffer())

@@ -1,12 +1,13 @@
 import errno
 import os
+from collections import OrderedDict, namedtuple
 
 import pytest
 import torch
 import yaml
 
 from utils.errors import UserError
-from utils.files import expand_home, has_checksum, read_plain_tensors, read_tensors, replacing, write_tensors, write_yaml
+from utils.files import expand_home, has_checksum, on_cpu, read_plain_tensors, read_tensors, replacing, write_tensors, write_yaml
 
 
 def test_a_file_appears_complete(tmp_path):
@@ -127,3 +128,45 @@ def test_a_tilde_is_a_home_folder_and_only_at_the_beginning(monkeypatch):
 def test_a_home_that_is_not_known_is_refused_by_name(path):
     with pytest.raises(UserError, match=f"--log_dir: '{path}': the home folder ~nobody-of-this-name is not known"):
         expand_home(path, "--log_dir")
+
+
+# Where tensors lie
+
+
+class OnAGpu(torch.Tensor):
+    """Pretends to lie there: says so, and is written with its place, until it is moved."""
+
+    @property
+    def device(self):
+        return torch.device("cuda", 1)
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return torch.Tensor.detach(self.as_subclass(torch.Tensor)).clone()
+
+
+def test_every_tensor_is_written_as_the_cpus_and_the_bytes_are_the_same(tmp_path):
+    Pair = namedtuple("Pair", "first second")  # not saved: torch.load would refuse it
+
+    def content(kind):
+        tensor = torch.arange(6.0).as_subclass(kind)
+        state = OrderedDict(weight=tensor, count=3)
+        state._metadata = {"version": 1}
+        return {"model": state, "optimizers": [{"state": {0: {"step": tensor, "text": "a"}}}, (1, tensor)], "alone": tensor}
+
+    for name, kind in (("cpu", torch.Tensor), ("gpu", OnAGpu)):
+        write_tensors(tmp_path / name, content(kind))
+    found = torch.load(tmp_path / "gpu", weights_only=True)
+    for tensor in (found["model"]["weight"], found["optimizers"][0]["state"][0]["step"], found["optimizers"][1][1], found["alone"]):
+        assert type(tensor) is torch.Tensor and tensor.tolist() == [0, 1, 2, 3, 4, 5]
+    assert b"cuda" not in (tmp_path / "gpu").read_bytes()
+    moved = on_cpu(content(OnAGpu))
+    assert moved["model"]._metadata == {"version": 1} and isinstance(moved["optimizers"][1], tuple)
+    assert on_cpu(Pair(torch.ones(2).as_subclass(OnAGpu), 1)).first.device.type == "cpu"
+
+
+def test_what_lies_in_the_cpus_memory_is_not_copied():
+    content = {"a": [torch.ones(2), (torch.zeros(1), "text")], "b": OrderedDict(c=torch.ones(1))}
+    assert on_cpu(content) is content
