@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100, checked against the official MD5s and downloaded where they are missing."""
 
-import fcntl
 import hashlib
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +14,7 @@ from torchvision import datasets as vision
 
 from dataloaders.base import Data, Split, dataset
 from utils.errors import UserError
+from utils.locks import Heartbeat, lock_file
 
 # torchvision unpacks what it downloads with tarfile's default, which before Python 3.14 lets an archive write anywhere.
 if hasattr(tarfile, "data_filter"):
@@ -46,7 +47,12 @@ def one_at_a_time(root: Path) -> Iterator[None]:
     with ExitStack() as lock:
         with suppress(OSError):
             root.mkdir(parents=True, exist_ok=True)
-            fcntl.lockf(lock.enter_context((root / ".lock").open("w")), fcntl.LOCK_EX)
+            if lock_file(lock.enter_context((root / ".lock").open("w")), wait=True):  # the file system has none
+                heartbeat = Heartbeat(root / ".heartbeat")
+                while heartbeat.other():
+                    time.sleep(1)
+                heartbeat.start()
+                lock.callback(heartbeat.stop)
         yield
 
 
