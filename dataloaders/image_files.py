@@ -1,8 +1,14 @@
 """Images that stay on disk: JPEG files, decoded when a batch needs them (ImageNet)."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 
@@ -21,6 +27,9 @@ from utils.streams import global_state_seeded
 TRAINING = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor()])
 TEST = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
 
+STARVED = 300.0  # seconds without a batch of the workers, after which they count as hung
+GLANCE = 1.0  # seconds between two looks at the clock and at signals, while a worker is waited for
+
 
 def decode(path: str | Path) -> Image.Image:
     """The picture in a file, as RGB. Raises UserError where there is none."""
@@ -38,12 +47,13 @@ def decode(path: str | Path) -> Image.Image:
 
 class _DecodedBatches(Dataset):
     """What a worker does: (rows, a seed for each or None) to images [B, 3, 224, 224] uint8. An error is handed over
-    as a value, because a DataLoader would bury it in a worker's traceback."""
+    as a value, because a DataLoader would bury it in a worker's traceback; images as an array, because it would share tensors by way of
+    /dev/shm, which is small in containers."""
 
     def __init__(self, paths: np.ndarray):
         self.paths = paths
 
-    def __getitem__(self, batch: tuple[list[int], list[int] | None]) -> Tensor | UserError:
+    def __getitem__(self, batch: tuple[list[int], list[int] | None]) -> np.ndarray | UserError:
         rows, seeds = batch
         images = []
         try:
@@ -56,37 +66,113 @@ class _DecodedBatches(Dataset):
                         images.append(TRAINING(image))
         except UserError as error:
             return error
-        return torch.stack(images)
+        return torch.stack(images).numpy()
+
+
+def _as_it_is(batch: Any) -> Any:
+    """In place of what would make tensors of arrays."""
+    return batch
+
+
+def _begin_worker(number: int) -> None:
+    """Ctrl-C in a terminal reaches workers too: the run ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def worker_failure(error: BaseException, workers: int) -> str:
+    """A line on a worker that died or hung, and the remedy, where that is what torch's error says; else empty."""
+    if "DataLoader" not in (said := " ".join(str(error).split())):
+        return ""
+    what = f"no worker gave a batch for {STARVED:.0f} s" if "timed out" in said else said.partition(". ")[0].rstrip(".")
+    return (
+        f"--workers {workers}: {what}; they want memory, /dev/shm or a faster disk: choose fewer --workers or 0, and in Docker a larger --shm-size")
 
 
 @dataclass(frozen=True)
 class ImageFiles:
     """A source on disk (dataloaders/batches.py, Source), of 224 x 224 pixels: decoded, cropped and resized while the
     device works on earlier batches. Each image is augmented by a seed of its own, so that the number of workers
-    doesn't change a byte. ``fetch`` raises UserError for a file that can't be decoded.
+    doesn't change a byte. ``fetch`` raises UserError for a file that can't be decoded and for a worker that dies or hangs.
 
     Attributes:
         paths: [N] of the files, text.
         labels: [N] int64 on the device.
         workers: processes that decode; 0: this one.
+        heed: called every second while a worker is waited for; what it raises ends that.
     """
 
     paths: np.ndarray
     labels: Tensor
     pixels: Pixels
     workers: int
-    evaluation_batch: int = 64  # shared memory holds two a worker
+    evaluation_batch: int = 64
+    heed: Callable[[], None] = lambda: None
 
     def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         device = self.labels.device
         seeds = [torch.randint(2**63 - 1, (len(chosen),), generator=random, device=device).tolist() if random else None for chosen in rows]
         loader = DataLoader(
             _DecodedBatches(self.paths), batch_size=None, sampler=list(zip([chosen.tolist() for chosen in rows], seeds)),
-            num_workers=self.workers, pin_memory=device.type == "cuda", generator=torch.Generator())
-        for images in loader:
-            if isinstance(images, UserError):
-                raise images
-            yield images.to(device, non_blocking=True)
+            num_workers=self.workers, collate_fn=_as_it_is, worker_init_fn=_begin_worker, generator=torch.Generator())
+        others, ended = set(multiprocessing.active_children()), False
+        try:
+            batches = iter(loader)
+            while (images := self._next(batches)) is not None:
+                if isinstance(images, UserError):
+                    raise images
+                yield torch.from_numpy(images).to(device)
+            ended = True
+        except (OSError, ImportError) as error:  # no process, or no semaphore, which lies in /dev/shm
+            raise UserError(worker_failure(RuntimeError(f"DataLoader: {error}"), self.workers)) from error
+        finally:
+            if not ended:
+                _kill(set(multiprocessing.active_children()) - others)
+
+    def _next(self, batches: Iterator[Any]) -> np.ndarray | UserError | None:
+        """What the workers give next, None after the last. Raises UserError where one died or hangs, and what ``heed`` raises."""
+        if not self.workers:
+            return next(batches, None)
+        end = time.monotonic() + STARVED
+
+        def glance() -> None:
+            self.heed()
+            if time.monotonic() > end:
+                raise UserError(worker_failure(RuntimeError("DataLoader timed out"), self.workers))
+
+        try:
+            with _every(GLANCE, glance):
+                return next(batches, None)
+        except RuntimeError as error:
+            if not (failure := worker_failure(error, self.workers)):
+                raise
+            time.sleep(0.5)  # a signal to all processes comes to this one too
+            self.heed()
+            raise UserError(failure) from error
 
     def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
         return self.pixels.normalise(fetched)
+
+
+@contextlib.contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """While open, ``call`` is called now and then, also out of a system call that waits for a worker in the middle of a batch: what it
+    raises ends that. By a timer's signal, which the main thread alone can take; elsewhere nothing is called."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, lambda *_: call())
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _kill(workers: set[Any]) -> None:
+    """End workers at once, also one that hears nothing any more: the end of this process would wait for it."""
+    for worker in workers:
+        for _ in range(2):  # torch's handler of SIGCHLD raises that one died, wherever this process is
+            with contextlib.suppress(RuntimeError):
+                worker.kill()
+                worker.join()

@@ -1,7 +1,7 @@
 """A data set as a sequence of tasks, each a run of consecutive places of the class order."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -104,6 +104,7 @@ def task_sequence(
     cumulative: bool = False,
     workers: int = 0,
     device: torch.device | str = "cpu",
+    heed: Callable[[], None] = lambda: None,
 ) -> list[Task]:
     """The tasks of one repeat, on the device.
 
@@ -113,6 +114,7 @@ def task_sequence(
         normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
         cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
         workers: processes that decode images that stay on disk.
+        heed: called while one of them is waited for; may raise, to end that.
     """
     known = DATASETS[dataset]
     pixels = Pixels(known.mean, known.std, device) if normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
@@ -123,7 +125,7 @@ def task_sequence(
         labels = torch.from_numpy(place[split.labels]).to(device)
         if split.images.dtype == np.uint8:
             return InMemory(torch.from_numpy(split.images).to(device), labels, pixels)
-        return ImageFiles(split.images, labels, pixels, workers)
+        return ImageFiles(split.images, labels, pixels, workers, heed=heed)
 
     def select(whole: Source, classes: range) -> Images:
         mine = (whole.labels >= classes.start) & (whole.labels < classes.stop)

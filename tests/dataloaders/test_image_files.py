@@ -1,3 +1,9 @@
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
 import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 
 import numpy as np
@@ -7,6 +13,7 @@ from conftest import serve
 from PIL import Image
 from torchvision import transforms
 
+from dataloaders import image_files
 from dataloaders.batches import Images, Pixels, ShuffledBatches
 from dataloaders.datasets import DATASETS
 from dataloaders.image_files import ImageFiles, decode
@@ -150,3 +157,125 @@ def test_what_cannot_be_decoded_is_one_line_with_its_name(paths, tmp_path, worke
         served([*paths, path], [0, 1, 2, 7], workers=workers)
     assert str(error.value).startswith(f"--dataroot: {path} cannot be decoded (")
     assert "\n" not in str(error.value)
+
+
+# Workers that die, hang or are not to be waited for
+
+
+class Wish(Exception):
+    """What ``heed`` raises."""
+
+
+def fetched(paths, heed=lambda: None, workers=2):
+    source = ImageFiles(np.array(paths), torch.arange(len(paths)), PIXELS, workers, heed=heed)
+    return list(source.fetch(torch.arange(len(paths)).split(3), None))
+
+
+@pytest.fixture
+def in_worker(monkeypatch):
+    """What a worker does in place of decoding: in_worker(function). Workers are forked here."""
+    if multiprocessing.get_start_method() != "fork":
+        pytest.skip("workers see no patch where they are not forked")
+    return lambda function: monkeypatch.setattr(image_files, "decode", lambda path: function())
+
+
+def refused(paths, **more):
+    with pytest.raises(UserError) as error:
+        fetched(paths, **more)
+    assert "\n" not in str(error.value)
+    assert multiprocessing.active_children() == []
+    return str(error.value)
+
+
+def stopped():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("die", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3), lambda: os.kill(os.getpid(), signal.SIGBUS)])
+def test_a_worker_that_dies_is_one_line_with_the_remedy(paths, in_worker, die):
+    in_worker(die)
+    line = refused(paths)
+    assert line.startswith("--workers 2: DataLoader worker (pid") and "choose fewer --workers or 0" in line and "--shm-size" in line
+
+
+@pytest.mark.parametrize("hang", [lambda: time.sleep(600), stopped])
+def test_a_worker_that_hangs_is_one_line_with_the_remedy(paths, in_worker, monkeypatch, hang):
+    in_worker(hang)
+    monkeypatch.setattr(image_files, "STARVED", 1.0)
+    monkeypatch.setattr(image_files, "GLANCE", 0.1)
+    assert refused(paths).startswith("--workers 2: no worker gave a batch for 1 s; ")
+
+
+@pytest.mark.parametrize("hang", [lambda: time.sleep(600), stopped])
+def test_a_wish_to_stop_is_heeded_while_a_worker_is_waited_for(paths, in_worker, monkeypatch, hang):
+    in_worker(hang)
+    monkeypatch.setattr(image_files, "GLANCE", 0.1)
+    calls = []
+
+    def heed():
+        calls.append(None)
+        if len(calls) == 3:
+            raise Wish
+
+    with pytest.raises(Wish):
+        fetched(paths, heed)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system stops no process")
+def test_a_worker_that_hangs_in_the_middle_of_a_batch_is_not_waited_for_either(paths, monkeypatch):
+    """The batch is half in the pipe: no timeout of a queue would end that."""
+    monkeypatch.setattr(image_files, "GLANCE", 0.1)
+    monkeypatch.setattr(image_files, "STARVED", 2.0)
+    batches = ImageFiles(np.array(paths), torch.arange(len(paths)), PIXELS, 1).fetch(torch.arange(6).split(1), None)
+    next(batches)
+    worker, = multiprocessing.active_children()
+    time.sleep(1)  # until the pipe is full
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(UserError, match="no worker gave a batch"):
+        list(batches)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_signal_to_all_processes_is_a_wish_to_stop_and_no_failure(paths, in_worker):
+    in_worker(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    def heed():
+        raise Wish
+
+    with pytest.raises(Wish):
+        fetched(paths, heed)
+
+
+def test_workers_that_cannot_be_started_are_one_line(paths, monkeypatch):
+    def full(*arguments, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(image_files, "iter", full, raising=False)
+    line = refused(paths)
+    assert line.startswith("--workers 2: ") and "No space left on device" in line and "/dev/shm" in line
+
+
+def test_images_need_no_shared_memory(paths, monkeypatch):
+    """What a worker hands over is no tensor, which torch would put into /dev/shm."""
+    monkeypatch.setattr("torch.multiprocessing.reductions.reduce_storage", lambda storage: 1 / 0)
+    assert torch.equal(torch.cat(fetched(paths)), torch.cat(fetched(paths, workers=0)))
+
+
+def test_an_epoch_left_early_leaves_no_worker(paths):
+    batches = ImageFiles(np.array(paths), torch.arange(7), PIXELS, 2).fetch(torch.arange(7).split(3), None)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_the_timer_is_given_back_and_other_threads_go_without(paths):
+    before = signal.getsignal(signal.SIGALRM)
+    fetched(paths)
+    assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)) == (before, (0.0, 0.0))
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(fetched(paths)))
+    thread.start()
+    thread.join()
+    assert torch.equal(torch.cat(found), torch.cat(fetched(paths)))
