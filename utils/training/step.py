@@ -9,6 +9,7 @@ from torch import Tensor
 from learners import Stage
 from utils.errors import RunError
 from utils.streams import Streams
+from utils.training.device import device_failure
 
 EAGER_STEPS = 3  # before a capture: libraries choose their kernels, the optimiser makes its state
 
@@ -90,6 +91,9 @@ class TrainingStep:
                 self.losses = self.run(self.start)
         except RuntimeError as error:
             cause = error.__context__ or error  # what went wrong; the end of the capture only says that something did
+            for one in (cause, error):
+                if device_failure(one, self.streams.device):  # such as no memory: without a capture it would fail too
+                    raise one from None
             raise RunError(
                 f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph ({str(cause).splitlines()[0]}); "
                 "--graph off runs it step by step") from error

@@ -138,3 +138,18 @@ def test_a_step_that_cannot_be_captured_is_one_line_with_the_remedy(problem, gra
     monkeypatch.setattr(torch.cuda, "graph", failing)
     with pytest.raises(RunError, match=r"--graph: .*stage learn .*\(operation not permitted when stream is capturing\).* --graph off"):
         trained(problem, "NormalNN", epochs=4, graph=True)
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory. Tried to allocate 2.00 GiB", "CUDA error: unspecified launch failure"])
+def test_a_gpu_that_fails_in_a_capture_is_no_fault_of_the_capture(problem, graphs, monkeypatch, message):
+    @contextlib.contextmanager
+    def failing(graph, stream, capture_error_mode):
+        try:
+            raise RuntimeError(message)
+        except RuntimeError:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # as torch does  # noqa: B904
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", failing)
+    with pytest.raises(RuntimeError, match=f"^{message}"):
+        trained(problem, "NormalNN", epochs=4, graph=True)
