@@ -21,7 +21,7 @@ from utils.errors import RunError, UserError
 from utils.reports.tensorboard import require_tensorboard
 from utils.sweeps.parallel import ParallelTrainer
 from utils.training.checkpoint import RunFolder
-from utils.training.device import open_device
+from utils.training.device import cpu_notices, open_device, probe, use_threads
 from utils.training.stop import Stopped
 from utils.training.trainer import Trainer
 
@@ -34,7 +34,13 @@ def main() -> int:
         device = open_device(settings)
         data = read_data(settings)
         folder = RunFolder(settings)
-        (ParallelTrainer if settings.parallel > 1 or folder.parallel else Trainer)(settings, data, folder, device).run()
+        settings = folder.settings
+        use_threads(settings.threads)
+        folder.notices += cpu_notices(settings.gpuid, device)
+        side_by_side = settings.parallel > 1 or folder.parallel
+        if not side_by_side:  # a card in exclusive mode is left to those who train
+            probe(device)
+        (ParallelTrainer if side_by_side else Trainer)(settings, data, folder, device).run()
     except UserError as error:
         message, status = str(error), 2
     except RunError as error:

@@ -1,18 +1,21 @@
 """run.py as a user starts it."""
 
 import dataclasses
+import os
 import resource
 import signal
 import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 import run
 from dataloaders.datasets import DATASETS
 from dataloaders.sets.imagenet import ilsvrc, published_order
 from utils.reports.tables import accuracy_table
+from utils.training.step import TrainingStep
 
 
 @pytest.fixture
@@ -203,6 +206,102 @@ def test_a_second_interrupt_stops_at_once(running):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (-signal.SIGINT, "")
+
+
+def test_sigterm_ends_a_run_whose_workers_hang(tiny, environment, imagenet, root, tmp_path):
+    flags = tiny("NormalNN", *IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path / "run", "--workers", 2, "--schedule", 1)
+    code = (
+        "import os, signal, sys, run\nfrom dataloaders import image_files\n"
+        "image_files.decode = lambda path: os.kill(os.getpid(), signal.SIGSTOP)\n"
+        f"sys.argv = ['run.py', *{flags!r}]; sys.exit(run.main())")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert any("2 tasks, on cpu" in line for line in process.stdout), process.stderr.read()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert "stopped by SIGTERM" in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize("moment", ["decode", "step"])
+def test_a_worker_that_dies_is_one_line_and_status_1(main, tiny, imagenet, tmp_path, monkeypatch, moment):
+    """While it is waited for, and while the run computes: torch says so wherever the run is."""
+    if moment == "decode":
+        monkeypatch.setattr("dataloaders.image_files.decode", lambda path: os._exit(1))
+    else:
+        def died(*_):
+            raise RuntimeError("DataLoader worker (pid 1234) is killed by signal: Killed. ")
+
+        monkeypatch.setattr("utils.training.step.TrainingStep.run", died)
+    flags = tiny("NormalNN", *IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path / "run", "--workers", 2, "--schedule", 1)
+    status, (line,) = main(*flags)
+    assert status == 1
+    assert line.startswith("run.py: --workers 2: DataLoader worker (pid") and "--shm-size" in line and "the same command" in line
+
+
+@pytest.mark.parametrize(("error", "named"), [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "smaller --batch_size"),
+    (torch.AcceleratorError("CUDA error: unspecified launch failure\nmore"), "was lost")])
+def test_a_gpu_that_fails_on_the_way_is_one_line_and_status_1(main, tiny, finished, lasting, tmp_path, monkeypatch, error, named):
+    """A pretended operation; what was finished before stays, and the same command resumes."""
+    run_step, steps = TrainingStep.run, []
+
+    def fail(self, start):
+        steps.append(None)
+        if len(steps) == 8:
+            raise error
+        return run_step(self, start)
+
+    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingStep, "run", fail)
+        status, (line,) = main(*flags)
+    assert status == 1
+    assert line.startswith("run.py: cpu: CUDA") and named in line and "the same command goes on from" in line
+    assert main(*flags) == (0, [])
+    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+def test_a_card_that_computes_nothing_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch):
+    def fail(device):
+        raise torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device\nmore")
+
+    monkeypatch.setattr("utils.training.device.visible_gpus", lambda: 1)
+    monkeypatch.setattr("utils.training.device.small_operation", fail)
+    status, (line,) = main(*tiny("NormalNN", "--gpuid", 0, "--log_dir", tmp_path / "run"))
+    assert status == 2
+    assert line.startswith("run.py: --gpuid 0: cuda:0: CUDA error: no kernel image") and "torch wheel" in line
+    assert not (tmp_path / "run" / "args.yaml").exists()
+
+
+def test_a_card_that_torch_cannot_use_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "the driver is too old")
+    for gpuid in (0, 5):
+        assert main(*tiny("NormalNN", "--gpuid", gpuid, "--log_dir", tmp_path / "run")) == (2, [f"run.py: --gpuid {gpuid}: the driver is too old"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_a_card_says_so_in_the_log_and_the_terminal(monkeypatch, tiny, tmp_path, capsys):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "")
+    monkeypatch.setattr(sys, "argv", ["run.py", *tiny("NormalNN", "--gpuid", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)])
+    assert run.main() == 0
+    line, = (line for line in (tmp_path / "output.log").read_text().splitlines() if "no NVIDIA GPU was found" in line)
+    assert f"{line}\n" in capsys.readouterr().out
+
+
+def test_threads_are_chosen_recorded_and_kept(monkeypatch, tiny, tmp_path):
+    """Resumed by the same command on a machine of another size, a run computes with as many as before."""
+    used = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    flags = tiny("NormalNN", "--threads", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)
+    for cores in (3, 1):
+        monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes, cores=cores: cores)
+        monkeypatch.setattr(sys, "argv", ["run.py", *flags])
+        assert run.main() == 0
+        assert used[-1] == 3
+        assert yaml.safe_load((tmp_path / "args.yaml").read_text())["threads"] == 3
 
 
 def test_a_folder_in_use_is_one_line_and_status_2(running, main, tiny, tmp_path):

@@ -1,5 +1,6 @@
 """What everything needs: settings, files, errors, random streams. What trains, reports and sweeps has a folder each."""
 
-from utils import startup
+from utils import startup, threads
 
 startup.prepare()  # before anything is printed, opened or imported that some systems lack
+threads.wait_without_spinning()  # before torch loads: it would be too late

@@ -35,7 +35,7 @@ from utils.reports.tables import show_rows
 from utils.settings import Settings
 from utils.startup import finish
 from utils.streams import Streams
-from utils.training.device import captures, open_device, set_precision
+from utils.training.device import captures, device_failure, open_device, probe, set_precision
 from utils.training.step import EAGER_STEPS, TrainingStep
 from utils.training.trainer import build_learner
 
@@ -100,6 +100,7 @@ def seconds_of(work: Callable[[], Any], device: torch.device, times: int = 1) ->
 def measure_machine(settings: Settings) -> Machine:
     """The better of a product of large matrices and a convolution of many channels; a copy that fits no cache."""
     device = open_device(settings)
+    probe(device)
     kind = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
@@ -311,14 +312,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     fresh = multiprocessing.get_context("spawn")
     lines = []
-    with fresh.Pool(1, maxtasksperchild=1) as pool:
-        machine = pool.apply(measure_machine, (first,))
-        run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
-        print(f"{describe(device)}; torch {torch.__version__}; {run}")
-        print(f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s; medians of {given.rounds} rounds")
-        for name, stage in stages_of(settings):
-            print(f"measuring {name}, {stage}", file=sys.stderr)
-            lines.append(pool.apply(measure, (stage, settings[name], given.rounds, machine)))
+    try:
+        with fresh.Pool(1, maxtasksperchild=1) as pool:
+            machine = pool.apply(measure_machine, (first,))
+            run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
+            print(f"{describe(device)}; torch {torch.__version__}; {run}")
+            rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
+            print(f"{rates}; medians of {given.rounds} rounds")
+            for name, stage in stages_of(settings):
+                print(f"measuring {name}, {stage}", file=sys.stderr)
+                lines.append(pool.apply(measure, (stage, settings[name], given.rounds, machine)))
+    except UserError as error:
+        print(f"utils.benchmark: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not (reason := device_failure(error, device)):
+            raise
+        print(f"utils.benchmark: {reason}", file=sys.stderr)
+        return 1
     print(show_rows([HEADING, *(show(line, first.batch_size) for line in lines)], given.form))
     reference = statistics.median(line.reference for line in lines)
     print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")

@@ -1,7 +1,5 @@
-"""CPU threads: how many a process may use, and how they wait. No torch here: what this sets holds only before torch loads.
-
-Every entry point imports this first.
-"""
+"""CPU threads: how many a process may use, and how they wait. No torch here: what this sets holds only before torch loads, so
+``utils/__init__.py`` calls ``wait_without_spinning``, and every command begins with it."""
 
 import os
 import subprocess
@@ -90,6 +88,3 @@ def _quota(group: Path) -> Iterator[float]:
                 yield quota / period
         except (OSError, ValueError):  # there is none, or it is "max"
             pass
-
-
-wait_without_spinning()

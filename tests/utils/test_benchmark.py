@@ -7,7 +7,7 @@ import torch
 from dataloaders.batches import ShuffledBatches
 from learners import LEARNERS
 from models import Frozen
-from utils.benchmark import HEADING, OLD, PARTS, Floor, Machine, build, endless, measure, reference, settings_of, show, stages_of
+from utils.benchmark import HEADING, OLD, PARTS, Floor, Machine, build, endless, main, measure, reference, settings_of, show, stages_of
 from utils.training.step import TrainingStep
 
 SMALL = ["--model_name", "resnet8", "--batch_size", "16", "--gpuid", "-1", "--threads", "1"]
@@ -92,3 +92,28 @@ def test_a_wrong_flag_is_one_line(environment, flags):
     done = subprocess.run([sys.executable, "-m", "utils.benchmark", *flags], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith(f"utils.benchmark: {flags[0]}") and done.stderr.count("\n") == 1
+
+
+def test_a_gpu_that_torch_cannot_use_is_refused(monkeypatch, capsys):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("utils.training.device.visible_gpus", lambda: 0)
+    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "the driver is too old")
+    assert main([]) == 2
+    assert capsys.readouterr().err == "utils.benchmark: --gpuid 0: the driver is too old\n"
+
+
+def test_a_gpu_that_fails_is_one_line_and_status_1(monkeypatch, capsys):
+    class Failing:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def apply(self, *_):
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr("utils.benchmark.multiprocessing.get_context", lambda kind: type("Context", (), {"Pool": lambda *_, **more: Failing()}))
+    assert main(SMALL) == 1
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("utils.benchmark: cpu: CUDA error: unspecified launch failure; ")

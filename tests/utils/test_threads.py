@@ -2,11 +2,10 @@ import os
 import subprocess
 import sys
 
-from utils.threads import MOST, available_cores, cpu_quotas, default_threads, physical_cores, wait_without_spinning
-
 import pytest
 
 from utils import threads
+from utils.threads import MOST, available_cores, cpu_quotas, default_threads, physical_cores, wait_without_spinning
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 

@@ -36,8 +36,11 @@ from utils.reports.figures import save_figure
 from utils.reports.tables import read_history, show_rows, show_value
 from utils.startup import finish
 from utils.streams import Streams, seed_of
+from utils.training.device import choose_device, device_failure, probe
 from utils.training.networks import read_network
 from utils.training.trainer import build_learner, order_of_repeat
+
+CPU = torch.device("cpu")
 
 # {measure: (heading of its column, form, what the number says)}
 MEASURES = {
@@ -177,7 +180,8 @@ def measured(run: Path, repeat: int, task: int) -> dict[str, float]:
     return {name: float(known[name][task, repeat]) if name in known else np.nan for name in paths}
 
 
-def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: int = 0) -> Diagnosis:
+def diagnose(
+    run: Path, dataroot: str | None = None, count: int = 2000, seed: int = 0, device: torch.device = CPU) -> Diagnosis:
     """Measure a run after every task from the second on.
 
     Args:
@@ -193,7 +197,6 @@ def diagnose(run: Path, dataroot: str | None = None, count: int = 2000, seed: in
     settings.dataroot = dataroot or settings.dataroot
     if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
         raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = read_data(settings)
     streams = Streams(device)
     learner = build_learner(settings, streams, device, 0).eval()
@@ -292,6 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of the dreams; default: 0")
+    parser.add_argument("--gpuid", type=int, default=0, metavar="N", help="GPU to compute on; negative, or no GPU here: CPU; default: 0")
     forms = parser.add_mutually_exclusive_group()
     for form in ("markdown", "csv"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
@@ -299,7 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given: Any = parser.parse_args(arguments)
         if given.images < 2:
             raise UserError(f"--images {given.images}: a distance needs two at least")
-        diagnoses = [diagnose(run, given.dataroot, given.images, given.seed) for run in given.runs]
+        device = choose_device([given.gpuid])
+        probe(device)
+        diagnoses = [diagnose(run, given.dataroot, given.images, given.seed, device) for run in given.runs]
         if len({diagnosis.name for diagnosis in diagnoses}) < len(diagnoses):
             for run, diagnosis in zip(given.runs, diagnoses):
                 diagnosis.name = str(run)
@@ -312,6 +318,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"utils.reports.diagnose: {error}", file=sys.stderr)
         return 2
+    except (RuntimeError, MemoryError) as error:
+        if not (reason := device_failure(error, device)):
+            raise
+        print(f"utils.reports.diagnose: {reason}", file=sys.stderr)
+        return 1
     return 0
 
 

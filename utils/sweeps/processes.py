@@ -1,7 +1,6 @@
 """A run as a process: started so that it dies with its parent. No torch here: on the nodes of a Ray cluster this is all that is loaded."""
 
 import ctypes
-import fcntl
 import os
 import signal
 import subprocess
@@ -9,12 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+from utils.locks import held
+from utils.threads import available_cores
+
 PATIENCE = 120.0  # seconds in which a lost node's process must have let go of a run's folder
 
 
-def start_process(command: list[str], console: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+def start_process(command: list[str], console: Path, cwd: Path | None = None, threads: int = 0) -> subprocess.Popen[bytes]:
     """A process that says all into a file, hears no Ctrl-C of the terminal and, on Linux, dies with this thread: a killed
-    sweep leaves nothing behind that computes on."""
+    sweep leaves nothing behind that computes on. Where it is to choose its CPU threads, it takes ``threads``."""
     console.parent.mkdir(parents=True, exist_ok=True)
     parent = os.getpid()
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -25,23 +27,11 @@ def start_process(command: list[str], console: Path, cwd: Path | None = None) ->
             if os.getppid() != parent:  # it died before that
                 os._exit(1)
 
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     with console.open("ab") as output:
         return subprocess.Popen(
-            command, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
-            preexec_fn=die_with_parent)
-
-
-def held(lock: Path) -> bool:
-    """Whether another process holds it."""
-    try:
-        with lock.open("r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # there is none, or none that this one may open
-        return False
-    return False
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
+            env=environment, preexec_fn=die_with_parent)
 
 
 def wait_for_lock(path: Path) -> None:
@@ -51,10 +41,10 @@ def wait_for_lock(path: Path) -> None:
         time.sleep(1)
 
 
-def run_when_unlocked(command: list[str], console: Path, lock: Path, cwd: Path) -> int:
+def run_when_unlocked(command: list[str], console: Path, lock: Path, cwd: Path, threads: int = 0) -> int:
     """The exit status of a run, which a process that is about to die may still hold the folder of."""
     wait_for_lock(lock)
-    process = start_process(command, console, cwd)
+    process = start_process(command, console, cwd, min(threads, available_cores()))
     try:
         return process.wait()
     finally:

@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from utils import locks, threads
 from utils.errors import UserError
 from utils.sweeps import processes
 from utils.sweeps.sweep import Ended, Run
@@ -31,7 +32,7 @@ def require_ray() -> Any:
 
 
 class RayEngine:
-    """Tasks of a Ray cluster, each with its part of a GPU or, where there are none, with as many CPUs as its --threads.
+    """Tasks of a Ray cluster, each with its part of a GPU or, where there are none, with as many CPUs as it has threads.
 
     Args:
         runs_per_gpu: at a time.
@@ -49,8 +50,10 @@ class RayEngine:
             ray.init(address or "local", log_to_driver=False, logging_level="warning")
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise UserError(f"--address {address}: Ray cannot be joined there ({' '.join(str(error).split())}); see docs/sweeps.md") from error
+        self.runs_per_gpu = runs_per_gpu
         self.share = 1 / runs_per_gpu if ray.cluster_resources().get("GPU") else 0
-        ray.cloudpickle.register_pickle_by_value(processes)  # nodes import nothing of this repository, nor another `utils`
+        for module in (processes, locks, threads):
+            ray.cloudpickle.register_pickle_by_value(module)  # nodes import nothing of this repository, nor another `utils`
         self.tasks: dict[Any, Run] = {}
         self.stopped: list[Ended] = []
 
@@ -58,12 +61,15 @@ class RayEngine:
         return True  # Ray has them wait
 
     def start(self, run: Run) -> None:
-        most = max(node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"])
-        part = {"num_gpus": self.share, "num_cpus": 0} if self.share else {"num_cpus": max(1, min(run.threads, most))}
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        most = int(max(node.get("CPU", 0) for node in nodes))
+        side_by_side = self.runs_per_gpu * max(1, int(max(node.get("GPU", 0) for node in nodes))) * run.processes
+        each = run.threads or threads.threads_asked_for() or max(1, most // side_by_side)
+        part = {"num_gpus": self.share, "num_cpus": 0} if self.share else {"num_cpus": max(1, min(each * run.processes, most))}
         task = self.ray.remote(max_retries=LOSSES, **part)(processes.run_when_unlocked)
         command = run.command("--gpuid", "0" if self.share else "-1")
         paths = run.console.absolute(), run.folder.absolute() / LOCK, Path.cwd()
-        self.tasks[task.options(name=run.name).remote(command, *paths)] = run
+        self.tasks[task.options(name=run.name).remote(command, *paths, each)] = run
 
     def ended(self) -> list[Ended]:
         stopped, self.stopped = self.stopped, []

@@ -28,9 +28,12 @@ from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import Parser, RunError, UserError
 from utils.files import expand_home
+from utils.locks import held
 from utils.settings import Settings
-from utils.sweeps.processes import PATIENCE, held, start_process
+from utils.sweeps.processes import PATIENCE, start_process
+from utils.threads import default_threads
 from utils.training.checkpoint import LOCK
+from utils.training.device import cpu_notices, usable_gpus
 from utils.training.stop import Stopped, StopWish
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +50,8 @@ class Run:
     Attributes:
         arguments: its command line, but for --gpuid.
         folder: its --log_dir.
+        threads: of each of its processes, on the CPU; 0: to be chosen.
+        processes: its repeats side by side.
         after: the run whose first task it takes over, where that is to be waited for.
         begun: where in its console the attempt under way begins, in bytes.
     """
@@ -54,7 +59,8 @@ class Run:
     name: str
     arguments: list[str]
     folder: Path
-    threads: int = 1
+    threads: int = 0
+    processes: int = 1
     after: "Run | None" = None
     begun: int = 0
 
@@ -127,7 +133,7 @@ class Local:
         return bool(self.places)
 
     def start(self, run: Run) -> None:
-        process = start_process(run.command("--gpuid", str(self.places[0])), run.console)
+        process = start_process(run.command("--gpuid", str(self.places[0])), run.console, threads=run.threads)
         self.processes[run] = process, self.places.pop(0)
 
     def ended(self) -> list[Ended]:
@@ -325,7 +331,9 @@ class Plan:
                 if settings.overwrite:
                     raise UserError(f"{script}: --log_dir {settings.log_dir}: --overwrite 1 would start afresh at each attempt; use --overwrite 0")
                 place = Path(settings.log_dir).resolve()
-                run, other = known.setdefault(place, (Run(settings.log_dir, call[1:], Path(settings.log_dir), settings.threads), settings))
+                side_by_side = min(settings.parallel, settings.repeat)
+                new = Run(settings.log_dir, call[1:], Path(settings.log_dir), settings.threads, side_by_side)
+                run, other = known.setdefault(place, (new, settings))
                 differ = [name for name, value in vars(settings).items() if name != "log_dir" and value != getattr(other, name, None)]
                 if differ:
                     raise UserError(f"{script}: --log_dir {settings.log_dir} is there twice, with another --{differ[0]}")
@@ -352,11 +360,14 @@ def natural(text: str) -> int:
 
 def devices(gpuid: list[int]) -> list[int]:
     """The GPUs asked for, or all; -1, the CPU, where there is none. Raises UserError."""
-    count = torch.cuda.device_count()
-    for number in gpuid:
-        if number >= count > 0:
-            raise UserError(f"--gpuid {number}: this machine has {count} GPU(s), counted from 0")
-    return [-1] if not count or min(gpuid, default=0) < 0 else gpuid or list(range(count))
+    counts = [usable_gpus(number) for number in gpuid or [0]]
+    return gpuid or list(range(*counts)) if min(counts) else [-1]
+
+
+def share_cores(runs: list[Run], places: int) -> None:
+    """Among the runs side by side in these places, each with its repeats side by side, where they are to choose their threads."""
+    for run in runs:
+        run.threads = run.threads or default_threads(min(places, len(runs)) * run.processes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -381,7 +392,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif given.address:
             raise UserError(f"--address {given.address}: is of a Ray cluster; add --engine ray")
         plan = Plan(given.scripts)
-        engine: Engine = RayEngine(given.runs_per_gpu, given.address) if given.engine == "ray" else Local(devices(given.gpuid), given.runs_per_gpu)
+        if not given.address:
+            found = devices(given.gpuid)
+            for notice in cpu_notices(given.gpuid or [0], torch.device("cpu" if found == [-1] else "cuda")):
+                print(notice, flush=True)
+        engine: Engine
+        if given.engine == "ray":
+            engine = RayEngine(given.runs_per_gpu, given.address)
+        else:
+            share_cores(plan.runs, len(found) * given.runs_per_gpu)
+            engine = Local(found, given.runs_per_gpu)
         with wish:
             failed = run_all(plan.runs, engine, wish)
         lost = [how.run for how in failed]

@@ -1,18 +1,17 @@
 """The folder a run leaves, its checkpoint, and whether a run may go on from it."""
 
 import dataclasses
-import fcntl
 import os
-import platform
 import shutil
-import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from dataloaders.orders import order_name
 from utils.errors import UserError
 from utils.files import read_tensors, write_tensors, write_yaml
+from utils.locks import FolderLock, Held
 from utils.settings import Settings, completed, computed_from
+from utils.threads import default_threads
 
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
 PARALLEL = "parallel"  # the folders of repeats that run side by side
@@ -50,6 +49,8 @@ class RunFolder:
     is in use, holds a run of other settings or what is no run at all.
 
     Attributes:
+        settings: those given, with the number of threads where that is to be chosen.
+        notices: what a user should know of where this runs; a line each.
         state: what the checkpoint holds; None where there is none, or ``--overwrite 1`` starts afresh.
         damage: what was found wrong with the checkpoint, where the one before it is used.
         place: of the latest checkpoint.
@@ -61,13 +62,19 @@ class RunFolder:
         self.folder = Path(settings.log_dir)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock = self._lock()
+            self.lock = FolderLock(self.folder / LOCK)
             self.identity = os.stat(self.folder)
+        except Held as held:
+            raise UserError(f"{self.flag}: in use by {held}; wait for it or stop it, or name another folder") from None
         except OSError as error:
             raise UserError(f"{self.flag}: cannot be written ({error.strerror}); name another folder") from error
+        self.notices = [
+            f"{self.flag}: its file system has no locks ({self.lock.missing}), so start no second run in it: one is refused only while this one's "
+            "sign of life is seen there"] if self.lock.missing else []
         self.damage = ""
         self.state = None if settings.overwrite else self._load()
         self.place = Place(**self.state["place"]) if self.state else None
+        self.settings = dataclasses.replace(settings, threads=self._threads())
         results = [name for name in LEFT_BEHIND if (self.folder / name).is_dir()]
         if results and not (self.folder / "args.yaml").exists():
             raise UserError(f"{self.flag}: has {', '.join(results)} but no args.yaml, so it is no run's folder; name another one")
@@ -84,22 +91,14 @@ class RunFolder:
         """The folder. Raises OSError where it is gone: what is written must not end in another one of its name."""
         if not os.path.samestat(self.identity, os.stat(self.folder)):
             raise FileNotFoundError(0, "the folder was moved or deleted, and this is another one", str(self.folder))
+        self.lock.check()
         return self.folder
 
-    def _lock(self) -> TextIO:
-        """Hold a lock on the folder, which the system gives back whatever the process dies of. Raises UserError.
-        A record lock: network file systems have it across hosts, and worker processes don't inherit it."""
-        file = (self.folder / LOCK).open("a+", encoding="utf-8")
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.seek(0)
-            holder = " ".join(file.read(200).split()) or "another process"
-            raise UserError(f"{self.flag}: in use by {holder}; wait for it or stop it, or name another folder") from None
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        file.flush()
-        return file
+    def _threads(self) -> int:
+        """Those given, else those of the run to resume, whose last digits depend on them, else this process's share of the cores."""
+        settings = self.settings
+        recorded = self.state["settings"].get("threads") if self.state else 0
+        return settings.threads or recorded or default_threads(min(settings.parallel, settings.repeat))
 
     def begin(self) -> None:
         """Delete what ``--overwrite 1`` replaces and record the settings: once nothing can be refused any more."""
@@ -114,6 +113,8 @@ class RunFolder:
     def _load(self) -> dict[str, Any] | None:
         """The latest of the two checkpoints that is whole."""
         mine = computed_from(self.settings)
+        if not self.settings.threads:  # to be chosen: as it was then
+            del mine["threads"]
         damage = []
         for path in (self.folder / CHECKPOINT, self.folder / PREVIOUS):
             if not path.exists():

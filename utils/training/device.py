@@ -10,12 +10,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from utils.threads import default_threads
-
 import torch
 
 from utils.errors import UserError
 from utils.settings import Settings
+from utils.threads import default_threads
 
 # Of mallopt(3), glibc.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -125,10 +124,15 @@ def open_device(settings: Settings) -> torch.device:
     device = choose_device(settings.gpuid)
     if settings.graph == "on" and device.type != "cuda":
         raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
-    torch.set_num_threads(settings.threads or default_threads())
+    use_threads(settings.threads or default_threads())
     set_precision(settings.precision)
     keep_freed_memory()
     return device
+
+
+def use_threads(number: int) -> None:
+    """On the CPU, from here on."""
+    torch.set_num_threads(number)
 
 
 def captures(settings: Settings, device: torch.device) -> bool:

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from dataloaders.datasets import DATASETS, Data, Split
+from dataloaders.image_files import worker_failure
 from dataloaders.tasks import Task, class_order, hold_out, task_ranges, task_sequence
 from learners import LEARNERS, Learner, Stage
 from models import RESNETS, ResNet, image_generator
@@ -32,7 +33,7 @@ from utils.reports.tensorboard import EventFiles
 from utils.settings import Settings
 from utils.streams import Streams, seeded_weights
 from utils.training.checkpoint import CHECKPOINT, Place, RunFolder
-from utils.training.device import captures
+from utils.training.device import captures, device_failure
 from utils.training.first_task import FirstTask, first_task, notes
 from utils.training.log import Log
 from utils.training.measures import measure
@@ -121,8 +122,14 @@ class Trainer:
                 self.train()
         except OSError as error:
             raise RunError(f"{error.filename or self.settings.log_dir}: {error.strerror or error}; {self.folder.going_on()}") from error
-        except UserError as error:  # an image that cannot be decoded
+        except UserError as error:  # an image that cannot be decoded, a worker that died
             raise RunError(f"{error}; {self.folder.going_on()}") from error
+        except (RuntimeError, MemoryError) as error:
+            reason = device_failure(error, self.device) or worker_failure(error, self.settings.workers)
+            if not reason:
+                raise
+            self.heed_signals()  # a signal to all processes ends workers first
+            raise RunError(f"{reason}; {self.folder.going_on()}") from error
         finally:
             if self.progress:
                 self.progress.close()
@@ -138,6 +145,8 @@ class Trainer:
             self.place = Place(**saved["place"])
             self.results = Results(saved["results"])
         self.log.forget_after(saved["log"] if saved else {})
+        for line in self.folder.notices:
+            self.log.line(line)
         if self.folder.damage:
             self.log.line(f"{self.folder.damage}: going on from the checkpoint before it")
         self.train_repeats()
@@ -202,7 +211,8 @@ class Trainer:
         learner_class = LEARNERS[settings.learner_name]
         self.tasks = task_sequence(
             settings.dataset, train, test, self.data.names, self.ranges, order,
-            normalised=learner_class.normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=self.device)
+            normalised=learner_class.normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=self.device,
+            heed=self.heed_signals)
         self.learner = build_learner(settings, self.streams, self.device, place.repeat)
         if place == Place(place.repeat):
             self.streams.start(self.settings.seed + place.repeat, 0)

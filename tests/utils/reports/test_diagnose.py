@@ -269,3 +269,22 @@ def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monk
     for dataroot in ("elsewhere", None):
         diagnose(finished("NormalNN"), dataroot, count=10)
     assert roots == ["elsewhere", "datasets"]
+
+
+@pytest.mark.parametrize("gpuid", [[], ["--gpuid", "1"]])
+def test_a_gpu_that_torch_cannot_use_is_refused(finished, tmp_path, monkeypatch, capsys, gpuid):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("utils.training.device.visible_gpus", lambda: 0)
+    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "the driver is too old")
+    assert main([str(tmp_path), *gpuid]) == 2
+    assert capsys.readouterr().err == f"utils.reports.diagnose: --gpuid {gpuid[1] if gpuid else 0}: the driver is too old\n"
+
+
+def test_a_gpu_that_fails_is_one_line_and_status_1(finished, monkeypatch, capsys):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("utils.reports.diagnose.measure", fail)
+    assert main([str(finished("NormalNN")), "--gpuid", "-1"]) == 1
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("utils.reports.diagnose: cpu: CUDA out of memory")

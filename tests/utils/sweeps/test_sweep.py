@@ -13,6 +13,7 @@ import pytest
 from utils.errors import UserError
 from utils.sweeps import sweep
 from utils.sweeps.sweep import Ended, Local, Plan, Run, run_all
+from utils.training import device
 from utils.training.stop import Stopped, StopWish
 
 
@@ -211,6 +212,7 @@ def test_the_runs_are_those_of_the_script_and_nothing_is_done(script, tmp_path, 
     plan = Plan([path])
     first, second = plan.runs
     assert (first.name, first.folder, first.threads, first.after) == ("outputs/a run", Path("outputs/a run"), 3, None)
+    assert (second.threads, second.processes) == (0, 1)
     assert first.arguments[-6:] == ["--log_dir", "outputs/a run", "--lr", "0.2", "--threads", "3"]
     assert second.after is first
     assert plan.afterwards == [(["-m", "utils.reports.tables", "outputs/a run", "b"], plan.runs)]
@@ -275,17 +277,66 @@ def test_what_is_wrong_is_one_line_and_status_2(capsys, arguments, message):
     assert line.startswith(f"experiments/sweep.sh: {message}")
 
 
+@pytest.fixture
+def gpus(monkeypatch):
+    """torch and so many GPUs, or one that it cannot use: gpus(count, why)."""
+
+    def have(count, why=""):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.setattr(device, "visible_gpus", lambda: count)
+        monkeypatch.setattr(device, "unusable_gpu", lambda: why)
+
+    return have
+
+
 @pytest.mark.parametrize(("count", "gpuid", "found"), [
-    (0, [], [-1]), (0, [1], [-1]), (2, [], [0, 1]), (2, [1], [1]), (2, [-1], [-1])])
-def test_devices_are_all_gpus_or_the_cpu(monkeypatch, count, gpuid, found):
-    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: count)
+    (0, [], [-1]), (0, [1], [-1]), (2, [], [0, 1]), (2, [1], [1]), (2, [1, 0], [1, 0]), (2, [-1], [-1]), (2, [0, -1], [-1])])
+def test_devices_are_all_gpus_or_the_cpu(gpus, count, gpuid, found):
+    gpus(count)
     assert sweep.devices(gpuid) == found
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
+def test_a_gpu_that_is_not_there_is_refused(gpus):
+    gpus(2)
     with pytest.raises(UserError, match="--gpuid 2"):
         sweep.devices([0, 2])
+
+
+@pytest.mark.parametrize("gpuid", [[], ["--gpuid", "0"], ["--gpuid", "1", "0"]])
+def test_a_gpu_that_torch_cannot_use_is_refused(gpus, script, capsys, gpuid):
+    gpus(0, "the driver is too old")
+    assert sweep.main([script("$PYTHON run.py $P --log_dir a"), *gpuid]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line == f"experiments/sweep.sh: --gpuid {gpuid[1] if gpuid else 0}: the driver is too old"
+
+
+@pytest.mark.parametrize(("gpuid", "said"), [([], True), (["--gpuid", "-1"], False)])
+def test_a_sweep_says_that_it_found_no_gpu(gpus, script, monkeypatch, capsys, gpuid, said):
+    gpus(0)
+    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, wish: [])
+    assert sweep.main([script("$PYTHON run.py $P --log_dir a"), *gpuid]) == 0
+    assert ("no NVIDIA GPU was found" in capsys.readouterr().out) == said
+
+
+def test_runs_side_by_side_share_the_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(sweep, "default_threads", lambda processes: 24 // processes)
+
+    def shared(places, *runs):
+        made = [Run(str(number), [], tmp_path, *run) for number, run in enumerate(runs)]
+        sweep.share_cores(made, places)
+        return [run.threads for run in made]
+
+    assert shared(1, (0, 1), (0, 1)) == [24, 24]
+    assert shared(2, (0, 1), (0, 3), (5, 3)) == [12, 4, 5]
+    assert shared(8, (0, 1), (0, 1)) == [12, 12]  # there are no more runs than two
+
+
+def test_a_run_is_told_its_share(program, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    runs = [program(name, "print(os.environ['OMP_NUM_THREADS'])") for name in ("shared", "as it is")]
+    runs[0].threads = 3
+    assert run(runs) == {}
+    assert [one.console.read_text() for one in runs] == ["3\n", "7\n"]
 
 
 @pytest.mark.parametrize(("failing", "status", "tables"), [(False, 0, True), (True, 1, False)])

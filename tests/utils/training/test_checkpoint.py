@@ -1,11 +1,14 @@
+import errno
 import hashlib
 import io
+import json
 import os
 import pickle
 import platform
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -281,3 +284,62 @@ def test_a_folder_that_was_moved_is_not_made_again(settings, tmp_path):
 
 def test_tasks_and_repeats_are_counted_from_1(settings, tmp_path):
     assert RunFolder(settings()).model_path(0, 4) == tmp_path / "run" / "models" / "repeat-1" / "task-5"
+
+
+# Where the file system has no locks
+
+
+@pytest.fixture
+def lockless(monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.lockf", fail)
+
+
+def test_a_run_goes_without_a_lock_and_says_so_once(settings, lockless, trainer, tmp_path):
+    ran = trainer(tmp_path / "run", "NormalNN", "--schedule", 1, "--max_task", 1)
+    ran.run()
+    ran.folder.lock.heartbeat.stop()
+    lines = [line for line in (tmp_path / "run" / "output.log").read_text().splitlines() if "no locks" in line]
+    assert lines == [line for line in ran.folder.notices] and len(lines) == 1
+    assert "Function not implemented" in lines[0]
+
+
+def test_without_locks_a_folder_in_use_is_refused_with_its_holder(settings, lockless, tmp_path):
+    (tmp_path / "run").mkdir()
+    said = {"pid": 7, "host": "elsewhere", "namespace": "", "time": time.time()}
+    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps(said))
+    assert "in use by pid 7 on elsewhere" in refusal(settings())
+    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps({**said, "time": 0}))
+    folder = RunFolder(settings())
+    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps(said))
+    with pytest.raises(OSError, match="in use by pid 7"):
+        folder.save(STATE)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+# --threads
+
+
+def test_a_new_run_records_the_threads_it_chooses(settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes: 12 // processes)
+    for more, threads in (({}, 12), ({"parallel": 4, "repeat": 3}, 4), ({"parallel": 2, "threads": 5}, 5)):
+        folder = RunFolder(settings(overwrite=1, **more))
+        folder.begin()
+        folder.save(STATE)
+        assert folder.settings.threads == threads
+        assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["threads"] == threads
+
+
+def test_a_resumed_run_keeps_its_threads_on_a_machine_of_another_size(settings, monkeypatch):
+    monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes: 12)
+    RunFolder(settings()).save(STATE)
+    monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes: 3)
+    folder = RunFolder(settings())
+    assert folder.settings.threads == 12
+    folder.save(STATE)
+    assert RunFolder(settings()).settings.threads == 12
+    assert RunFolder(settings(threads=12)).settings.threads == 12
+    assert "(threads 12 there, 3 here)" in refusal(settings(threads=3))
+    assert RunFolder(settings(overwrite=1)).settings.threads == 3
