@@ -47,6 +47,20 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
     return images.flatten(2).gather(2, place).view_as(images) * inside.unsqueeze(1)
 
 
+def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+    """``flip_and_crop`` with the crop mirrored, not the image before it."""
+    cropped = flip_and_crop(images, torch.zeros_like(flip), top, left)
+    return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(3), cropped)
+
+
+def shift_and_flip(images: Tensor, random: torch.Generator) -> Tensor:
+    """Normalised images [B, 3, H, W], padded by 4 zeros on every side, cropped at random and mirrored or not.
+    docs/successors.md, "Data"."""
+    batch, device = len(images), images.device
+    top, left = (torch.randint(2 * PADDING + 1, (batch,), generator=random, device=device) for _ in range(2))
+    return crop_and_flip(images, top, left, torch.randint(2, (batch,), generator=random, device=device).bool())
+
+
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
     """uint8 images [B, 3, H, W] to augmented ones, floats holding 0..255. docs/specification.md, "Protocol"."""
     batch, device = len(images), images.device

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dataloaders.augmentation import augment
+from dataloaders.augmentation import augment, shift_and_flip
 from utils.streams import Streams
 
 
@@ -18,15 +18,23 @@ class Pixels:
 
     Args:
         mean, std: of each channel in [0, 1].
+        normalised_first: see Transforms (dataloaders/transforms.py).
     """
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu"):
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu", normalised_first: bool = False):
+        self.normalised_first = normalised_first
         self.mean = torch.tensor(mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(std, device=device).view(1, -1, 1, 1)
 
     def normalise(self, images: Tensor) -> Tensor:
         images = (images / 255 - self.mean) / self.std
         return images.to(torch.get_default_dtype(), memory_format=torch.channels_last)
+
+    def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
+        """Training images, augmented and normalised."""
+        if not self.normalised_first:
+            return self.normalise(augment(images, random))
+        return shift_and_flip(self.normalise(images), random).contiguous(memory_format=torch.channels_last)
 
     def denormalise(self, images: Tensor) -> Tensor:
         """Back to [0, 1], for pictures."""
@@ -74,7 +82,7 @@ class InMemory:
 
     def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
         images = self.stored[fetched]
-        return self.pixels.normalise(augment(images, random) if random else images)
+        return self.pixels.augmented(images, random) if random else self.pixels.normalise(images)
 
 
 @dataclass(frozen=True)

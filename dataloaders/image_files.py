@@ -110,6 +110,8 @@ class ImageFiles:
 
     def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         device = self.labels.device
+        if self.pixels.normalised_first:
+            random = None  # what is decoded is not augmented yet
         seeds = [torch.randint(2**63 - 1, (len(chosen),), generator=random, device=device).tolist() if random else None for chosen in rows]
         loader = DataLoader(
             _DecodedBatches(self.paths), batch_size=None, sampler=list(zip([chosen.tolist() for chosen in rows], seeds)),
@@ -150,7 +152,7 @@ class ImageFiles:
             raise UserError(failure) from error
 
     def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
-        return self.pixels.normalise(fetched)
+        return self.pixels.augmented(fetched, random) if random and self.pixels.normalised_first else self.pixels.normalise(fetched)
 
 
 @contextlib.contextmanager

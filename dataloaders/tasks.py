@@ -12,6 +12,7 @@ from dataloaders.batches import Images, InMemory, Pixels, Source
 from dataloaders.datasets import DATASETS, Split, class_count
 from dataloaders.image_files import ImageFiles
 from dataloaders.sets.imagenet import published_order
+from dataloaders.transforms import TRANSFORMS
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -105,6 +106,7 @@ def task_sequence(
     workers: int = 0,
     device: torch.device | str = "cpu",
     heed: Callable[[], None] = lambda: None,
+    transforms: str = "abd",
 ) -> list[Task]:
     """The tasks of one repeat, on the device.
 
@@ -115,9 +117,12 @@ def task_sequence(
         cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
         workers: processes that decode images that stay on disk.
         heed: called while one of them is waited for; may raise, to end that.
+        transforms: as ``--transforms`` names them.
     """
     known = DATASETS[dataset]
-    pixels = Pixels(known.mean, known.std, device) if normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
+    how = TRANSFORMS[transforms]
+    mean, std = how.statistics.get(dataset, (known.mean, known.std)) if normalised else ((0.0,) * 3, (1.0,) * 3)
+    pixels = Pixels(mean, std, device, how.normalised_first)
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
 

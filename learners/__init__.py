@@ -12,8 +12,9 @@ from typing import Any
 from dataloaders.datasets import DATASETS
 from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
+from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
-from models import GENERATORS, RESNETS
+from models import FAMILIES, GENERATORS, RESNETS
 from utils.settings import Reader, Registry, Settings
 
 for _file in pkgutil.iter_modules(__path__):
@@ -36,6 +37,9 @@ def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]
 
 # In the order in which they are read.
 _READERS: dict[str, Reader] = {"imagenet_classes": lambda given, others, where: named_classes(given, where), "class_order": _class_order}
-REGISTRY = Registry(LEARNERS, {"dataset": list(DATASETS), "model_name": list(RESNETS), "gen_model_name": list(GENERATORS)}, _READERS)
+_NAMES = {
+    "dataset": list(DATASETS), "transforms": list(TRANSFORMS), "model_type": list(FAMILIES), "model_name": list(RESNETS),
+    "gen_model_name": list(GENERATORS)}
+REGISTRY = Registry(LEARNERS, _NAMES, _READERS)
 
 __all__ = ["LEARNERS", "REGISTRY", "Learner", "Stage"]

@@ -22,7 +22,7 @@ from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, check_split, task_ranges
 from learners.published import Method
-from models import Frozen, ResNet, folded, image_sides
+from models import Classifier, Frozen, HeadPairs, Heads, folded, image_sides
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
@@ -61,6 +61,8 @@ class Stage:
         optimizer: over the parameters to learn; ``initial_lr`` of its groups is the learning rate to decay.
         epochs: passes over ``batches``.
         milestones: epochs at which the learning rate falls to a tenth.
+        lr_factor: of ``initial_lr``, throughout; for a stage that shares its optimiser with the one before.
+        before_epoch: what is to be made before every epoch, of what a checkpoint holds.
         cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
         unit: what an epoch is called in the log.
         joins: file name under which what was trained joins the networks that the task before left; "" where it does not.
@@ -78,14 +80,17 @@ class Stage:
     unit: str = "epoch"
     joins: str = ""
     dreams: bool = False
+    lr_factor: float = 1.0
+    before_epoch: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
     def start_epoch(self, epoch: int) -> float:
-        """Set and return the epoch's learning rate."""
-        factor = 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
+        """Set and return the epoch's learning rate, and do what comes before it."""
+        self.before_epoch()
+        factor = self.lr_factor * 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         return self.optimizer.param_groups[0]["lr"]
@@ -146,7 +151,7 @@ class Learner(nn.Module):
     published: Sequence[Method] = ()
     settings: Settings
 
-    def __init__(self, settings: Settings, streams: Streams, model: ResNet):
+    def __init__(self, settings: Settings, streams: Streams, model: Classifier):
         super().__init__()
         self.settings = settings
         self.streams = streams
@@ -191,6 +196,12 @@ class Learner(nn.Module):
                 raise UserError(f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, {settings.dataset} has {side}")
 
     # The contract with the trainer
+
+    def begin_task(self, task: Task) -> None:
+        """Make anew what begins with the task. Called once a task, not after resuming in the middle of it."""
+        if isinstance(self.model.last, (Heads, HeadPairs)):
+            with self.streams.weights("heads"):
+                self.model.last.start(range(task.old, task.seen))
 
     def start_task(self, task: Task) -> None:
         """Set what the losses read of the task. Called before its stages, again after resuming."""

@@ -14,7 +14,7 @@ from dataloaders.coreset import first_of_each_class, herding
 from dataloaders.tasks import Task
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
 from learners.published import Method
-from models import ResNet
+from models import Classifier
 from utils.settings import Settings, setting
 from utils.streams import Streams
 
@@ -63,7 +63,7 @@ class BIC(Learner):
         "BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0, "bias_at_test": False}, tables=(2,)),)
     settings: BICSettings
 
-    def __init__(self, settings: Settings, streams: Streams, model: ResNet):
+    def __init__(self, settings: Settings, streams: Streams, model: Classifier):
         super().__init__(settings, streams, model)
         self.bias = BiasLayers(self.ranges)
 

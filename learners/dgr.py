@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage, distillation
 from learners.published import Method
-from models import Autoencoder, ResNet
+from models import Autoencoder, Classifier
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
@@ -45,7 +45,7 @@ class Generative_Replay(Learner):
         if settings.load_model_dir:
             raise UserError("--load_model_dir: Generative_Replay learns its autoencoder in the first task too; leave the flag out")
 
-    def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Autoencoder):
+    def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Autoencoder):
         super().__init__(settings, streams, model)
         self.generator = generator
         self.old_generator = copy.deepcopy(generator).requires_grad_(False)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dataloaders.batches import Iterations
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage
-from models import Frozen, Generator, Observed, ResNet
+from models import Classifier, Frozen, Generator, Observed, image_generator
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
@@ -24,15 +24,15 @@ from utils.streams import Streams
 PUBLISHED_DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
 
 
-def class_balance(logits: Tensor) -> Tensor:
-    """1 + sum_k p_k ln p_k / ln K, p the batch mean of softmax over K classes; 0 when all are equally frequent.
+def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:
+    """1 + sum_k p_k ln (p_k + added) / ln K, p the batch mean of softmax over K classes; 0 when all are equally frequent.
 
     0 ln 0 = 0, in the gradient too (the published code gives NaN there); one class alone is balanced.
     """
     if logits.shape[1] == 1:
         return logits.new_zeros(())
     p = F.softmax(logits, 1).mean(0)
-    log_p = p.clamp(min=torch.finfo(p.dtype).tiny).log()
+    log_p = (p + added).clamp(min=torch.finfo(p.dtype).tiny).log()
     return 1 + (p * log_p).sum() / math.log(logits.shape[1])
 
 
@@ -63,15 +63,20 @@ class DreamingLearner(Learner):
     accuracy of a task known before its dreams.
 
     Attributes:
-        generator: lives on from task to task, as does its Adam.
+        generator: lives on from task to task, as does its Adam, where the learner ``keeps_generator``; otherwise every
+            task makes both anew.
         frozen_generator: what it computes, faster; made when it dreams for the first time after it was trained.
         observed_teacher: the teacher and the statistics that its batch-norm layers see.
+        balance_weight: of the class balance, 1 in every published loss. balance_added: to probabilities in its logarithm.
     """
 
     generator_type = "generator"
     generator: Generator
     frozen_generator: Frozen | None = None
     observed_teacher: Observed
+    keeps_generator = True
+    balance_weight = 1.0
+    balance_added = 0.0
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -82,11 +87,18 @@ class DreamingLearner(Learner):
         if settings.deep_inv_params[3] == 0:
             raise UserError("--deep_inv_params: the content temperature, the fourth value, must be above 0")
 
-    def __init__(self, settings: Settings, streams: Streams, model: ResNet, generator: Generator):
+    def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model)
         self.generator = generator
         lr, self.statistics_weight, self.smoothness_weight, self.temperature, self.content_weight = settings.deep_inv_params
         self.dream_optimizer = self.adam(generator.parameters(), lr)
+
+    def begin_task(self, task: Task) -> None:
+        super().begin_task(task)
+        if task.index > 0 and not self.keeps_generator:
+            with self.streams.weights("generator"):
+                fresh = image_generator(self.settings.gen_model_type, self.settings.gen_model_name)
+            self.generator.load_state_dict(fresh.state_dict())
 
     def start_task(self, task: Task) -> None:
         super().start_task(task)
@@ -94,14 +106,20 @@ class DreamingLearner(Learner):
         self.frozen_generator = None
 
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"dream": self.dream_optimizer}
+        return {"dream": self.dream_optimizer} if self.keeps_generator else {}
+
+    def memory(self) -> int:
+        kept = 0 if self.keeps_generator else sum(p.numel() for p in self.generator.parameters())
+        return super().memory() - kept
 
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
+            lr, *_ = self.settings.deep_inv_params
+            optimizer = self.dream_optimizer if self.keeps_generator else self.adam(self.generator.parameters(), lr)
             dream = Stage(
-                "dream", iterations, self.dream_loss, self.generator, self.dream_optimizer, iterations.rounds,
+                "dream", iterations, self.dream_loss, self.generator, optimizer, iterations.rounds,
                 cost=1.8, unit="round", joins="generator", dreams=True)
             stages.insert(0, dream)
         return stages
@@ -126,7 +144,12 @@ class DreamingLearner(Learner):
         h = self.observed_teacher.last(f)[:, : self.old]
         return {
             "content": self.content_weight * F.cross_entropy(h / self.temperature, h.argmax(1)),
-            "balance": class_balance(h),
+            "balance": self.balance_weight * class_balance(h, self.balance_added),
             "statistics": self.statistics_weight * statistics_distance(mean, var, self.observed_teacher),
             "smoothness": self.smoothness_weight * smoothness(x),
+            **self.dream_terms(f, h),
         }
+
+    def dream_terms(self, f: Tensor, h: Tensor) -> Losses:
+        """What a learner adds to the generator's loss: of the teacher's features f and logits h of the dreams."""
+        return {}

@@ -1,12 +1,28 @@
 """The networks by the names that ``--model_name`` and ``--gen_model_name`` take."""
 
+from collections.abc import Callable
+
 from .autoencoder import AUTOENCODERS, Autoencoder
 from .frozen import Frozen, Observed, folded
 from .generator import GENERATORS, Generator
-from .resnet import RESNETS, ResNet
+from .heads import HeadPairs, Heads
+from .rdfcil_resnet import RDFCILResNet, rdfcil_resnet
+from .resnet import RESNETS, Classifier, ResNet
 
 __all__ = [
-    "AUTOENCODERS", "GENERATORS", "RESNETS", "Autoencoder", "Frozen", "Generator", "Observed", "ResNet", "folded", "image_generator", "image_sides"]
+    "AUTOENCODERS", "FAMILIES", "GENERATORS", "RESNETS", "Autoencoder", "Classifier", "Frozen", "Generator", "HeadPairs", "Heads", "Observed",
+    "RDFCILResNet", "ResNet", "classifier", "folded", "image_generator", "image_sides"]
+
+# By --model_type: the published networks of ABD's code, and those of R-DFCIL's.
+FAMILIES: dict[str, Callable[[str, int], Classifier]] = {
+    "resnet": lambda name, classes: ResNet(RESNETS[name], classes),
+    "rdfcil_resnet": rdfcil_resnet,
+}
+
+
+def classifier(kind: str, name: str, classes: int) -> Classifier:
+    """What learns, by ``--model_type`` and ``--model_name``, with so many outputs."""
+    return FAMILIES[kind](name, classes)
 
 
 def image_sides(kind: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.generator import UpsampledConv2d
-from models.resnet import ResNet
+from models.resnet import Classifier
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,6 +51,16 @@ class Frozen:
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's features [B, 64]."""
         return self.network.features(images)
+
+    @torch.no_grad()
+    def first_stage(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to a classifier's maps after the first stage of blocks."""
+        return self.network.first_stage(images)
+
+    @torch.no_grad()
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Maps after the first stage to features [B, 64]."""
+        return self.network.pooled(maps)
 
 
 class NormWithStatistics(torch.autograd.Function):
@@ -105,7 +115,7 @@ class Observed:
     """
 
     @torch.no_grad()
-    def __init__(self, network: ResNet):
+    def __init__(self, network: Classifier):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.last = self.network.last
         self.noted: dict[int, tuple[Tensor, Tensor]] = {}

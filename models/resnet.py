@@ -5,10 +5,45 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.batch_norm import BatchNorm2d
+from models.heads import HeadPairs
 
 # Blocks a stage, by name; the depth is 6 n + 2. "resnet18" is the published code's name for
 # its ImageNet network, which is this family with n = 2. The paper uses resnet32 elsewhere.
 RESNETS = {"resnet8": 1, "resnet14": 2, "resnet20": 3, "resnet32": 5, "resnet18": 2}
+
+
+class Classifier(nn.Module):
+    """A backbone, in two parts, and ``last``, the linear outputs on its features.
+
+    Attributes:
+        feature_size: of the features.
+        last: all outputs, from the start on, whatever has been learned so far.
+    """
+
+    feature_size = 64
+    last: nn.Linear | HeadPairs
+
+    def first_stage(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to the maps after the first stage of blocks."""
+        raise NotImplementedError
+
+    def later_stages(self, maps: Tensor) -> Tensor:
+        """Maps after the first stage to the maps after the last."""
+        raise NotImplementedError
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Maps after the first stage to features [B, feature_size]."""
+        x = self.later_stages(maps)
+        x = x.to(next(self.last.parameters()).dtype)  # from bfloat16, under autocast
+        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to features [B, feature_size], what the classifier sees."""
+        return self.pooled(self.first_stage(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to logits [B, classes]."""
+        return self.last(self.features(images))
 
 
 class BasicBlock(nn.Module):
@@ -29,20 +64,26 @@ class BasicBlock(nn.Module):
         half = self.added_channels // 2
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def sum(self, x: Tensor) -> Tensor:
+        """What the convolutions make of x and the shortcut, added."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         out += self.shortcut(x)
-        return F.relu(out, inplace=True)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.sum(x), inplace=True)
 
 
-class ResNet(nn.Module):
+class ResNet(Classifier):
     """A ResNet of depth 6 n + 2 with a linear classifier ``last`` on 64 features.
 
     Args:
         blocks: blocks a stage (n).
         classes: outputs; all exist from the start, whatever has been learned so far.
     """
+
+    block: type[BasicBlock] = BasicBlock
 
     def __init__(self, blocks: int, classes: int):
         super().__init__()
@@ -51,23 +92,26 @@ class ResNet(nn.Module):
         self.layer1 = self._stage(16, 16, blocks, 1)
         self.layer2 = self._stage(16, 32, blocks, 2)
         self.layer3 = self._stage(32, 64, blocks, 2)
-        self.last = nn.Linear(64, classes)
+        self.last = self.outputs(classes)
+        self.initialise()
+
+    @classmethod
+    def _stage(cls, inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+        first = cls.block(inputs, outputs, stride)
+        return nn.Sequential(first, *(cls.block(outputs, outputs, 1) for _ in range(blocks - 1)))
+
+    def outputs(self, classes: int) -> nn.Linear:
+        """A new ``last``."""
+        return nn.Linear(self.feature_size, classes)
+
+    def initialise(self) -> None:
+        """Draw the initial weights."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    @staticmethod
-    def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-        first = BasicBlock(inputs, outputs, stride)
-        return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+    def first_stage(self, images: Tensor) -> Tensor:
+        return self.layer1(F.relu(self.bn1(self.conv1(images)), inplace=True))
 
-    def features(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to features [B, 64], what the classifier sees."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        x = self.layer3(self.layer2(self.layer1(x)))
-        x = x.to(self.last.weight.dtype)  # from bfloat16, under autocast
-        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to logits [B, classes]."""
-        return self.last(self.features(images))
+    def later_stages(self, maps: Tensor) -> Tensor:
+        return self.layer3(self.layer2(maps))

@@ -40,7 +40,7 @@ class Settings:
     # What to run
     learner_type: str = setting("default", "learner", "kind of learner")
     learner_name: str = setting("NormalNN", "learner", "learner, see the README's table")
-    model_type: str = setting("resnet", "learner", "family of the classifier", choices=["resnet"])
+    model_type: str = setting("resnet", "learner", "family of the classifier: ABD's, or R-DFCIL's, without ReLU after additions", before="resnet")
     model_name: str = setting("resnet32", "learner", "classifier")
     gen_model_type: str = setting(
         "generator", "learner", "what makes old images: a generator of dreams, or DGR's variational autoencoder",
@@ -60,6 +60,8 @@ class Settings:
         choices=[0, 1], before=0)
     train_aug: bool = setting(
         False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
+    transforms: str = setting(
+        "abd", "data", "normalisation and augmentation: ABD's, or R-DFCIL's, which pads, crops and flips after normalising", before="abd")
     rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's seed")
     class_order: list[int] = setting(
         [], "data", "order of the classes in every repeat, instead of rand_split's; numpy:SEED shuffles as PyCIL and others do. "

@@ -43,6 +43,12 @@ class Streams:
         """A stream for a single choice within a task, the same however often it is asked for."""
         return torch.Generator(self.device).manual_seed(seed_of(*self.place, name))
 
+    @contextmanager
+    def weights(self, name: str) -> Iterator[None]:
+        """While open, torch's initialisers draw on the CPU from a stream of the task's own."""
+        with global_state_seeded(seed_of(*self.place, name)):
+            yield
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {"place": torch.tensor(self.place), **{name: getattr(self, name).get_state() for name in NAMES}}
 

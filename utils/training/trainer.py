@@ -13,7 +13,7 @@ from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.image_files import worker_failure
 from dataloaders.tasks import Task, class_order, hold_out, task_ranges, task_sequence
 from learners import LEARNERS, Learner, Stage
-from models import RESNETS, ResNet, image_generator
+from models import classifier, image_generator
 from utils.errors import RunError, UserError
 from utils.files import write_tensors
 from utils.reports.confusion import confusion_figure
@@ -51,7 +51,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(settings.seed + repeat, task):
-        networks: list[Any] = [ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].outputs)]
+        networks: list[Any] = [classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
@@ -212,7 +212,7 @@ class Trainer:
         self.tasks = task_sequence(
             settings.dataset, train, test, self.data.names, self.ranges, order,
             normalised=learner_class.normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=self.device,
-            heed=self.heed_signals)
+            heed=self.heed_signals, transforms=settings.transforms)
         self.learner = build_learner(settings, self.streams, self.device, place.repeat)
         if place == Place(place.repeat):
             self.streams.start(self.settings.seed + place.repeat, 0)
@@ -276,6 +276,7 @@ class Trainer:
             if self.settings.oracle_flag and task.index > 0:
                 fresh = build_learner(self.settings, self.streams, self.device, place.repeat, task.index)
                 learner.load_state_dict(fresh.state_dict())
+            learner.begin_task(task)
         learner.start_task(task)
         if task.index == 0 and place.repeat in self.first_tasks:
             first = self.first_tasks[place.repeat]

@@ -1,0 +1,138 @@
+"""CwD (Wang et al., Neural Networks 184, 2025): R-DFCIL with dreams whose features are spread as the old classes' were, and
+with heads whose rows are of one length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from dataloaders.batches import ShuffledBatches
+from dataloaders.tasks import Task
+from learners.base import Losses
+from learners.rdfcil import RDFCIL, RDFCILSettings
+from models import Classifier, Generator
+from utils.settings import setting
+from utils.streams import Streams
+
+
+@dataclass
+class CwDSettings(RDFCILSettings):
+    alignment_weight: float = setting(0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
+    consistency_weight: float = setting(
+        0.05, "method", "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the teacher's: CwD", low=0)
+
+
+def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(means [classes, D], 0 where a class is absent; whether it is present [classes]; covariance [D, D] of the
+    deviations from their class's mean, of all classes together) of features [N, D] labelled ``labels`` [N]."""
+    with torch.autocast(features.device.type, enabled=False):
+        mine = (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(features.dtype)
+        count = mine.sum(0)
+        means = mine.T @ features / count.clamp(min=1).unsqueeze(1)
+        deviations = features - means[labels]
+        deviations = deviations - deviations.mean(0)
+        return means, count > 0, deviations.T @ deviations / (len(features) - 1)
+
+
+def alignment(weight: Tensor, old: int) -> Tensor:
+    """How far the norms of the old classes' rows of weight [seen, D] are from the mean norm of the new ones', and the
+    other way round: summed over classes."""
+    norms = vector_norm(weight, dim=1)
+    before, new = norms[:old], norms[old:]
+    return (before - new.mean()).abs().sum() + (new - before.mean()).abs().sum()
+
+
+class CwD(RDFCIL):
+    """R-DFCIL, dreams consistent with the teacher's class means and covariance, and alignment of the heads' norms in
+    both phases. docs/successors.md, "CwD".
+
+    Attributes:
+        means, has_mean, covariance: the teacher's: of its features of every old class [classes, D], which of them there are,
+            and pooled over classes [D, D]. Kept from task to task.
+        past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have seen.
+    """
+
+    settings: CwDSettings
+    balance_added = 1e-6
+    past_share = 0.9  # of what came before, in running statistics
+    means: Tensor
+    has_mean: Tensor
+    covariance: Tensor
+    past_means: Tensor
+    past_covariance: Tensor
+    came_up: Tensor
+
+    def __init__(self, settings: CwDSettings, streams: Streams, model: Classifier, generator: Generator):
+        super().__init__(settings, streams, model, generator)
+        classes, size = self.ranges[-1].stop, model.feature_size
+        for name in ("means", "past_means"):
+            self.register_buffer(name, torch.zeros(classes, size))
+        for name in ("covariance", "past_covariance"):
+            self.register_buffer(name, torch.zeros(size, size))
+        for name in ("has_mean", "came_up"):
+            self.register_buffer(name, torch.zeros(classes, dtype=torch.bool))
+
+    def begin_task(self, task: Task) -> None:
+        super().begin_task(task)
+        for past in (self.past_means, self.past_covariance, self.came_up):
+            past.zero_()
+
+    def end_task(self, task: Task) -> None:
+        self.keep_statistics(task)
+        super().end_task(task)
+
+    def memory(self) -> int:
+        return super().memory() + self.means[: self.seen].numel() + self.covariance.numel()
+
+    def loader(self, task: Task) -> ShuffledBatches:
+        """The task's training batches."""
+        return ShuffledBatches(lambda: self.data(task), len(task.train), self.settings.batch_size, self.settings.train_aug, self.streams)
+
+    @torch.no_grad()
+    def keep_statistics(self, task: Task) -> None:
+        """The statistics of the model's features of the task's images and of dreams as the old teacher names them."""
+        batches, features, labels = self.loader(task), [], []
+        self.generator.eval()
+        with self.evaluating():
+            for start in batches.starts(0):
+                x, y = batches.load(start)
+                features.append(self.model.features(x))
+                labels.append(y)
+            for _ in range(task.old // (task.seen - task.old) * len(labels)):
+                x = self.dream(self.settings.batch_size)
+                features.append(self.model.features(x))
+                labels.append(self.teach(x).argmax(1))
+        means, present, covariance = class_statistics(torch.cat(features), torch.cat(labels), task.seen)
+        self.means[: task.seen], self.has_mean[: task.seen] = means, present
+        self.covariance.copy_(covariance)
+
+    def dream_terms(self, f: Tensor, h: Tensor) -> Losses:
+        return {"consistency": self.settings.consistency_weight * self.consistency(f, h.argmax(1))}
+
+    def consistency(self, f: Tensor, labels: Tensor) -> Tensor:
+        """Distance of the dreams' class means and covariance from the teacher's. Once every old class has come up, the dreams'
+        are running ones, of which the batch at hand is a tenth."""
+        old = self.old
+        past_means, came_up, target = self.past_means[:old], self.came_up[:old], self.means[:old]
+        means, present, covariance = class_statistics(f, labels, old)
+        running = came_up.all()
+        means = torch.where(running, past_means.lerp(means, 1 - self.past_share), means)
+        covariance = torch.where(running, self.past_covariance.lerp(covariance, 1 - self.past_share), covariance)
+        compared = (present & self.has_mean[:old]).unsqueeze(1)
+        distance = vector_norm(torch.where(compared, target - means, 0)) + vector_norm(self.covariance - covariance)
+        with torch.no_grad():
+            past_means.copy_(torch.where(present.unsqueeze(1), means, past_means))
+            self.past_covariance.copy_(covariance)
+            came_up.logical_or_(present)
+        return distance
+
+    @classmethod
+    def term_factors(cls, settings: CwDSettings, a: float, b: float) -> dict[str, float]:
+        return {**super().term_factors(settings, a, b), "alignment": settings.alignment_weight}
+
+    def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
+        aligned = self.factor["alignment"] * alignment(self.model.last.weight[: self.seen], self.old)
+        return {**super().head_terms(x, h, h_dream, t_dream), "alignment": aligned}

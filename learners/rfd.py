@@ -1,0 +1,76 @@
+"""RFD ("Image-Centric Dual Distillation", repository of December 2024): R-DFCIL's two phases, with relations among logits and a
+relay through the student's later stages in place of its two distillations."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+from torch.nn import functional as F
+
+from learners.base import Losses
+from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
+from models import Classifier, Generator, HeadPairs
+from utils.settings import setting
+from utils.streams import Streams
+
+
+@dataclass
+class RFDSettings(TwoPhaseSettings):
+    dist_dreams_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on dreams: RFD", low=0)
+    dist_real_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
+    relay_weight: float = setting(
+        0.05, "method", "weight of the relay, the distance of the student's features from its later stages on the teacher's first: RFD", low=0)
+
+TEMPERATURE = 4.0
+
+
+def correlation(u: Tensor, v: Tensor) -> Tensor:
+    """Pearson's, [N], of the rows of u and v [N, D]; 0 where a row does not vary."""
+    u, v = u - u.mean(1, keepdim=True), v - v.mean(1, keepdim=True)
+    return (u * v).sum(1) / (vector_norm(u, dim=1) * vector_norm(v, dim=1) + 1e-8)
+
+
+def dist(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """(1 - mean correlation of images, 1 - mean correlation of classes) between the softened logits [B, K] of both.
+
+    DIST (Huang et al. 2022), without a factor T^2; docs/successors.md, "RFD".
+    """
+    p, q = F.softmax(student / TEMPERATURE, 1), F.softmax(teacher / TEMPERATURE, 1)
+    return 1 - correlation(p, q).mean(), 1 - correlation(p.T, q.T).mean()
+
+
+class RFD(TwoPhaseLearner):
+    """Classification as R-DFCIL's; DIST for the old classes on dreamed and on real images, in both phases; in the first
+    also the relay: the student's later stages carry the teacher's first stage to the student's own features.
+    docs/successors.md, "RFD". Every task's head is two linear layers.
+    """
+
+    settings: RFDSettings
+    step_cost = 4.0
+
+    def __init__(self, settings: RFDSettings, streams: Streams, model: Classifier, generator: Generator):
+        super().__init__(settings, streams, model, generator)
+        self.model.last = HeadPairs(model.feature_size, self.ranges)
+        self.teacher.last = copy.deepcopy(self.model.last).requires_grad_(False)
+
+    @classmethod
+    def term_factors(cls, settings: RFDSettings, a: float, b: float) -> dict[str, float]:
+        return {
+            "dist dreams": settings.dist_dreams_weight * a * b**2,
+            "dist real": settings.dist_real_weight * a * b**2,
+            "relay": settings.relay_weight * a * b,
+        }
+
+    def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
+        relayed = self.model.pooled(self.frozen_teacher.first_stage(x))  # moves the later stages' running statistics once more
+        return {**self.head_terms(x, h, h_dream, t_dream), "relay": self.factor["relay"] * F.mse_loss(f, relayed)}
+
+    def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
+        return {
+            "dist dreams": self.factor["dist dreams"] * torch.stack(dist(h_dream, t_dream)).sum(),
+            "dist real": self.factor["dist real"] * torch.stack(dist(h, self.teach(x))).sum(),
+        }
