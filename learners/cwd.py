@@ -129,9 +129,8 @@ class CwD(RDFCIL):
             came_up.logical_or_(present)
         return distance
 
-    @classmethod
-    def term_factors(cls, settings: CwDSettings, a: float, b: float) -> dict[str, float]:
-        return {**super().term_factors(settings, a, b), "alignment": settings.alignment_weight}
+    def term_factors(self, a: float, b: float) -> dict[str, float]:
+        return {**super().term_factors(a, b), "alignment": self.settings.alignment_weight}
 
     def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
         aligned = self.factor["alignment"] * alignment(self.model.last.weight[: self.seen], self.old)

@@ -64,9 +64,8 @@ class RDFCIL(TwoPhaseLearner):
     def learned(self) -> Iterator[nn.Parameter]:
         return chain(super().learned(), self.student_projection.parameters(), self.teacher_projection.parameters())
 
-    @classmethod
-    def term_factors(cls, settings: RDFCILSettings, a: float, b: float) -> dict[str, float]:
-        return {"old logits": settings.old_logits_weight * a * b, "angle": settings.angle_weight * a * b}
+    def term_factors(self, a: float, b: float) -> dict[str, float]:
+        return {"old logits": self.settings.old_logits_weight * a * b, "angle": self.settings.angle_weight * a * b}
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
         f_t = self.frozen_teacher.features(x)

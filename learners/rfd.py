@@ -57,12 +57,11 @@ class RFD(TwoPhaseLearner):
         self.model.last = HeadPairs(model.feature_size, self.ranges)
         self.teacher.last = copy.deepcopy(self.model.last).requires_grad_(False)
 
-    @classmethod
-    def term_factors(cls, settings: RFDSettings, a: float, b: float) -> dict[str, float]:
+    def term_factors(self, a: float, b: float) -> dict[str, float]:
         return {
-            "dist dreams": settings.dist_dreams_weight * a * b**2,
-            "dist real": settings.dist_real_weight * a * b**2,
-            "relay": settings.relay_weight * a * b,
+            "dist dreams": self.settings.dist_dreams_weight * a * b**2,
+            "dist real": self.settings.dist_real_weight * a * b**2,
+            "relay": self.settings.relay_weight * a * b,
         }
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:

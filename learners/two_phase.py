@@ -79,16 +79,14 @@ class TwoPhaseLearner(DreamingLearner):
     def start_task(self, task: Task) -> None:
         super().start_task(task)
         if task.old:
-            self.factor = self.factors(self.settings, task.old, task.seen - task.old)
+            self.factor = self.factors(task.old, task.seen - task.old)
 
-    @classmethod
-    def factors(cls, settings: TwoPhaseSettings, old: int, new: int) -> dict[str, float]:
+    def factors(self, old: int, new: int) -> dict[str, float]:
         """Of the first phase's terms, where ``new`` classes follow ``old`` ones."""
         a, b = math.log2(new / 2 + 1), math.sqrt(old / new)
-        return {"classification": settings.classification_weight * (1 + 1 / a) / b, **cls.term_factors(settings, a, b)}
+        return {"classification": self.settings.classification_weight * (1 + 1 / a) / b, **self.term_factors(a, b)}
 
-    @classmethod
-    def term_factors(cls, settings: TwoPhaseSettings, a: float, b: float) -> dict[str, float]:
+    def term_factors(self, a: float, b: float) -> dict[str, float]:
         """Of ``terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what there is to keep."""
         raise NotImplementedError
 

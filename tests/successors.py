@@ -111,7 +111,8 @@ def heads_of(network: Classifier, sizes: Sequence[int]) -> list[dict[str, Tensor
     stops = list(itertools.accumulate(sizes))
     last = network.last
     if isinstance(last, HeadPairs):
-        return [{f"heads.{task}.{layer}.weight": part[task].data for layer, part in enumerate((last.first, last.second))} for task in range(len(sizes))]
+        pairs = list(zip(last.first, last.second))[: len(sizes)]
+        return [{f"heads.{task}.{layer}.weight": weight.data for layer, weight in enumerate(pair)} for task, pair in enumerate(pairs)]
     return [{f"heads.{task}.weight": last.weight.data[stop - size : stop]} for task, (stop, size) in enumerate(zip(stops, sizes))]
 
 
@@ -130,7 +131,8 @@ def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLear
     name = LEARNER_OF_METHOD[method]
     settings = LEARNERS[name].settings_class()(**{
         "learner_type": LEARNERS[name].learner_type, "learner_name": name, "model_type": "rdfcil_resnet", "model_name": "resnet14",
-        "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": BATCH, "schedule": [2], "first_split_size": sizes[0], "other_split_size": sizes[-1], **values})
+        "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": BATCH, "schedule": [2],
+        "first_split_size": sizes[0], "other_split_size": sizes[-1], **values})
     learner = build_learner(settings, Streams(), torch.device("cpu"), 0)
     assert isinstance(learner, TwoPhaseLearner)
     return learner
@@ -406,10 +408,9 @@ def statistics_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
 
 
 def loss_weights_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
+    learners = {method: learner_of(method, [10]) for method in {want["method"] for want in expected["phase_one"]}}
     for want in expected["phase_one"]:
-        kind = LEARNERS[LEARNER_OF_METHOD[want["method"]]]
-        assert issubclass(kind, TwoPhaseLearner)
-        factors = kind.factors(kind.settings_class()(), want["old"], want["new"])
+        factors = learners[want["method"]].factors(want["old"], want["new"])
         yield wrong({name.replace(" ", "_") for name in factors} == want.keys() - {"method", "old", "new"})
         yield from (relative(value, want[name.replace(" ", "_")]) for name, value in factors.items())
 
@@ -454,9 +455,11 @@ def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
         yield from (absolute(picture[1, int(row)], values) for row, values in want["rows_of_channel_1"].items())
         yield absolute(picture[2, :, 0], want["column_0_of_channel_2"])
     want = expected["test"]
-    tested = [(row, picture) for past in tasks[: current + 1] for row, picture in zip(past.test.rows.tolist(), torch.cat([x for x, _ in past.test.in_order()]))]
+    tested: dict[int, Tensor] = {}
+    for past in tasks[: current + 1]:
+        tested |= zip(past.test.rows.tolist(), torch.cat([images for images, _ in past.test.in_order()]))
     yield wrong(len(tested) == want["images_of_seen_classes"])
-    picture = dict(tested)[want["picture_index"]]
+    picture = tested[want["picture_index"]]
     yield fingerprint(picture, want["picture"])
     yield absolute(picture[0, 0], want["row_0_of_channel_0"])
 
@@ -469,8 +472,8 @@ def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     yield wrong(bool((torch.cat(rows[0]) != torch.cat(rows[1])).any()) == expected["loader"]["shuffled"])
     for name, values in expected["constants"].items():
         yield absolute(TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]], [values["mean"], values["std"]])
-    sizes = {type(part).__name__: part.size for part in image_files.TEST.transforms if hasattr(part, "size")}
-    yield wrong([[name, list(size) if isinstance(size, tuple) else size] for name, size in sizes.items()] == expected["constants"]["imagenet100"]["before"][:2])
+    before = [(type(part).__name__, np.max(part.size)) for part in image_files.TEST.transforms if hasattr(part, "size")]
+    yield wrong(before == [(name, np.max(size)) for name, size in expected["constants"]["imagenet100"]["before"] if size])
     for want in expected["splits_of_100_classes"]:
         count, first = want["tasks"], want["first"]
         first = 100 // count if not first else int(100 * first) if first < 1 else first
