@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as vision
 
 from dataloaders import augmentation
-from dataloaders.augmentation import adjust_brightness, adjust_contrast, augment, flip_and_crop
+from dataloaders.augmentation import adjust_brightness, adjust_contrast, augment, crop_and_flip, flip_and_crop, shift_and_flip
 
 DRAWS = 8000
 
@@ -169,3 +169,22 @@ def test_the_images_given_stay_as_they_were(images):
     before = images.clone()
     augment(images, torch.Generator().manual_seed(0))
     assert torch.equal(images, before)
+
+
+# R-DFCIL's: after normalising, pad and crop, then flip
+
+
+def test_r_dfcils_crop_is_mirrored_after_it_is_cut_and_its_padding_is_zero():
+    images = torch.randn(4, 3, 32, 32)
+    top, left, flip = torch.tensor([0, 8, 4, 3]), torch.tensor([8, 0, 4, 5]), torch.tensor([False, True, True, False])
+    padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
+    cropped = torch.stack([image[:, t : t + 32, x : x + 32] for image, t, x in zip(padded, top.tolist(), left.tolist())])
+    expected = torch.where(flip.view(-1, 1, 1, 1), cropped.flip(3), cropped)
+    assert torch.equal(crop_and_flip(images, top, left, flip), expected)
+
+
+def test_r_dfcils_draws_reach_every_offset_and_both_sides():
+    images = torch.arange(32 * 32.0).view(1, 1, 32, 32).repeat(2000, 3, 1, 1) + 1
+    random = torch.Generator().manual_seed(0)
+    seen = shift_and_flip(images, random)[:, 0, 16, :]
+    assert len(torch.unique(seen, dim=0)) == 9 * 9 * 2

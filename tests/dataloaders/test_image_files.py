@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision import transforms
 
 from dataloaders import image_files
+from dataloaders.augmentation import crop_and_flip
 from dataloaders.batches import Images, Pixels, ShuffledBatches
 from dataloaders.datasets import DATASETS
 from dataloaders.image_files import ImageFiles, decode
@@ -279,3 +280,13 @@ def test_the_timer_is_given_back_and_other_threads_go_without(paths):
     thread.start()
     thread.join()
     assert torch.equal(torch.cat(found), torch.cat(fetched(paths)))
+def test_with_r_dfcils_transforms_a_training_image_is_the_test_image_shifted_and_flipped(paths):
+    pixels = Pixels((0.5,) * 3, (0.25,) * 3, normalised_first=True)
+    images, random = source(paths, pixels=pixels), torch.Generator().manual_seed(0)
+    rows = [torch.arange(len(paths))]
+    (plain,) = (images.images(some, None) for some in images.fetch(rows, None))
+    (moved,) = (images.images(some, random) for some in images.fetch(rows, random))
+    again = torch.Generator().manual_seed(0)
+    top, left = (torch.randint(9, (len(paths),), generator=again) for _ in range(2))
+    flip = torch.randint(2, (len(paths),), generator=again).bool()
+    assert torch.equal(moved, crop_and_flip(plain, top, left, flip))

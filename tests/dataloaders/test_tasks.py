@@ -6,6 +6,7 @@ import torch
 
 from dataloaders.datasets import Split
 from dataloaders.tasks import class_order, hold_out, split_classes, task_sequence
+from dataloaders.transforms import TRANSFORMS
 
 NAMES = tuple("abcdefghij")
 ORDER = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
@@ -168,3 +169,27 @@ def test_files_are_held_out_like_images(split):
     for images, paths in zip(hold_out(split, 1), hold_out(files, 1)):
         assert paths.images.tolist() == [f"{k}.JPEG" for k in images.images[:, 0, 0, 0]]
         assert np.array_equal(paths.labels, images.labels)
+
+
+def test_r_dfcils_transforms_normalise_with_its_statistics_and_pad_with_the_mean_colour(split):
+    def batch(transforms, random=None):
+        (task,) = task_sequence("CIFAR100", split, split, NAMES, [range(10)], ORDER, transforms=transforms)
+        return task.train.load(*next(task.train.fetch(200)), random)
+
+    x, y = batch("rdfcil")
+    pixels = split.images[:, :, :1, :1] / 255
+    mean, std = (np.reshape(part, (3, 1, 1)) for part in TRANSFORMS["rdfcil"].statistics["CIFAR100"])
+    np.testing.assert_allclose(x[:, :, :1, :1], (pixels - mean) / std, rtol=1e-4, atol=1e-5)
+    augmented, same = batch("rdfcil", torch.Generator().manual_seed(0))
+    assert torch.equal(y, same)
+    values = torch.stack([image.unique() if len(image.unique()) > 3 else torch.cat([image.unique(), torch.zeros(1)]) for image in augmented])
+    assert torch.equal(values.sort(1)[0], torch.cat([x[:, :, 0, 0], torch.zeros(200, 1)], 1).sort(1)[0])  # no other colour
+    assert (augmented[:, 0] == 0).any((1, 2)).float().mean() > 0.9
+    other, _ = batch("abd")
+    assert not torch.allclose(other, x)
+
+
+def test_data_sets_that_r_dfcil_did_not_use_keep_their_own_statistics(split):
+    x, other = (
+        task_sequence("Digits", split, split, NAMES, [range(10)], ORDER, transforms=name)[0].train.pixels.mean for name in ("rdfcil", "abd"))
+    assert torch.equal(x, other)

@@ -1,0 +1,18 @@
+#!/bin/sh
+# CIFAR-100, 50 classes first, then 25 tasks of 2: R-DFCIL's protocol (configs/cifar100-b50-t25.yaml), three repeats of the
+# data-free methods. The tables set them beside the numbers of its paper.
+#
+#     sh experiments/cifar100-b50-t25.sh [GPU]        GPU: its index, default 0; -1 for the CPU
+#
+# Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+PYTHON=${PYTHON:-.venv/bin/python}
+OUT=outputs/cifar100-b50-t25
+
+for METHOD in rdfcil cwd rfd abd deep_inversion; do
+    $PYTHON run.py --config configs/cifar100-b50-t25.yaml configs/$METHOD.yaml --gpuid "${1:-0}" --log_dir $OUT/$METHOD
+done
+
+$PYTHON -m utils.reports.tables $OUT/rdfcil $OUT/cwd $OUT/rfd $OUT/abd $OUT/deep_inversion
