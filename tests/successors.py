@@ -1,199 +1,37 @@
 """The golden numbers of R-DFCIL, CwD and RFD (tests/golden_successors/README.md has the recipes), replayed through the
-real learners, networks and data; tests/conformance.py calls ``replay`` for a case that ``kind_of`` knows.
+real learners; tests/conformance.py calls what ``kind_of`` finds for a case.
 
 What a case is, is read from its recipe, not from its name.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from recipes import BATCH, Numbers, absolute, fill, fingerprint, fingerprints, normal, relative, stretched, whole, wrong
+from successor_data import data_case, forward_case, initialisation_case
+from successor_learners import (
+    compare_terms,
+    learner_of,
+    projections_of,
+    set_model,
+    set_modes,
+    set_teacher,
+    state,
+    step,
+    task_of,
+    tensors_of,
+)
+from torch import Tensor
 from torch.nn import functional as F
 
-from dataloaders import image_files
-from dataloaders.augmentation import crop_and_flip
-from dataloaders.batches import Images, InMemory, Pixels, ShuffledBatches
-from dataloaders.datasets import Split
-from dataloaders.tasks import Task, split_classes, task_sequence
-from dataloaders.transforms import TRANSFORMS
-from learners import LEARNERS, Stage
+from learners import Stage
 from learners.cwd import CwD, alignment, class_statistics
 from learners.rdfcil import RDFCIL, angle_distance
 from learners.rfd import dist
-from learners.two_phase import TwoPhaseLearner, rarity
-from models import GENERATORS, Classifier, Generator, HeadPairs, classifier
-from utils.streams import Streams
-from utils.training.trainer import build_learner
-
-Numbers = dict[str, Any]
-BATCH = 32
-TOLERANCE = 1e-6
-LEARNER_OF_METHOD = {"R-DFCIL": "RDFCIL", "CwD": "CwD", "RFD": "RFD"}
-DATASET_OF_NAME = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny-imagenet200": "TinyImageNet", "imagenet100": "ImageNet"}
-
-
-# Deviations, in tolerances
-
-
-def relative(got: Any, expected: float) -> float:
-    return abs(float(got) - expected) / (TOLERANCE * max(abs(expected), 1e-3))
-
-
-def absolute(got: Any, expected: Any) -> float:
-    got, expected = (np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=float) for value in (got, expected))
-    return float(np.abs(got - expected).max(initial=0.0)) / TOLERANCE if got.shape == expected.shape else float("inf")
-
-
-def fingerprint(got: Tensor, expected: Sequence[Any]) -> float:
-    """[L2 norm, mean, first four values] of a tensor."""
-    norm, mean, first = expected
-    values = got.detach().flatten()
-    return max(relative(values.norm(), norm), absolute(values.mean(), mean), absolute(values[: len(first)], first))
-
-
-def fingerprints(got: dict[str, Tensor], expected: Numbers) -> float:
-    return max(fingerprint(got[name], value) for name, value in expected.items())
-
-
-def wrong(condition: bool) -> float:
-    return 0.0 if condition else float("inf")
-
-
-# The recipes' random numbers
-
-
-def normal(seed: int, *shape: int) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape))
-
-
-def stretched(seed: int, side: int, count: int = BATCH, times: int | None = None) -> Tensor:
-    """standard_normal((count, 3, side, side)), every pixel repeated, to 32 x 32 unless ``times`` is given."""
-    times = times or 32 // side
-    return normal(seed, count, 3, side, side).repeat_interleave(times, 2).repeat_interleave(times, 3)
-
-
-def whole(seed: int, low: int, high: int, count: int = BATCH) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).randint(low, high, count)).long()
-
-
-@torch.no_grad()
-def fill(tensors: dict[str, Tensor], seed: int) -> None:
-    """One stream over the tensors in their order."""
-    random = np.random.RandomState(seed)
-    for name, tensor in tensors.items():
-        shape = tuple(tensor.shape)
-        if name.endswith("running_var"):
-            values = random.uniform(0.5, 1.5, shape)
-        elif name.endswith("running_mean"):
-            values = 0.1 * random.standard_normal(shape)
-        elif tensor.ndim > 1:
-            values = random.standard_normal(shape) * np.sqrt(1 / np.prod(shape[1:]))
-        elif name.endswith("weight"):
-            values = random.uniform(0.2, 0.6, shape)
-        else:
-            values = 0.1 * random.standard_normal(shape)
-        tensor.copy_(torch.from_numpy(np.asarray(values)))
-
-
-# Networks
-
-
-def state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
-    """Its tensors, which may be written to, in the order of its state dict."""
-    return {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items() if not name.endswith("num_batches_tracked")}
-
-
-def heads_of(network: Classifier, sizes: Sequence[int]) -> list[dict[str, Tensor]]:
-    """The tensors of the heads of so many classes each, as the published code names them."""
-    stops = list(itertools.accumulate(sizes))
-    last = network.last
-    if isinstance(last, HeadPairs):
-        pairs = list(zip(last.first, last.second))[: len(sizes)]
-        return [{f"heads.{task}.{layer}.weight": weight.data for layer, weight in enumerate(pair)} for task, pair in enumerate(pairs)]
-    return [{f"heads.{task}.weight": last.weight.data[stop - size : stop]} for task, (stop, size) in enumerate(zip(stops, sizes))]
-
-
-def tensors_of(network: Classifier, sizes: Sequence[int]) -> dict[str, Tensor]:
-    """The network's: backbone, then heads."""
-    backbone = {name: tensor for name, tensor in state(network).items() if not name.startswith("last.")}
-    return {**backbone, **{name: tensor for head in heads_of(network, sizes) for name, tensor in head.items()}}
-
-
-def projections_of(learner: RDFCIL) -> dict[str, Tensor]:
-    return {**state(learner.student_projection, "student_projection."), **state(learner.teacher_projection, "teacher_projection.")}
-
-
-def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLearner:
-    """The method's learner, whose tasks have so many classes, the last size again and again."""
-    name = LEARNER_OF_METHOD[method]
-    settings = LEARNERS[name].settings_class()(**{
-        "learner_type": LEARNERS[name].learner_type, "learner_name": name, "model_type": "rdfcil_resnet", "model_name": "resnet14",
-        "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": BATCH, "schedule": [2],
-        "first_split_size": sizes[0], "other_split_size": sizes[-1], **values})
-    learner = build_learner(settings, Streams(), torch.device("cpu"), 0)
-    assert isinstance(learner, TwoPhaseLearner)
-    return learner
-
-
-@torch.no_grad()
-def set_teacher(learner: TwoPhaseLearner, sizes: Sequence[int], seed: int, calibration: Tensor) -> None:
-    teacher = learner.teacher
-    fill(tensors_of(teacher, sizes), seed)
-    layers = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for layer in layers:
-        layer.momentum = 1.0
-    teacher.train().features(calibration)
-    for layer in layers:
-        layer.momentum = 0.1
-    features = teacher.eval().features(calibration)
-    for head in heads_of(teacher, sizes):
-        *first, last = head.values()
-        m = features.mean(0)
-        for weight in first:
-            m = weight @ m
-        last.copy_(10 * (last - torch.outer(last @ m, m) / (m @ m)))
-
-
-@torch.no_grad()
-def set_model(learner: TwoPhaseLearner, sizes: Sequence[int], seed: int) -> None:
-    """Near the teacher, with one head more, the last of ``sizes``."""
-    mine, theirs = tensors_of(learner.model, sizes), tensors_of(learner.teacher, sizes[:-1])
-    fill(mine, seed)
-    for name, tensor in theirs.items():
-        mine[name].copy_(0.8 * tensor + 0.6 * mine[name] if tensor.ndim > 1 else tensor)
-
-
-# Tasks and stages as the trainer would use them
-
-
-def task_of(index: int, old: int, seen: int) -> Task:
-    """A task without images: the recipes give every batch."""
-    nothing = Images.all_of(InMemory(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), Pixels((0.0,) * 3, (1.0,) * 3)))
-    return Task(index, old, seen, nothing, nothing, ("",) * seen)
-
-
-def set_modes(learner: TwoPhaseLearner, stage: Stage) -> None:
-    learner.eval()
-    stage.trained.train()
-
-
-def step(stage: Stage, *batch: Tensor) -> dict[str, float]:
-    losses = stage.loss(*batch)
-    stage.optimizer.zero_grad()
-    torch.stack(list(losses.values())).sum().backward()
-    stage.optimizer.step()
-    return {name.replace(" ", "_"): value.item() for name, value in losses.items()}
-
-
-def compare_terms(got: dict[str, float], expected: Numbers) -> Iterator[float]:
-    yield relative(sum(got.values()), expected["total"])
-    yield wrong(got.keys() == expected.keys() - {"total"})
-    for name, value in got.items():
-        yield relative(value, expected.get(name, np.nan))
-
+from learners.two_phase import rarity
+from models import Generator
 
 # Steps of the two phases
 
@@ -225,7 +63,7 @@ def steps_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
 
     def take(stage: Stage, k: int) -> Iterator[float]:
         dreams = stretched(recipe["dream"] + 10 * k, 8) if old else torch.empty(0)
-        learner.dream = lambda count: dreams  # type: ignore[method-assign]
+        learner.dream = lambda count: dreams
         if old:
             yield wrong(learner.teach(dreams).argmax(1).tolist() == expected["dream_labels"][k])
         losses = step(stage, stretched(recipe["real"] + 10 * k, 4), whole(recipe["real_labels"] + 10 * k, old, seen))
@@ -289,7 +127,7 @@ def inversion_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     dream.start_epoch(0)
     for k in range(recipe["steps"] + 1):
         noise = normal(recipe["noise"] + 10 * k, batch, Generator.noise_size)
-        learner.noise = lambda count, noise=noise: noise  # type: ignore[method-assign, misc]
+        learner.noise = lambda count, noise=noise: noise
         if k < recipe["steps"]:
             if isinstance(learner, CwD):
                 yield wrong(bool(learner.came_up[:known].all()) == expected["history_used"][k])
@@ -393,8 +231,8 @@ def statistics_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     learner.start_task(task := task_of(len(sizes) - 1, old, seen))
     dreams = (stretched(recipe["dream"] + 10 * j, 8) for j in itertools.count())
     asked: list[int] = []
-    learner.dream = lambda count: asked.append(count) or next(dreams)  # type: ignore[method-assign, func-returns-value]
-    learner.loader = lambda task: GivenBatches([  # type: ignore[method-assign, assignment, misc]
+    learner.dream = lambda count: asked.append(count) or next(dreams)
+    learner.loader = lambda task: GivenBatches([
         (stretched(recipe["real"] + 10 * k, 4), whole(recipe["real_labels"] + 10 * k, this["labels_from"], this["labels_to"]))
         for k in range(this["loader_batches"])])
     learner.keep_statistics(task)
@@ -430,159 +268,36 @@ def learning_rate_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
             yield absolute(rates, want["every_epoch"])
 
 
-# Data, networks, initial weights
+SEEDS = "model teacher real real_labels dream calibration"
+STEPS = (
+    f"{SEEDS} method old_classes seen_classes classes_of_a_head phase_one_steps phase_two_steps phase_two_steps_of_an_epoch projections "
+    "counts_at_start weights learning_rate momentum weight_decay")
+INVERSION = (
+    "method generator teacher calibration noise heads known_classes steps batch adam_lr weights calibration_batch then "
+    "teacher_means teacher_covariance classes_without_mean history_share")
+DATA = "pictures order tasks current_task index_of_the_picture making"
 
-
-def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
-    def split(seed: int, each: int) -> Split:
-        random = np.random.RandomState(seed)
-        labels = random.permutation(np.repeat(np.arange(100), each))
-        return Split(random.randint(0, 256, (100 * each, 32, 32, 3)).astype(np.uint8).transpose(0, 3, 1, 2).copy(), labels)
-
-    order = np.random.RandomState(recipe["order"]).permutation(100).tolist()
-    size, current = 100 // recipe["tasks"], recipe["current_task"]
-    tasks = task_sequence(
-        "CIFAR100", split(recipe["pictures"], 2), split(recipe["pictures"] + 1, 1), ("",) * 100, split_classes(100, size, size), order,
-        transforms="rdfcil")
-    source = tasks[current].train.source
-    pictures = Images.all_of(source)[recipe["index_of_the_picture"] :][:1]
-    normalised, label = pictures.load(*next(pictures.fetch(1)))
-    for want in expected["training"]:
-        top, left = (torch.tensor([want[name]]) for name in ("top", "left"))
-        (picture,) = crop_and_flip(normalised, top, left, torch.tensor([want["flip"]]))
-        yield absolute(label, [want["label_in_model"]])
-        yield fingerprint(picture, want["picture"])
-        yield from (absolute(picture[1, int(row)], values) for row, values in want["rows_of_channel_1"].items())
-        yield absolute(picture[2, :, 0], want["column_0_of_channel_2"])
-    want = expected["test"]
-    tested: dict[int, Tensor] = {}
-    for past in tasks[: current + 1]:
-        tested |= zip(past.test.rows.tolist(), torch.cat([images for images, _ in past.test.in_order()]))
-    yield wrong(len(tested) == want["images_of_seen_classes"])
-    picture = tested[want["picture_index"]]
-    yield fingerprint(picture, want["picture"])
-    yield absolute(picture[0, 0], want["row_0_of_channel_0"])
-
-    batch = expected["loader"]["batch_size"]
-    streams = Streams()
-    streams.start(0, 0)
-    loader = ShuffledBatches(lambda: Images.all_of(source), len(source.labels), batch, True, streams)
-    rows = [[rows for _, rows in loader.starts(epoch)] for epoch in range(2)]
-    yield wrong((len(source.labels) % batch > 0 and {len(part) for part in rows[0]} == {batch}) == expected["loader"]["drops_last"])
-    yield wrong(bool((torch.cat(rows[0]) != torch.cat(rows[1])).any()) == expected["loader"]["shuffled"])
-    for name, values in expected["constants"].items():
-        yield absolute(TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]], [values["mean"], values["std"]])
-    before = [(type(part).__name__, np.max(part.size)) for part in image_files.TEST.transforms if hasattr(part, "size")]
-    yield wrong(before == [(name, np.max(size)) for name, size in expected["constants"]["imagenet100"]["before"] if size])
-    for want in expected["splits_of_100_classes"]:
-        count, first = want["tasks"], want["first"]
-        first = 100 // count if not first else int(100 * first) if first < 1 else first
-        if not want["first"] or want["first"] < 1:  # grows so that the others are equal
-            first += (100 - first) % (count - 1)
-        yield wrong([len(part) for part in split_classes(100, first, (100 - first) // (count - 1))] == want["classes_of_tasks"])
-
-
-@torch.no_grad()
-def forward_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
-    sizes = recipe["heads"]
-    images = stretched(recipe["images"], 4, recipe["image_count"])
-    for method in expected.keys() & LEARNER_OF_METHOD.keys():
-        want = expected[method]
-        model = learner_of(method, sizes, model_name="resnet32").model
-        tensors = tensors_of(model, sizes)
-        fill(tensors, recipe["model"])
-        backbone = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("last."))
-        yield wrong(backbone == want["parameters_of_backbone"])
-        for mode in ("eval", "train"):
-            features = model.train(mode == "train").features(images)
-            yield absolute(features[0, : len(want[mode]["features"])], want[mode]["features"])
-            yield relative(features.norm(), want[mode]["features_norm"])
-            yield absolute(model.last(features)[0, : sum(sizes)], want[mode]["logits"])
-        if "state_after_train_pass" in want:
-            yield fingerprints(tensors, want["state_after_train_pass"])
-    if "imagenet_resnet18" in expected:
-        want, model = expected["imagenet_resnet18"], classifier("rdfcil_resnet", "resnet18", sum(sizes))
-        backbone = tensors_of(model, [])
-        fill(backbone, recipe["model"])
-        yield wrong(sum(p.numel() for name, p in model.named_parameters() if name in backbone) == want["parameters"])
-        yield wrong(list(backbone)[: len(want["order"])] == want["order"])
-        larger = stretched(recipe["images"], 8, 4, times=8)
-        for mode in ("eval", "train"):
-            features = model.train(mode == "train").features(larger)
-            yield wrong(list(features.shape) == want[mode]["shape"])
-            yield absolute(features[0, : len(want[mode]["features"])], want[mode]["features"])
-            yield relative(features.norm(), want[mode]["features_norm"])
-    kinds = {"cifar100": "CIFAR_GEN", "tiny-imagenet200": "TINYIMNET_GEN", "imagenet100": "IMNET_GEN"}
-    for name, kind in kinds.items():
-        if (want := expected.get(f"generator_{name}")) is None:
-            continue
-        generator = Generator(*GENERATORS[kind])
-        fill(state(generator), recipe["generator"])
-        yield wrong(sum(p.numel() for p in generator.parameters()) == want["parameters"])
-        for mode in ("train", "eval"):
-            made = generator.train(mode == "train")(normal(recipe["noise"], 4, Generator.noise_size))
-            yield wrong(list(made.shape) == want[mode]["shape"])
-            yield relative(made.norm(), want[mode]["norm"])
-            yield absolute(made.flatten()[: len(want[mode]["first"])], want[mode]["first"])
-
-
-def drawn(kind: str, recipe: Numbers, draw: int) -> dict[str, Tensor]:
-    """The initial weights of the draw of a kind of network, as a run makes them."""
-    method, _, what = kind.partition("/")
-    sizes = recipe["heads"]
-    if kind == "imagenet_resnet18":
-        torch.manual_seed(draw)
-        return tensors_of(classifier("rdfcil_resnet", "resnet18", sum(sizes)), [])
-    size = "CIFAR_GEN" if kind == "generator" else "CIFAR_GEN_SMALL"
-    learner = learner_of(method if what else "R-DFCIL", sizes, model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]], gen_model_name=size)
-    learner.streams.start(draw, 0)
-    learner.model = build_learner(learner.settings, learner.streams, torch.device("cpu"), draw).model
-    for task, stop in enumerate(itertools.accumulate(sizes)):
-        learner.streams.start(draw, task)
-        learner.begin_task(task_of(task, stop - sizes[task], stop))
-    if what == "projections":
-        assert isinstance(learner, RDFCIL)
-        return projections_of(learner)
-    return tensors_of(learner.model, sizes) if what else state(learner.generator)
-
-
-@torch.no_grad()
-def initialisation_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
-    for kind, wanted in expected.items():
-        draws = [drawn(kind, recipe, draw) for draw in range(recipe["draws"][kind])]
-        yield wrong(wanted.keys() <= draws[0].keys())
-        for name, want in wanted.items():
-            values = torch.cat([tensors[name].flatten().double() for tensors in draws])
-            if "constant" in want:
-                yield absolute(values, torch.full_like(values, want["constant"]))
-                continue
-            count, std = want["values"], values.std(correction=0)
-            fourth = ((values - values.mean()) ** 4).mean() / std**4
-            yield wrong(len(values) == count)
-            yield float(abs(std / want["std"] - 1) / (5 / count**0.5))
-            yield float(abs(values.mean()) / (5 * want["std"] / count**0.5))
-            yield float(abs(fourth - want["fourth_moment_over_squared_variance"]) / (35 / count**0.5))
-            if want["fourth_moment_over_squared_variance"] < 2.2 and count > 100:
-                yield float(abs(values.abs().max() / want["largest"] - 1) / 0.05)
-
-
-# Which case is of which kind: by what its recipe has, or, where that is empty, its numbers.
-KINDS: list[tuple[str, Callable[[Numbers, Numbers], Iterator[float]]]] = [
-    ("phase_one_steps", steps_case),
-    ("adam_lr heads", inversion_case),
-    ("student_features", angle_case),
-    ("counts logits", class_weights_case),
-    ("scales", dist_case),
-    ("row_scale", alignment_case),
-    ("given task", statistics_case),
-    ("phase_one", loss_weights_case),
-    ("phase_two start", learning_rate_case),
-    ("pictures", data_case),
-    ("image_count", forward_case),
-    ("draws blocks", initialisation_case),
+# (what tells the kind, of the recipe or, where that is empty, the numbers; what the recipe may have; the kind)
+KINDS: list[tuple[str, str, Callable[[Numbers, Numbers], Iterator[float]]]] = [
+    ("phase_one_steps", STEPS, steps_case),
+    ("adam_lr heads", INVERSION, inversion_case),
+    ("student_features", "projections student_features teacher_features shape row_5_is_row_2", angle_case),
+    ("counts logits", "counts classes logits labels factor", class_weights_case),
+    ("scales", "student teacher shape scales", dist_case),
+    ("row_scale", "weights shape row_scale factor", alignment_case),
+    ("given task", f"{SEEDS} given task", statistics_case),
+    ("phase_one", "", loss_weights_case),
+    ("phase_two start", "", learning_rate_case),  # its schedules have names of their own
+    ("pictures", DATA, data_case),
+    ("image_count", "model images image_count heads generator noise resnet18_images", forward_case),
+    ("draws blocks", "blocks heads draws", initialisation_case),
 ]
 
 
-def kind_of(recipe: Numbers, expected: Numbers) -> Callable[[Numbers, Numbers], Iterator[float]] | None:
+def kind_of(recipe: Numbers, expected: Numbers) -> tuple[Callable[[Numbers, Numbers], Iterator[float]] | None, set[str]]:
+    """What replays the case, and what of its recipe nothing would read."""
     keys = (recipe or expected).keys()
-    return next((run for needed, run in KINDS if keys >= set(needed.split())), None)
+    for needed, read, run in KINDS:
+        if keys >= set(needed.split()):
+            return run, (recipe.keys() - set(read.split())) if read else set()
+    return None, set()

@@ -5,12 +5,14 @@ import sys
 
 import conformance
 import pytest
-from conformance import GOLDEN
+import successors
+from conformance import GOLDEN, SUCCESSORS
 
 CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))
+PATHS = [path for folder in (GOLDEN, SUCCESSORS) for path in sorted(folder.glob("*.json"))]
 
 
-@pytest.mark.parametrize("path", [GOLDEN / f"{case}.json" for case in CASES], ids=CASES)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_the_code_computes_what_the_published_implementation_does(path):
     assert conformance.replay(path) <= 1
 
@@ -21,7 +23,9 @@ def test_the_golden_numbers_are_in_the_repository_with_what_is_needed_to_read_th
     assert {*conformance.CASES} - {*conformance.LEARNER_OF_CASE} <= {conformance.known(case, conformance.CASES) for case in CASES}
     assert len([case for case in CASES if case.endswith("_first_task")]) >= 8
     assert "bic_weighted" in CASES
-    assert (GOLDEN / "README.md").is_file()
+    found = [successors.kind_of(*(json.loads(path.read_text())[part] for part in ("recipe", "expected")))[0] for path in SUCCESSORS.glob("*.json")]
+    assert {*found} == {run for *_, run in successors.KINDS}
+    assert all((folder / "README.md").is_file() for folder in (GOLDEN, SUCCESSORS))
 
 
 def run_script(root, environment, folder, *arguments):
@@ -41,14 +45,14 @@ def test_the_script_counts_its_cases_and_exits_with_0(tmp_path, environment, roo
 
 def test_without_a_folder_the_script_takes_those_of_the_repository(capsys, monkeypatch, root):
     asked = []
-    monkeypatch.setattr(conformance, "main", lambda folder: asked.append(folder))
+    monkeypatch.setattr(conformance, "main", lambda *folders: asked.append([str(folder) for folder in folders]))
     source = (root / "tests" / "conformance.py").read_text()
     last = source[source.index('if __name__ == "__main__":') :].splitlines()[1].strip()
     for arguments in ([], ["elsewhere"]):
         monkeypatch.setattr(sys, "argv", ["conformance.py", *arguments])
         with pytest.raises(SystemExit):
             exec(last, vars(conformance))
-    assert [str(folder) for folder in asked] == [str(root / "tests" / "golden"), "elsewhere"]
+    assert asked == [[str(GOLDEN), str(SUCCESSORS)], ["elsewhere"]]
 
 
 # Cases that are not there, of the kinds that are
