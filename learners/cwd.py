@@ -12,6 +12,8 @@ from torch.linalg import vector_norm
 from dataloaders.batches import ShuffledBatches
 from dataloaders.tasks import Task
 from learners.base import Losses
+from learners.dreaming import PUBLISHED_DREAMS
+from learners.published import Method, own_defaults
 from learners.rdfcil import RDFCIL, RDFCILSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -55,6 +57,8 @@ class CwD(RDFCIL):
         past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have seen.
     """
 
+    learner_type = "datafree"
+    published = (Method("CwD", settings={**PUBLISHED_DREAMS, "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0], **own_defaults(CwDSettings)}),)
     settings: CwDSettings
     balance_added = 1e-6
     past_share = 0.9  # of what came before, in running statistics

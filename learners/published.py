@@ -1,7 +1,9 @@
 """How the paper's tables name a method, and what they say of it (Smith et al. 2021, tables 1 and 2, CIFAR-100)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from utils.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,3 +24,9 @@ class Method:
     settings: dict[str, Any] = field(default_factory=dict)
     tables: tuple[int, ...] = (1,)
     learner_name: str = ""
+
+
+def own_defaults(kind: type[Settings]) -> dict[str, Any]:
+    """The settings of a method's own and their defaults, where these are the published ones."""
+    common = {f.name for f in fields(Settings)}
+    return {f.name: f.default for f in fields(kind) if f.name not in common}

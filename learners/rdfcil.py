@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Losses
+from learners.dreaming import PUBLISHED_DREAMS
+from learners.published import Method, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -43,6 +45,8 @@ class RDFCIL(TwoPhaseLearner):
         student_projection, teacher_projection: A_s and A_t, features to twice as many; made anew for every task.
     """
 
+    learner_type = "datafree"
+    published = (Method("R-DFCIL", settings={**PUBLISHED_DREAMS, **own_defaults(RDFCILSettings)}),)
     settings: RDFCILSettings
 
     def __init__(self, settings: RDFCILSettings, streams: Streams, model: Classifier, generator: Generator):

@@ -12,6 +12,8 @@ from torch.linalg import vector_norm
 from torch.nn import functional as F
 
 from learners.base import Losses
+from learners.dreaming import PUBLISHED_DREAMS
+from learners.published import Method, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator, HeadPairs
 from utils.settings import setting
@@ -49,6 +51,8 @@ class RFD(TwoPhaseLearner):
     docs/successors.md, "RFD". Every task's head is two linear layers.
     """
 
+    learner_type = "datafree"
+    published = (Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),)
     settings: RFDSettings
     step_cost = 4.0
 

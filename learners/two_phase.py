@@ -27,7 +27,7 @@ from utils.streams import Streams
 class TwoPhaseSettings(Settings):
     classification_weight: float = setting(0.5, "method", "weight of the classification after the first task: RDFCIL, CwD, RFD", low=0)
     head_share: float = setting(
-        0.2, "method", "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD", above=0, high=0.99)
+        0.2, "method", "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD", low=0.01, high=0.99)
     head_lr_factor: float = setting(
         0.05, "method", "their learning rate over the task's first, whatever it has fallen to: RDFCIL, CwD, RFD", above=0)
 
@@ -52,7 +52,6 @@ class TwoPhaseLearner(DreamingLearner):
         weights: [classes] of the classes in the second phase, made before each of its epochs.
     """
 
-    learner_type = "datafree"
     keeps_generator = False
     step_cost = 3.5
     settings: TwoPhaseSettings

@@ -40,6 +40,9 @@ NEEDS = {
 }
 
 
+TWO_PHASES = ("RDFCIL", "CwD", "RFD")  # each of an epoch at least
+
+
 def serve(batches, epoch=0):
     """The arguments of the loss, step by step."""
     return (batches.load(start) for start in batches.starts(epoch))
@@ -248,7 +251,7 @@ def problem():
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,
-            "schedule": [1], "power_iters": 2, "max_task": 2, "lr": 0.01, "momentum": 0.9,
+            "schedule": [2 if name in TWO_PHASES else 1], "power_iters": 2, "max_task": 2, "lr": 0.01, "momentum": 0.9,
             "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **more})
         random = torch.Generator().manual_seed(0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()

@@ -17,7 +17,10 @@ from utils.files import write_yaml
 from utils.reports.tables import PUBLISHED, PaperTables
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "cifar100-tenth", "digits", "tinyimagenet", "imagenet")
+RDFCIL_PROTOCOLS = {f"{name}-{split}": (classes, decay) for name, classes, decay, splits in (
+    ("cifar100", 100, 5e-4, ("b50-t5", "b50-t10", "b50-t25", "rdfcil")),
+    ("tinyimagenet", 200, 2e-4, ("b100-t5", "b100-t10", "b100-t25", "rdfcil"))) for split in splits}
+PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "cifar100-tenth", "digits", "tinyimagenet", "imagenet", *RDFCIL_PROTOCOLS)
 # Settings whose published default is none of ours: where a file or script of ours left one out, the default would leak in.
 STATED = {"dataroot", "workers", "lr", "momentum", "batch_size", "schedule", "power_iters", "deep_inv_params", "beta", "first_split_size",
           "other_split_size"}
@@ -27,6 +30,7 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
     "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
+SUCCESSORS = {"rdfcil": ("RDFCIL", 0), "cwd": ("CwD", 0), "rfd": ("RFD", 0)}  # not in the paper's tables
 TABLES = ROOT / "experiments" / "tables.sh"
 RUN_NOTHING = {TABLES, *(ROOT / "experiments" / f"{name}.sh" for name in ("common", "sweep", "benchmark", "diagnose"))}  # of their own
 SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - RUN_NOTHING)
@@ -36,16 +40,17 @@ SHELL = [*SCRIPTS, *sorted(RUN_NOTHING), ROOT / "install_requirements.sh", ROOT 
 # Configs
 
 
-@pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in METHODS if (p, m) != ("imagenet", "dgr")])
+@pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in {**METHODS, **SUCCESSORS} if (p, m) != ("imagenet", "dgr")])
 def test_every_method_goes_on_top_of_every_protocol(protocol, method):
     paths = [str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method)]
     settings = parse(REGISTRY, ["--config", *paths])
-    assert (settings.learner_name, settings.memory) == METHODS[method]
-    assert settings.weight_decay == (0 if method == "dgr" else 1e-4 if protocol == "imagenet" else 2e-4)
+    assert (settings.learner_name, settings.memory) == {**METHODS, **SUCCESSORS}[method]
+    decay = RDFCIL_PROTOCOLS[protocol][1] if protocol in RDFCIL_PROTOCOLS else 1e-4 if protocol == "imagenet" else 2e-4
+    assert settings.weight_decay == (0 if method == "dgr" else decay)
 
 
 def test_every_config_is_tested_above():
-    assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS}
+    assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS, *SUCCESSORS}
 
 
 def ours(settings):
@@ -53,7 +58,7 @@ def ours(settings):
     assert {name: getattr(settings, name) for name in OURS} == OURS
     assert settings.workers == (8 if settings.dataset == "ImageNet" else 0)
     assert settings.mu == (0.1 if settings.learner_name in ("AlwaysBeDreaming", "DeepInversionLWF") else 1)
-    scaled_down = {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, 1000 if settings.schedule[-1] < 250 else 10000)
+    scaled_down = {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, 5000 if settings.schedule[-1] == 200 else 1000 if settings.schedule[-1] < 250 else 10000)
     assert settings.power_iters == scaled_down
 
 
@@ -122,6 +127,33 @@ def test_dreaming_has_its_published_settings(method):
     settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
     assert settings.deep_inv_params == [1e-3, 50, 1e-3, 1e3, 1]
     assert (settings.power_iters, settings.gen_model_name, settings.temp) == (10000, "CIFAR_GEN", 2)
+
+
+@pytest.mark.parametrize("protocol", RDFCIL_PROTOCOLS)
+def test_r_dfcils_protocols_are_those_of_its_paper(protocol):
+    classes, decay = RDFCIL_PROTOCOLS[protocol]
+    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, "rdfcil"))])
+    assert (settings.model_type, settings.model_name, settings.transforms) == ("rdfcil_resnet", "resnet32", "rdfcil")
+    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, decay)
+    assert (settings.schedule, settings.batch_size, settings.repeat, settings.power_iters) == ([80, 120, 200], 128, 3, 5000)
+    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
+    assert round(settings.head_share * 200) == 40
+    first, other = settings.first_split_size, settings.other_split_size
+    assert (first, other) == (classes // 10, classes // 10) if protocol.endswith("rdfcil") else (first, (classes - first) // other) == (
+        classes // 2, int(protocol.rpartition("t")[2]))
+    assert DATASETS[settings.dataset].classes == classes
+
+
+@pytest.mark.parametrize(("method", "weights", "smoothness"), [
+    ("rdfcil", {"old_logits_weight": 0.15, "angle_weight": 0.5}, 1e-3),
+    ("cwd", {"old_logits_weight": 0.15, "angle_weight": 0.5, "alignment_weight": 0.1, "consistency_weight": 0.05}, 0),
+    ("rfd", {"dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}, 1e-3)])
+def test_the_successors_have_their_published_weights(method, weights, smoothness):
+    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
+    published, = LEARNERS[settings.learner_name].published
+    for name, value in {**weights, "classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}.items():
+        assert getattr(settings, name) == published.settings[name] == value
+    assert settings.deep_inv_params == published.settings["deep_inv_params"] == [1e-3, 50, smoothness, 1e3, 1]
 
 
 # Scripts

@@ -170,6 +170,7 @@ def second_stages(settings: Settings, device: torch.device) -> tuple[Learner, li
     task = second_task(type(learner), device)
     if settings.memory:
         learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
+    learner.begin_task(task)
     learner.start_task(task)
     return learner, learner.stages(task)
 

@@ -19,6 +19,7 @@ DREAMING = ["DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming"]
 
 def prepare(learner, task):
     """A task's stages, with the learner as the trainer has it before the first step."""
+    learner.begin_task(task)
     learner.start_task(task)
     return learner.stages(task)
 
@@ -133,10 +134,11 @@ def test_predictions_in_evaluation_mode_move_no_statistics(problem, name):
     assert same(before, learner)
 
 
-def test_the_learners_are_the_published_ones():
+def test_the_learners_are_those_of_the_publications():
     assert {name: kind.learner_type for name, kind in LEARNERS.items()} == {
         "NormalNN": "default", "LWF": "kd", "LWF_MC": "kd", "ETE": "kd", "BIC": "kd", "Generative_Replay": "dgr",
-        "DeepInversionGenBN": "datafree", "DeepInversionLWF": "datafree", "AlwaysBeDreaming": "datafree"}
+        "DeepInversionGenBN": "datafree", "DeepInversionLWF": "datafree", "AlwaysBeDreaming": "datafree",
+        "RDFCIL": "datafree", "CwD": "datafree", "RFD": "datafree"}
 
 
 def test_every_learner_has_a_docstring_and_a_file_of_its_own():

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STYLES = {
     "NormalNN": ("#7F7F7F", "o"), "LWF": ("#56B4E9", "v"), "LWF_MC": ("#0072B2", "^"), "Generative_Replay": ("#009E73", "D"),
     "DeepInversionGenBN": ("#E69F00", "<"), "DeepInversionLWF": ("#CC79A7", ">"), "AlwaysBeDreaming": ("#D55E00", "P"),
-    "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"),
+    "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"), "RDFCIL": ("#8C564B", "d"), "CwD": ("#9467BD", "H"), "RFD": ("#17A589", "8"),
 }
 OTHER_STYLE = ("#7F7F7F", "p")  # of a learner that the paper has not
 DASHES = ("-", "--", ":", "-.")  # several lines of one method, which differ in its own settings

@@ -11,7 +11,7 @@ SPLITS = (5, 10, 20)  # tasks, the columns of both tables
 PAPER_REPEATS = 3
 
 PROTOCOL: dict[str, Any] = {
-    "dataset": "CIFAR100", "model_type": "resnet", "model_name": "resnet32", "train_aug": True, "rand_split": True,
+    "dataset": "CIFAR100", "model_type": "resnet", "transforms": "abd", "model_name": "resnet32", "train_aug": True, "rand_split": True,
     "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250], "schedule_type": "decay",
     "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32", "class_order": [], "seed": 0, "incomplete_data": 0,
 }
@@ -21,7 +21,7 @@ UB = Method("UB", {5: (69.9, 0.2), 10: (69.9, 0.2), 20: (69.9, 0.2)}, tables=(1,
 
 # {number: (title, the paper's lines in their order)}; lines of other learners follow.
 PRINTED = {
-    1: ("no coreset", ("UB", "Base", "LwF", "LwF.MC", "DGR", "DeepInversion", "LwF-Synthetic", "ABD (Ours)")),
+    1: ("no coreset", ("UB", "Base", "LwF", "LwF.MC", "DGR", "DeepInversion", "LwF-Synthetic", "ABD (Ours)", "R-DFCIL", "CwD", "RFD")),
     2: ("with a coreset", ("UB", "Naive Rehearsal", "LwF (coreset)", "E2E", "BiC", "ABD (Ours)")),
 }
 _LINES = [UB, *(replace(line, learner_name=name) for name, learner in LEARNERS.items() for line in learner.published)]

@@ -1,0 +1,27 @@
+#!/bin/sh
+# R-DFCIL, CwD and RFD under ABD's published protocol on CIFAR-100 (configs/cifar100.yaml): 5, 10 and 20 equal tasks, three
+# repeats. Their runs lie beside those of experiments/cifar100-fivetask.sh and its like; sh experiments/tables.sh shows all.
+#
+#     sh experiments/cifar100-successors.sh [GPU]        GPU: its index, default 0; -1 for the CPU
+#
+# Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
+set -e
+cd "$(dirname "$0")/.."
+sh install_requirements.sh
+PYTHON=${PYTHON:-.venv/bin/python}
+
+split() {  # NAME CLASSES_OF_A_TASK
+    for METHOD in rdfcil cwd rfd; do
+        $PYTHON run.py --config configs/cifar100.yaml configs/$METHOD.yaml --gpuid "$GPU" \
+            --first_split_size $2 --other_split_size $2 --log_dir outputs/cifar100-$1task/$METHOD
+    done
+}
+
+GPU=${1:-0}
+split five 20
+split ten 10
+split twenty 5
+
+for METHOD in rdfcil cwd rfd; do
+    $PYTHON -m utils.reports.tables outputs/cifar100-fivetask/$METHOD outputs/cifar100-tentask/$METHOD outputs/cifar100-twentytask/$METHOD
+done
