@@ -6,13 +6,11 @@
 #
 # Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-b50-t5
 
 for METHOD in rdfcil cwd rfd abd deep_inversion; do
-    $PYTHON run.py --config configs/cifar100-b50-t5.yaml configs/$METHOD.yaml --gpuid "${1:-0}" --log_dir $OUT/$METHOD
+    "$PYTHON" run.py --config configs/cifar100-b50-t5.yaml configs/$METHOD.yaml --gpuid "${1:-0}" --log_dir $OUT/$METHOD
 done
 
-$PYTHON -m utils.reports.tables $OUT/rdfcil $OUT/cwd $OUT/rfd $OUT/abd $OUT/deep_inversion
+"$PYTHON" -m utils.reports.tables $OUT/rdfcil $OUT/cwd $OUT/rfd $OUT/abd $OUT/deep_inversion

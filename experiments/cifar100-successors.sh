@@ -6,13 +6,11 @@
 #
 # Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
 set -e
-cd "$(dirname "$0")/.."
-sh install_requirements.sh
-PYTHON=${PYTHON:-.venv/bin/python}
+. "$(dirname -- "$0")/common.sh"
 
 split() {  # NAME CLASSES_OF_A_TASK
     for METHOD in rdfcil cwd rfd; do
-        $PYTHON run.py --config configs/cifar100.yaml configs/$METHOD.yaml --gpuid "$GPU" \
+        "$PYTHON" run.py --config configs/cifar100.yaml configs/$METHOD.yaml --gpuid "$GPU" \
             --first_split_size $2 --other_split_size $2 --log_dir outputs/cifar100-$1task/$METHOD
     done
 }
@@ -23,5 +21,5 @@ split ten 10
 split twenty 5
 
 for METHOD in rdfcil cwd rfd; do
-    $PYTHON -m utils.reports.tables outputs/cifar100-fivetask/$METHOD outputs/cifar100-tentask/$METHOD outputs/cifar100-twentytask/$METHOD
+    "$PYTHON" -m utils.reports.tables outputs/cifar100-fivetask/$METHOD outputs/cifar100-tentask/$METHOD outputs/cifar100-twentytask/$METHOD
 done
