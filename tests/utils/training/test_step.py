@@ -10,7 +10,7 @@ from utils.errors import RunError
 from utils.training.step import EAGER_STEPS, TrainingStep
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-LEARNERS = ["NormalNN", "LWF_MC", "Generative_Replay", "DeepInversionGenBN", "AlwaysBeDreaming"]
+LEARNERS = ["NormalNN", "LWF_MC", "Generative_Replay", "DeepInversionGenBN", "AlwaysBeDreaming", "CwD", "RFD"]
 
 
 def trained(problem, name, device="cpu", epochs=3, settings=None, **options):
@@ -18,6 +18,7 @@ def trained(problem, name, device="cpu", epochs=3, settings=None, **options):
     learner, tasks = problem(name, device=device, **{"schedule": [1, epochs], "power_iters": 12, **(settings or {})})
     losses = []
     for task in tasks:
+        learner.begin_task(task)
         learner.start_task(task)
         for stage in learner.stages(task):
             step = TrainingStep(stage, learner.streams, **options)
@@ -33,6 +34,7 @@ def test_a_step_is_the_plain_loop(problem):
     learner, tasks = problem("LWF_MC", schedule=[1, 3], power_iters=12)
     plain = []
     for task in tasks:
+        learner.begin_task(task)
         learner.start_task(task)
         for stage in learner.stages(task):
             plain += [torch.stack(list(terms.values())).detach() for terms in train(learner, stage)]
