@@ -46,6 +46,7 @@ class RDFCIL(TwoPhaseLearner):
     """
 
     learner_type = "datafree"
+    first_task = "cross-entropy over the seen classes, for the epochs of the first phase"
     published = (Method("R-DFCIL", settings={**PUBLISHED_DREAMS, **own_defaults(RDFCILSettings)}),)
     settings: RDFCILSettings
 

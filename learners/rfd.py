@@ -16,7 +16,8 @@ from learners.dreaming import PUBLISHED_DREAMS
 from learners.published import Method, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator, HeadPairs
-from utils.settings import setting
+from utils.errors import UserError
+from utils.settings import Settings, setting
 from utils.streams import Streams
 
 
@@ -55,6 +56,12 @@ class RFD(TwoPhaseLearner):
     published = (Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),)
     settings: RFDSettings
     step_cost = 4.0
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        super().check(settings)
+        if settings.load_model_dir:
+            raise UserError("--load_model_dir: RFD's heads are of two layers, and no other learner's; leave the flag out")
 
     def __init__(self, settings: RFDSettings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model, generator)

@@ -149,3 +149,17 @@ def test_which_learners_share_their_first_task():
     assert sorted(shared) == ["BIC", "DeepInversionGenBN", "DeepInversionLWF", "ETE", "LWF", "NormalNN"]
     alone = [LEARNERS[name].first_task for name in ("AlwaysBeDreaming", "LWF_MC", "Generative_Replay")]
     assert all(alone) and len(set(alone)) == 3
+
+
+def test_cwd_takes_over_r_dfcils_first_task_and_rfd_none(tiny):
+    assert LEARNERS["CwD"].shares_first_task(LEARNERS["RDFCIL"])
+    assert not any(LEARNERS["RFD"].shares_first_task(other) for other in LEARNERS.values())
+    with pytest.raises(UserError, match="--load_model_dir"):
+        command_line.parse(REGISTRY, tiny("RFD", "--load_model_dir", "somewhere"))
+
+
+@pytest.mark.parametrize("name", ["RDFCIL", "CwD", "RFD"])
+def test_two_phases_need_two_epochs(tiny, name):
+    assert command_line.parse(REGISTRY, tiny(name, "--schedule", "2")).schedule == [2]
+    with pytest.raises(UserError, match="--schedule"):
+        command_line.parse(REGISTRY, tiny(name, "--schedule", "1"))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS
-from models import RESNETS, ResNet
+from models import classifier
 from utils.errors import UserError
 from utils.files import read_yaml
 from utils.recorded import Code, Recorded, read_recorded
@@ -20,8 +20,9 @@ from utils.training.networks import read_network
 
 # What two runs must share, beside the learner's first task, for the first task's model of one to be that of the other.
 FIRST_TASK = (
-    "dataset", "imagenet_classes", "incomplete_data", "model_name", "rand_split", "class_order", "seed", "first_split_size", "validation",
-    "precision", "train_aug", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
+    "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order", "seed", "first_split_size",
+    "validation", "precision", "train_aug", "transforms", "head_share", "optimizer", "lr", "momentum", "weight_decay", "schedule",
+    "schedule_type", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
     if reasons and not settings.load_any:
         raise UserError(f"{flag}: its first task is another: {'; '.join(reasons)}; name another run, or take it all the same with --load_any 1")
     with torch.device("meta"):
-        network = ResNet(RESNETS[settings.model_name], DATASETS[settings.dataset].outputs)
+        network = classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)
     try:
         model, checked = read_network(path, network)
     except OSError as error:
