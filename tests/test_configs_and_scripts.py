@@ -58,8 +58,8 @@ def ours(settings):
     assert {name: getattr(settings, name) for name in OURS} == OURS
     assert settings.workers == (8 if settings.dataset == "ImageNet" else 0)
     assert settings.mu == (0.1 if settings.learner_name in ("AlwaysBeDreaming", "DeepInversionLWF") else 1)
-    scaled_down = {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, 5000 if settings.schedule[-1] == 200 else 1000 if settings.schedule[-1] < 250 else 10000)
-    assert settings.power_iters == scaled_down
+    of_epochs = {250: 10000, 200: 5000}.get(settings.schedule[-1], 1000)
+    assert settings.power_iters == {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, of_epochs)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -36,7 +36,7 @@ def test_a_stored_run_says_what_it_was_and_has_what_matters(name):
         assert bool(task["coreset"]) == bool(settings.memory)
         assert len(task["accuracies"]) == number + 1
         stages = {quantity.split()[0] for quantity in task["losses"]}
-        second = {"ETE": "balance", "BIC": "bias"}.get(settings.learner_name)
+        second = {"ETE": "balance", "BIC": "bias", "RDFCIL": "heads", "CwD": "heads", "RFD": "heads"}.get(settings.learner_name)
         dreams = issubclass(LEARNERS[settings.learner_name], DreamingLearner)
         assert stages == {"learn", *([second] if second and number else []), *(["dream"] if dreams and number else [])}
 

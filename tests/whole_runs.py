@@ -42,6 +42,7 @@ COMMON = (
     "--optimizer SGD --lr 0.02 --momentum 0.9 --weight_decay 2e-4 --schedule 1 2 --batch_size 4 --mu 1 --temp 2 "
     "--power_iters 4 --deep_inv_params 1e-3 50 1e-3 1e3 1 --gpuid -1 --threads 1 --workers 0 --no_figures")
 CORESET = "--memory 63"  # not a multiple of the classes, so that the remainder matters
+RDFCIL = "--model_type rdfcil_resnet --transforms rdfcil"
 RUNS = {
     "base": "--learner_name NormalNN",
     "upper_bound": "--learner_name NormalNN --oracle_flag",
@@ -55,6 +56,9 @@ RUNS = {
     "lwf_coreset": f"--learner_name LWF {CORESET}",
     "e2e": f"--learner_name ETE {CORESET}",
     "bic": f"--learner_name BIC {CORESET}",
+    "rdfcil": f"--learner_name RDFCIL {RDFCIL}",
+    "cwd": f"--learner_name CwD {RDFCIL} --deep_inv_params 1e-3 50 0 1e3 1",
+    "rfd": f"--learner_name RFD {RDFCIL}",
 }
 
 
