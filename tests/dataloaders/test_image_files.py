@@ -280,6 +280,8 @@ def test_the_timer_is_given_back_and_other_threads_go_without(paths):
     thread.start()
     thread.join()
     assert torch.equal(torch.cat(found), torch.cat(fetched(paths)))
+
+
 def test_with_r_dfcils_transforms_a_training_image_is_the_test_image_shifted_and_flipped(paths):
     pixels = Pixels((0.5,) * 3, (0.25,) * 3, normalised_first=True)
     images, random = source(paths, pixels=pixels), torch.Generator().manual_seed(0)

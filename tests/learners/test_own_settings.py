@@ -153,7 +153,7 @@ def test_which_learners_share_their_first_task():
 
 def test_cwd_takes_over_r_dfcils_first_task_and_rfd_none(tiny):
     assert LEARNERS["CwD"].shares_first_task(LEARNERS["RDFCIL"])
-    assert not any(LEARNERS["RFD"].shares_first_task(other) for other in LEARNERS.values())
+    assert [name for name, other in LEARNERS.items() if LEARNERS["RFD"].shares_first_task(other)] == ["RFD"]
     with pytest.raises(UserError, match="--load_model_dir"):
         command_line.parse(REGISTRY, tiny("RFD", "--load_model_dir", "somewhere"))
 
