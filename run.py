@@ -8,28 +8,61 @@ Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not fi
 from the last checkpoint, also after a kill.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where Python is told not to (PYTHONSAFEPATH), and before PYTHONPATH
 
 import utils  # noqa: F401  (prepares the process: before everything else)
-from dataloaders.datasets import read_data
+from dataloaders.datasets import Data, read_data
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import RunError, UserError
-from utils.reports.tensorboard import require_tensorboard
+from utils.reports.final_screen import FinalScreen
+from utils.settings import Settings
 from utils.sweeps.parallel import ParallelTrainer
 from utils.training.checkpoint import RunFolder
 from utils.training.device import cpu_notices, open_device, probe, use_threads
+from utils.training.journal import Journal
+from utils.training.result_files import ResultFiles
 from utils.training.stop import Stopped
 from utils.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    import torch
+
+
+def side_by_side(settings: Settings, folder: RunFolder) -> bool:
+    return settings.parallel > 1 or folder.parallel
+
+
+def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: torch.device) -> Trainer:
+    """The trainer of a run and all that listen to it. Raises UserError where data and settings do not fit, before any work."""
+    trainer = (ParallelTrainer if side_by_side(settings, folder) else Trainer)(settings, data, folder, device)
+    trainer.listeners += [ResultFiles(folder), Journal(settings, trainer.state.log, data.notes)]
+    drawn = None
+    if settings.tensorboard:
+        from utils.reports.tensorboard import TensorBoard
+
+        trainer.listeners.append(board := TensorBoard(folder))
+        drawn = board.figure
+    if not settings.no_figures:
+        from utils.reports.run_figures import RunFigures  # and matplotlib
+
+        trainer.listeners.append(RunFigures(folder, drawn))
+    trainer.listeners.append(FinalScreen())
+    return trainer
 
 
 def main() -> int:
     try:
         settings = parse(REGISTRY)
         if settings.tensorboard:
+            from utils.reports.tensorboard import require_tensorboard
+
             require_tensorboard()
         device = open_device(settings)
         data = read_data(settings)
@@ -37,10 +70,9 @@ def main() -> int:
         settings = folder.settings
         use_threads(settings.threads)
         folder.notices += cpu_notices(settings.gpuid, device)
-        side_by_side = settings.parallel > 1 or folder.parallel
-        if not side_by_side:  # a card in exclusive mode is left to those who train
+        if not side_by_side(settings, folder):  # a card in exclusive mode is left to those who train
             probe(device)
-        (ParallelTrainer if side_by_side else Trainer)(settings, data, folder, device).run()
+        build_trainer(settings, data, folder, device).run()
     except UserError as error:
         message, status = str(error), 2
     except RunError as error:

@@ -51,6 +51,11 @@ class Dataset:
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", self.outputs or self.classes)
 
+    @property
+    def percent(self) -> str:
+        """The unit of its accuracies, as people read it."""
+        return "%" if self.top_k == 1 else f"% (top-{self.top_k})"
+
 
 # By the name that --dataset takes; the files of dataloaders/sets fill it.
 DATASETS: dict[str, Dataset] = {}

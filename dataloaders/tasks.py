@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dataloaders.batches import Images, InMemory, Pixels, Source
-from dataloaders.datasets import DATASETS, Split, class_count
+from dataloaders.datasets import DATASETS, Data, Split, class_count
 from dataloaders.image_files import ImageFiles
 from dataloaders.sets.imagenet import published_order
 from dataloaders.transforms import TRANSFORMS
@@ -142,3 +142,50 @@ def task_sequence(
         Task(index, new.start, new.stop, select(training, range(0 if cumulative else new.start, new.stop)), select(testing, new), placed)
         for index, new in enumerate(ranges)
     ]
+
+
+# The tasks of a run
+
+
+def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
+    """The numbers of the data set's classes, of which there are ``classes``, in the order of a repeat."""
+    if settings.class_order:
+        return settings.class_order
+    if settings.rand_split and not DATASETS[settings.dataset].in_learning_order:
+        return class_order(settings.dataset, classes, settings.seed + repeat)
+    return list(range(classes))
+
+
+def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split, Split]:
+    """Training and test images of a repeat; with ``--validation`` the latter are held out of the training images."""
+    return hold_out(data.train, settings.seed + repeat) if settings.validation else (data.train, data.test)
+
+
+def tasks_of_repeat(
+    settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device, heed: Callable[[], None] = lambda: None,
+) -> list[Task]:
+    """The tasks of a repeat, counted from 0; see task_sequence."""
+    train, test = splits_of_repeat(settings, data, repeat)
+    return task_sequence(
+        settings.dataset, train, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
+        normalised=normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=device, heed=heed,
+        transforms=settings.transforms)
+
+
+def check_batches(settings: Settings, data: Data, planned: Callable[[int, list[int], int, int, int], dict[str, int]]) -> None:
+    """Every stage of every repeat must have images, and those of a task fill a batch: incomplete ones are dropped. Raises UserError.
+
+    Args:
+        planned: how many images each stage of a task will have (learners/base.py, planned_images).
+    """
+    for repeat in range(settings.repeat):
+        train, _ = splits_of_repeat(settings, data, repeat)
+        count = np.bincount(train.labels, minlength=len(data.names))[order_of_repeat(settings, len(data.names), repeat)]
+        for index, new in enumerate(task_ranges(settings)):
+            images = planned(settings.memory, count.tolist(), new.start, new.stop, int(count[new.start : new.stop].sum()))
+            for stage, number in images.items():
+                if stage == "learn" and number < settings.batch_size:
+                    raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
+                if not number:
+                    raise UserError(
+                        f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")

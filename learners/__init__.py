@@ -9,13 +9,16 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 from dataloaders.datasets import DATASETS
 from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
-from models import FAMILIES, GENERATORS, RESNETS
+from models import FAMILIES, GENERATORS, RESNETS, classifier, image_generator
 from utils.settings import Reader, Registry, Settings
+from utils.streams import Streams, seeded_weights
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
@@ -42,4 +45,15 @@ _NAMES = {
     "gen_model_name": list(GENERATORS)}
 REGISTRY = Registry(LEARNERS, _NAMES, _READERS)
 
-__all__ = ["LEARNERS", "REGISTRY", "Learner", "Stage"]
+
+def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
+    """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
+    learner_class = LEARNERS[settings.learner_name]
+    with seeded_weights(settings.seed + repeat, task):
+        networks: list[Any] = [classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)]
+        if learner_class.generator_type:
+            networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
+    return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
+
+
+__all__ = ["LEARNERS", "REGISTRY", "Learner", "Stage", "build_learner"]

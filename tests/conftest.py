@@ -15,11 +15,11 @@ from PIL import Image
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.sets.imagenet import ilsvrc, published_order
 from dataloaders.tasks import split_classes, task_sequence
-from learners import LEARNERS, REGISTRY
+from learners import LEARNERS, REGISTRY, build_learner
+from run import build_trainer
 from utils.command_line import parse
 from utils.streams import Streams
 from utils.training.checkpoint import RunFolder
-from utils.training.trainer import Trainer, build_learner
 
 torch.set_num_threads(1)  # the subprocesses' number: bytes depend on it
 
@@ -176,7 +176,7 @@ def digits():
 @pytest.fixture(autouse=True)
 def saved_after_every_epoch(monkeypatch):
     """Checkpoints at the same places, however long writing one takes."""
-    monkeypatch.setattr("utils.training.trainer.SAVING_SHARE", 1e9)
+    monkeypatch.setattr("utils.training.checkpoint.SAVING_SHARE", 1e9)
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +185,7 @@ def trainer(tiny, digits):
 
     def build(log_dir, learner="NormalNN", *more):
         settings = parse(REGISTRY, tiny(learner, "--log_dir", log_dir, *more))
-        return Trainer(settings, digits, RunFolder(settings), torch.device("cpu"))
+        return build_trainer(settings, digits, RunFolder(settings), torch.device("cpu"))
 
     return build
 

@@ -11,8 +11,8 @@ from kill import ending
 
 import run
 from utils.files import read_tensors
+from utils.sweeps.engines import Local
 from utils.sweeps.parallel import ParallelTrainer
-from utils.sweeps.sweep import Local
 from utils.training.stop import Stopped
 
 

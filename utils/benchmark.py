@@ -27,7 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
-from learners import LEARNERS, REGISTRY, Learner, Stage
+from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
 from models import RESNETS, Frozen, Observed, ResNet
 from utils.command_line import parse
 from utils.errors import Parser, UserError
@@ -37,7 +37,6 @@ from utils.startup import finish
 from utils.streams import Streams
 from utils.training.device import captures, device_failure, open_device, probe, set_precision
 from utils.training.step import EAGER_STEPS, TrainingStep
-from utils.training.trainer import build_learner
 
 # Timed apart. The rest of a step is the student, of DGR the autoencoder too, of "dream" the generator and the gradients that
 # come to it through the teacher.

@@ -4,10 +4,8 @@ Its args.yaml has the published flags alone, values of networks that it never bu
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from learners import Learner
+from utils.settings import Method
 
 # docs/specification.md, "The published command line".
 FLAGS = frozenset("""
@@ -25,7 +23,7 @@ def is_published(names: Iterable[str]) -> bool:
     return RECORDED <= set(names) <= FLAGS
 
 
-def not_read(learner: type["Learner"]) -> set[str]:
+def not_read(learner: Method) -> set[str]:
     """The published settings that mean nothing to a learner; the published code records ``-1``, ``mlp`` or ``MLP`` there."""
     of_generator, of_dreams = {"gen_model_type", "gen_model_name"}, {"power_iters", "deep_inv_params"}
     return {"generator": set[str](), "": of_generator | of_dreams}.get(learner.generator_type, of_dreams)

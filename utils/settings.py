@@ -163,6 +163,7 @@ class Method(Protocol):
     """What the parser asks of a learner's class."""
 
     learner_type: str
+    generator_type: str
 
     def settings_class(self) -> type[Settings]:
         """Settings, or the subclass with the learner's own."""

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dataloaders.datasets import Split
-from dataloaders.tasks import class_order, hold_out, split_classes, task_sequence
+from dataloaders.tasks import class_order, hold_out, order_of_repeat, split_classes, task_sequence
 from dataloaders.transforms import TRANSFORMS
+from utils.settings import Settings
 
 NAMES = tuple("abcdefghij")
 ORDER = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
@@ -193,3 +194,9 @@ def test_data_sets_that_r_dfcil_did_not_use_keep_their_own_statistics(split):
     x, other = (
         task_sequence("Digits", split, split, NAMES, [range(10)], ORDER, transforms=name)[0].train.pixels.mean for name in ("rdfcil", "abd"))
     assert torch.equal(x, other)
+
+
+def test_classes_are_shuffled_only_with_rand_split():
+    shuffled, plain = (order_of_repeat(Settings(dataset="Digits", rand_split=rand_split), 10, 0) for rand_split in (True, False))
+    assert plain == list(range(10)) == sorted(shuffled)
+    assert shuffled != plain

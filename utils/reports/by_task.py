@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.recorded import Code
 from utils.training.metrics import AXES
+from utils.training.recorded import Code
 
 
 def after_on(history: np.ndarray, axes: Any, code: Code, path: Path) -> np.ndarray:

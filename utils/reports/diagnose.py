@@ -25,8 +25,8 @@ from torch import Tensor
 
 from dataloaders.batches import Images
 from dataloaders.datasets import read_data
-from dataloaders.tasks import Task, hold_out, task_ranges, task_sequence
-from learners import REGISTRY, Learner
+from dataloaders.tasks import Task, order_of_repeat, splits_of_repeat, task_ranges, task_sequence
+from learners import REGISTRY, Learner, build_learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
 from utils.command_line import parse
@@ -38,7 +38,6 @@ from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.device import choose_device, device_failure, probe
 from utils.training.networks import read_network
-from utils.training.trainer import build_learner, order_of_repeat
 
 CPU = torch.device("cpu")
 
@@ -203,7 +202,7 @@ def diagnose(
 
     found: dict[int, list[dict[str, float]]] = {}
     for repeat in range(settings.repeat):
-        test = hold_out(data.train, settings.seed + repeat)[1] if settings.validation else data.test
+        _, test = splits_of_repeat(settings, data, repeat)
         tasks = task_sequence(
             settings.dataset, test, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
             normalised=learner.normalised, workers=settings.workers, device=device)

@@ -7,12 +7,15 @@ from shlex import quote
 
 import numpy as np
 
+from dataloaders.datasets import DATASETS
 from utils.reports.paper import SPLITS
 from utils.reports.tables import show_number, show_rows
 from utils.settings import Settings
 from utils.training.first_task import origin
+from utils.training.listeners import Listener
 from utils.training.metrics import Results, mean_std
 from utils.training.progress import duration
+from utils.training.run_state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +64,9 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     if results.uneven:
         lines.append(f"final accuracy over images: {final(results.over_images())}")
     return [*lines, f"final accuracy: {final(results.accuracies())}{', mean of tasks' * results.uneven}"]
+
+
+class FinalScreen(Listener):
+    def run_ended(self, run: RunState) -> None:
+        for line in final_screen(run.settings, run.results, DATASETS[run.settings.dataset].percent):
+            run.log.line(line)

@@ -26,7 +26,6 @@ from dataloaders.tasks import split_classes
 from learners.published import Method
 from utils.errors import Parser, UserError
 from utils.files import read_yaml, user_path
-from utils.recorded import Code, Recorded, read_recorded
 from utils.reports.by_task import after_on
 from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SPLITS, TABLES, UB
 from utils.settings import completed
@@ -34,6 +33,7 @@ from utils.startup import finish
 from utils.training.first_task import differences
 from utils.training.metrics import mean_std
 from utils.training.progress import duration
+from utils.training.recorded import Code, Recorded, read_recorded
 
 METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
 MEASURES = (

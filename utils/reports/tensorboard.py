@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
+from utils.training.checkpoint import RunFolder
+from utils.training.listeners import Epoch, Listener
+from utils.training.measures import Measures
+from utils.training.run_state import RunState
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,3 +80,32 @@ class EventFiles:
 
     def close(self) -> None:
         self.writer.close()
+
+
+class TensorBoard(Listener):
+    """The event files of every repeat; comes after the Journal, whose records it follows."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+        self.events: EventFiles | None = None
+
+    def repeat_began(self, run: RunState) -> None:
+        self.close()
+        self.events = EventFiles(self.folder.path, run.place.repeat)
+
+    def epoch_ended(self, run: RunState, epoch: Epoch) -> None:
+        if self.events:
+            self.events.follow()
+
+    def task_ended(self, run: RunState, measures: Measures) -> None:
+        if self.events:
+            self.events.follow()
+
+    def figure(self, name: str, figure: Figure, task: int) -> None:
+        """See RunFigures, ``drawn``."""
+        if self.events:
+            self.events.figure(name, figure, task)
+
+    def close(self) -> None:
+        if self.events:
+            self.events.close()

@@ -6,11 +6,9 @@ LOG_DIR in their order; in between, that is the folder of a run that was stopped
 """
 
 import contextlib
-import dataclasses
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,18 +16,13 @@ from dataloaders.datasets import Data
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
 from utils.settings import Settings, computed_from
-from utils.sweeps.sweep import Local, Run, run_all
-from utils.training.checkpoint import CHECKPOINT, PARALLEL, Place, RunFolder
+from utils.sweeps.engines import Local, Run
+from utils.sweeps.sweep import run_all
+from utils.training.checkpoint import CHECKPOINT, PARALLEL, RunFolder
 from utils.training.metrics import Results
+from utils.training.result_files import save_results
+from utils.training.run_state import Place, RunState
 from utils.training.trainer import Trainer
-
-
-def before(repeat: int, device: torch.device) -> dict[str, Any]:
-    """The checkpoint of a run that begins with this repeat, counted from 0; of those before it has no results."""
-    none: dict[str, list[list[Any]]] = {name: [[] for _ in range(repeat)] for name in Results().state_dict()}
-    return {
-        "place": dataclasses.asdict(Place(repeat)), "device": device.type, "learner": {}, "optimizers": {}, "streams": {},
-        "results": none, "seconds": 0.0, "log": {}}
 
 
 class ParallelTrainer(Trainer):
@@ -48,10 +41,10 @@ class ParallelTrainer(Trainer):
     def train_repeats(self) -> None:
         """All repeats that have not joined yet. Raises RunError where one failed, after the others have ended."""
         if not self.folder.place:  # nothing lies in the folder without a checkpoint that says whose it is
-            self.folder.save(before(0, self.trained_on))
-        for repeat in range(self.place.repeat):  # joined, and killed before its folder was deleted
+            self.folder.save(RunState.before(0, self.trained_on))
+        for repeat in range(self.state.place.repeat):  # joined, and killed before its folder was deleted
             shutil.rmtree(self.folder_of(repeat), ignore_errors=True)
-        runs = [self.child(repeat) for repeat in range(self.place.repeat, self.settings.repeat)]
+        runs = [self.child(repeat) for repeat in range(self.state.place.repeat, self.settings.repeat)]
         to_join, done = list(runs), set[Run]()
 
         def join_in_order(run: Run) -> None:
@@ -75,21 +68,21 @@ class ParallelTrainer(Trainer):
         """The run of a repeat, in a folder with a checkpoint to go on from."""
         folder = self.folder_of(repeat)
         if not (folder / CHECKPOINT).exists():
-            write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **before(repeat, self.trained_on)})
+            write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **RunState.before(repeat, self.trained_on)})
         arguments = ["--config", self.folder.path / "args.yaml", "--log_dir", folder, "--repeat", repeat + 1, "--parallel", 1, "--overwrite", 0]
         return Run(f"repeat {repeat + 1}", [str(word) for word in arguments], folder)
 
     def join(self, run: Run) -> None:
         """Take over what the next repeat has left, its checkpoint last: a kill in between only has the rest done again.
         Raises RunError where it has been damaged."""
-        repeat, folder = self.place.repeat, run.folder
+        repeat, folder = self.state.place.repeat, run.folder
         try:
             state = read_tensors(folder / CHECKPOINT)
         except Exception as error:
             raise RunError(f"{folder / CHECKPOINT} is damaged ({type(error).__name__}); delete {folder}, and that repeat is done again") from error
         texts = {name: (folder / name).read_bytes()[:end].decode() for name, end in state["log"].items()}
         texts["output.log"] = re.sub(rf"(?m)^((going on: )?repeat {repeat + 1})/{repeat + 1}\b", rf"\1/{self.settings.repeat}", texts["output.log"])
-        self.log.append(texts)
+        self.state.log.append(texts)
         for kind in ("models", "figures", "tensorboard"):
             left = folder / kind / f"repeat-{repeat + 1}"
             if left.exists():
@@ -99,9 +92,9 @@ class ParallelTrainer(Trainer):
                 place.parent.mkdir(exist_ok=True)
                 left.rename(place)
         theirs = Results(state["results"]).state_dict()
-        for name, values in self.results.state_dict().items():
+        for name, values in self.state.results.state_dict().items():
             values.append(theirs[name][repeat])
-        self.save_results()
-        self.place = Place(repeat + 1)
-        self.folder.save({**state, "results": self.results.state_dict(), "log": self.log.ends()})
+        save_results(self.settings, self.state.results, self.folder.path)
+        self.state.end_repeat()
+        self.folder.save({**state, "results": self.state.results.state_dict(), "log": self.state.log.ends()})
         shutil.rmtree(folder)

@@ -15,7 +15,7 @@ from typing import Any
 from utils import locks, threads
 from utils.errors import UserError
 from utils.sweeps import processes
-from utils.sweeps.sweep import Ended, Run
+from utils.sweeps.engines import Ended, Run
 from utils.training.checkpoint import LOCK
 
 LOSSES = 10  # of its node, before a run counts as failed

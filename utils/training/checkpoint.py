@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from utils.files import read_tensors, write_tensors, write_yaml
 from utils.locks import FolderLock, Held
 from utils.settings import Settings, completed, computed_from
 from utils.threads import default_threads
+from utils.training.run_state import Place
 
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
 PARALLEL = "parallel"  # the folders of repeats that run side by side
+
+# Of the time, that checkpoints take at most: one is due once ten times as long has passed as writing the latest took.
+SAVING_SHARE = 0.1
 
 # What --overwrite 1 deletes, and nothing else. In this order: a run is none any more before it is half one.
 # args.yaml, which tells a run's folder, is replaced last.
@@ -25,23 +30,6 @@ LEFT_BEHIND = (
 def shown(value: Any) -> str:
     """A setting's value within a line: of a long list, such as a class order, how it begins and a digest."""
     return order_name(value) if isinstance(value, list) and len(value) > 9 else str(value)
-
-
-@dataclasses.dataclass
-class Place:
-    """How far a run has come; each counts what is finished.
-
-    Attributes:
-        epoch: of the stage. stage: of the task. task: of the repeat.
-    """
-
-    repeat: int = 0
-    task: int = 0
-    stage: int = 0
-    epoch: int = 0
-
-    def __str__(self) -> str:
-        return f"repeat {self.repeat + 1}, task {self.task + 1}, stage {self.stage + 1}, {self.epoch} epochs done"
 
 
 class RunFolder:
@@ -72,6 +60,7 @@ class RunFolder:
             f"{self.flag}: its file system has no locks ({self.lock.missing}), so start no second run in it: one is refused only while this one's "
             "sign of life is seen there"] if self.lock.missing else []
         self.damage = ""
+        self.saved = self.saving = 0.0  # when the latest checkpoint was written, how long that took
         self.state = None if settings.overwrite else self._load()
         self.place = Place(**self.state["place"]) if self.state else None
         self.settings = dataclasses.replace(settings, threads=self._threads())
@@ -140,9 +129,17 @@ class RunFolder:
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint: plain tensors, numbers, text and containers only, so that it loads without code.
         The one before it is kept, unless it is the damaged one."""
+        began = time.monotonic()
         keeping = None if self.damage else self.path / PREVIOUS
         write_tensors(self.path / CHECKPOINT, {"settings": computed_from(self.settings), **state}, keeping)
         self.damage, self.place = "", Place(**state["place"])
+        self.saved = time.monotonic()
+        self.saving = self.saved - began
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another checkpoint."""
+        return time.monotonic() - self.saved >= self.saving / SAVING_SHARE
 
     def going_on(self) -> str:
         """For the user of a run that ended early."""

@@ -13,10 +13,11 @@ from learners import LEARNERS
 from models import classifier
 from utils.errors import UserError
 from utils.files import read_yaml
-from utils.recorded import Code, Recorded, read_recorded
 from utils.settings import Settings
 from utils.training.checkpoint import shown
 from utils.training.networks import read_network
+from utils.training.recorded import Code, Recorded, read_recorded
+from utils.training.run_state import Place
 
 # What two runs must share, beside the learner's first task, for the first task's model of one to be that of the other.
 FIRST_TASK = (
@@ -87,6 +88,13 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
     if reasons:
         source.append(f"taken with --load_any 1 although: {'; '.join(reasons)}")
     return FirstTask(model, math.nan if published else seconds_of(folder, repeat, flag), ", ".join(source))
+
+
+def first_tasks(settings: Settings, place: Place | None) -> dict[int, FirstTask]:
+    """Those of ``--load_model_dir`` that are still needed at a place, by repeat; none without the flag. Raises UserError."""
+    done = place or Place()
+    needed = range(done.repeat + (done.task > 0), settings.repeat) if settings.load_model_dir else ()
+    return {repeat: first_task(settings, repeat) for repeat in needed}
 
 
 def seconds_of(folder: Path, repeat: int, flag: str) -> float:

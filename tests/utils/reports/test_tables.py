@@ -10,11 +10,11 @@ import yaml
 from dataloaders.orders import read_order
 from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
-from utils.recorded import SINCE
 from utils.reports.paper import SPLITS, TABLES
 from utils.reports.tables import PaperTables, accuracy_table, main
 from utils.training.measures import Measures
 from utils.training.metrics import Results
+from utils.training.recorded import SINCE
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):

@@ -12,7 +12,8 @@ import pytest
 
 from utils.errors import UserError
 from utils.sweeps import sweep
-from utils.sweeps.sweep import Ended, Local, Plan, Run, run_all
+from utils.sweeps.engines import Ended, Local, Run
+from utils.sweeps.sweep import Plan, run_all
 from utils.training import device
 from utils.training.stop import Stopped, StopWish
 

@@ -14,8 +14,8 @@ from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
-from utils.recorded import SINCE
 from utils.training.first_task import first_task
+from utils.training.recorded import SINCE
 
 
 class Hostile:

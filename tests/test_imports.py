@@ -1,0 +1,105 @@
+"""Imports run one way: run -> sweeps, reports -> training -> learners -> dataloaders, models -> utils' ground (CONTRIBUTING.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TREES = ("learners", "dataloaders", "models", "utils")
+FILES = {ROOT / "run.py", *(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))}
+
+# {room: rooms that it may import, beside itself}
+GROUND = {"utils"}
+ARROWS = {
+    "utils": set(),
+    "models": GROUND,
+    "dataloaders": GROUND,
+    "learners": {"dataloaders", "models"} | GROUND,
+    "utils.training": {"learners", "dataloaders", "models"} | GROUND,
+    "utils.reports": {"utils.training", "learners", "dataloaders", "models"} | GROUND,
+    "utils.sweeps": {"utils.training", "learners", "dataloaders", "models"} | GROUND,
+}
+ARROWS["run"] = ARROWS["utils.benchmark"] = set(ARROWS)  # the commands that know everything
+# Of the ground, what learners may use: the types of settings, errors and random streams.
+TYPES_ONLY = ("utils.reports.comparison_figures", "utils.reports.tables")  # until tables.py is split
+LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams"}
+
+
+def module(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module(path): path for path in FILES}
+
+
+def room(name):
+    """The folder or wing that a module is in; run and the benchmark are rooms of their own."""
+    first, *rest = name.split(".")
+    return f"utils.{rest[0]}" if first == "utils" and rest and f"utils.{rest[0]}" in ARROWS else first
+
+
+def imports(path, text=None):
+    """The project's modules that a file, or ``text`` in its place, imports anywhere, later and for types too: {name: line}."""
+    found = {}
+    package = module(path) if path.name == "__init__.py" else module(path).rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8") if text is None else text)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names]
+        else:
+            continue
+        found.update({name: node.lineno for name in names if name in MODULES})
+    return found
+
+
+def test_the_reader_sees_every_form_of_import():
+    text = """
+import torch
+import utils.errors
+from .resnet import ResNet
+from . import frozen
+if TYPE_CHECKING:
+    from models.generator import Generator
+def later():
+    from utils import files
+"""
+    seen = {"utils.errors", "models.resnet", "models.frozen", "models.generator", "utils.files"}
+    assert imports(ROOT / "models" / "__init__.py", text).keys() == seen
+    assert imports(ROOT / "models" / "autoencoder.py", text).keys() == seen
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_no_arrow_runs_back(name):
+    path, here = MODULES[name], room(name)
+    wrong = {there: line for there, line in imports(path).items() if room(there) != here and room(there) not in ARROWS[here]}
+    assert not wrong, f"{path.relative_to(ROOT)} is in {here}, which may not import {wrong}"
+    if here == "learners":
+        beyond = {there for there in imports(path) if there.startswith("utils") and there not in LEARNERS_USE}
+        assert not beyond, f"{path.relative_to(ROOT)} imports {beyond}; of utils a learner uses {LEARNERS_USE}"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    edges = {name: {there for there in imports(path) if (name, there) != TYPES_ONLY} for name, path in MODULES.items()}
+    done, way = set(), []
+
+    def visit(name):
+        assert name not in way, f"a circle: {' -> '.join([*way[way.index(name):], name])}"
+        if name not in done:
+            way.append(name)
+            for there in sorted(edges[name]):
+                visit(there)
+            way.pop()
+            done.add(name)
+
+    for name in edges:
+        visit(name)
+
+
+def test_every_file_is_in_a_room_and_each_wing_says_what_lives_in_it():
+    assert {room(name) for name in MODULES} == set(ARROWS)
+    for tree in ("dataloaders", "learners", "models", "utils", "utils/training", "utils/reports", "utils/sweeps"):
+        assert ast.get_docstring(ast.parse((ROOT / tree / "__init__.py").read_text(encoding="utf-8")))
