@@ -1,1 +1,1 @@
-"""Many runs at once: sweeps, Ray, repeats in parallel. Imports utils.training, utils.reports and all that they may import."""
+"""Many runs at once: sweeps, Ray, repeats in parallel. Imports utils.training and all that it may import; never reports."""
