@@ -109,9 +109,9 @@ def test_a_run_in_the_middle_of_a_repeat_is_refused(main, trainer, monkeypatch, 
 
     save = begun.save
 
-    def stop(stage=None):
-        save(stage)
-        if stage:
+    def stop():
+        save()
+        if begun.state.stage:
             begun.wish.signal = signal.SIGTERM
 
     monkeypatch.setattr(begun, "save", stop)
