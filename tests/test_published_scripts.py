@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from learners import REGISTRY
+from run import build_trainer
 from utils.command_line import parse
 from utils.training.checkpoint import RunFolder
-from utils.training.trainer import Trainer
 
 COMMON = """--overwrite 0 --gpuid -1 --repeat 1 --rand_split --model_type resnet --optimizer SGD --momentum 0.9 --weight_decay 0.0002
     --schedule_type decay --beta 1 --temp 2 --memory 200 --DW"""
@@ -28,7 +28,7 @@ def test_the_published_lines_of_methods_that_do_not_read_DW_give_the_bytes_of_th
     for name, line in (("with", flags), ("without", [flag for flag in flags if flag != "--DW"])):
         settings = parse(REGISTRY, [*line, "--log_dir", str(tmp_path / name)])
         assert settings.DW == (name == "with")
-        Trainer(settings, digits, RunFolder(settings), torch.device("cpu")).run()
+        build_trainer(settings, digits, RunFolder(settings), torch.device("cpu")).run()
         files[name] = lasting(tmp_path / name)
     assert {path.split("/")[0] for path in files["with"]} == {"models", "results-acc", "results-mem"}
     assert files["with"] == files["without"]
@@ -40,6 +40,6 @@ def test_a_method_that_reads_DW_gives_others(digits, lasting, tmp_path):
     found = []
     for name, line in (("with", flags), ("without", [flag for flag in flags if flag != "--DW"])):
         settings = parse(REGISTRY, [*line, "--log_dir", str(tmp_path / name)])
-        Trainer(settings, digits, RunFolder(settings), torch.device("cpu")).run()
+        build_trainer(settings, digits, RunFolder(settings), torch.device("cpu")).run()
         found.append(lasting(tmp_path / name))
     assert found[0] != found[1]

@@ -31,9 +31,9 @@ import torch  # noqa: E402
 from dataloaders.datasets import Data, Split  # noqa: E402
 from dataloaders.tasks import Task  # noqa: E402
 from learners import LEARNERS, REGISTRY, Learner  # noqa: E402
+from run import build_trainer  # noqa: E402
 from utils.command_line import parse  # noqa: E402
 from utils.training.checkpoint import RunFolder  # noqa: E402
-from utils.training.trainer import Trainer  # noqa: E402
 
 GOLDEN_RUNS = ROOT / "tests" / "golden_runs"
 TOLERANCE = 1e-6
@@ -114,7 +114,7 @@ def measure(name: str, *more: str) -> list[dict[str, Any]]:
 
         torch.set_num_threads(settings.threads)
         with patch.object(learner_class, "end_task", noted):
-            Trainer(settings, made_up_images(), RunFolder(settings), torch.device("cpu")).run()
+            build_trainer(settings, made_up_images(), RunFolder(settings), torch.device("cpu")).run()
         records = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     for number, task in enumerate(tasks, 1):
         mine = [record for record in records if record["task"] == number]

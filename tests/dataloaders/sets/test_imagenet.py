@@ -9,11 +9,11 @@ import pytest
 from dataloaders.datasets import DATASETS, read_data
 from dataloaders.sets import imagenet
 from dataloaders.sets.imagenet import ilsvrc, named_classes, published_order, read
+from dataloaders.tasks import order_of_repeat
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import UserError
 from utils.settings import Settings
-from utils.training.trainer import order_of_repeat
 
 FEW = [f"n{label:08}" for label in (3, 0, 2, 1)]
 OFFICIAL = (imagenet.LEAST_TRAIN, imagenet.VAL)
