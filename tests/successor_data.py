@@ -15,10 +15,10 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.datasets import Split
 from dataloaders.tasks import split_classes, task_sequence
 from dataloaders.transforms import TRANSFORMS
+from learners import build_learner
 from learners.rdfcil import RDFCIL
 from models import GENERATORS, Generator, classifier
 from utils.streams import Streams
-from utils.training.trainer import build_learner
 
 DATASET_OF_NAME = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny-imagenet200": "TinyImageNet", "imagenet100": "ImageNet"}
 

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
-from learners import LEARNERS, Stage
+from learners import LEARNERS, Stage, build_learner
 from learners.dreaming import PUBLISHED_DREAMS
 from learners.rdfcil import RDFCIL
 from learners.two_phase import TwoPhaseLearner
 from models import Classifier, HeadPairs
 from utils.streams import Streams
-from utils.training.trainer import build_learner
 
 LEARNER_OF_METHOD = {"R-DFCIL": "RDFCIL", "CwD": "CwD", "RFD": "RFD"}
 
