@@ -13,7 +13,7 @@ from dataloaders.batches import ShuffledBatches
 from dataloaders.tasks import Task
 from learners.base import Losses
 from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, own_defaults
+from learners.published import Method, half_first, own_defaults
 from learners.rdfcil import RDFCIL, RDFCILSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -25,6 +25,10 @@ class CwDSettings(RDFCILSettings):
     alignment_weight: float = setting(0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
     consistency_weight: float = setting(
         0.05, "method", "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the teacher's: CwD", low=0)
+
+
+# Dreams are not smoothed.
+OWN = {"deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0], **own_defaults(CwDSettings)}
 
 
 def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,7 +62,9 @@ class CwD(RDFCIL):
     """
 
     learner_type = "datafree"
-    published = (Method("CwD", settings={**PUBLISHED_DREAMS, "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0], **own_defaults(CwDSettings)}),)
+    published = (
+        Method("CwD", settings={**PUBLISHED_DREAMS, **OWN}),
+        *half_first("CwD", OWN))
     settings: CwDSettings
     balance_added = 1e-6
     past_share = 0.9  # of what came before, in running statistics

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
 from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method
+from learners.published import Method, half_first
 
 
 class DeepInversionGenBN(DreamingLearner):
@@ -17,7 +17,9 @@ class DeepInversionGenBN(DreamingLearner):
     learner_type = "datafree"
     step_cost = 3.0
     first_task = CROSS_ENTROPY
-    published = (Method("DeepInversion", {5: (18.8, 0.3), 10: (10.9, 0.6), 20: (5.7, 0.3)}, settings={"mu": 1.0, "temp": 2.0, **PUBLISHED_DREAMS}),)
+    published = (
+        Method("DeepInversion", {5: (18.8, 0.3), 10: (10.9, 0.6), 20: (5.7, 0.3)}, settings={"mu": 1.0, "temp": 2.0, **PUBLISHED_DREAMS}),
+        *half_first("DeepInversion", {"mu": 1.0, "temp": 2.0, "deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"]}))
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

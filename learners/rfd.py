@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from learners.base import Losses
 from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, own_defaults
+from learners.published import Method, half_first, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator, HeadPairs
 from utils.errors import UserError
@@ -53,7 +53,9 @@ class RFD(TwoPhaseLearner):
     """
 
     learner_type = "datafree"
-    published = (Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),)
+    published = (
+        Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),
+        *half_first("RFD", {"deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"], **own_defaults(RFDSettings)}))
     settings: RFDSettings
     step_cost = 4.0
 

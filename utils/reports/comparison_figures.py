@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from learners.published import Method
 from utils.errors import UserError
 from utils.reports.figures import save_figure
-from utils.reports.paper import SPLITS, TABLES, UB
+from utils.reports.paper import STUDIES, TABLES, UB
 from utils.training.metrics import mean_std
 
 if TYPE_CHECKING:
@@ -85,13 +85,15 @@ class Protocol:
 
     def __init__(self, tables: PaperTables, label: str):
         self.tables = tables
-        self.title = f"CIFAR-100, {label}"
         found = tables.tables(label)
+        studies = [STUDIES[number] for number in found]
+        self.title = f"{' and '.join(dict.fromkeys(study.data for study in studies))}, {label}"
+        self.columns = list(dict.fromkeys(column for study in studies for column in study.columns))
         self.runs = {run for lines in found.values() for line in lines for run in line.runs.values() if np.isfinite(run.accuracy).any()}
         self.lines = {
             number: kept for number, lines in found.items()
             if (kept := [line for line in lines if line.numbers or self.runs.intersection(line.runs.values())])}
-        self.splits = [split for split in SPLITS if any(run.tasks == split for run in self.runs)]
+        self.splits = [split for split in self.columns if any(run.tasks == split for run in self.runs)]
         counts = {run.finished for run in self.runs}
         self.repeats = counts.pop() if len(counts) == 1 else None
         if self.repeats:
@@ -161,7 +163,7 @@ class Protocol:
                 axes.set_xlim(axes.get_xlim()[0], split + 0.3 + strip)
                 axes.text(split + 0.3 + strip / 2, 0.99, PAPER, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
             axes.set_xticks(ticks)
-            axes.set_title(f"{TABLES[number][0]}, {split} tasks", fontsize=10)
+            axes.set_title(f"{TABLES[number][0]}, {STUDIES[number].heading(split)}", fontsize=10)
             axes.set_xlabel("tasks learned")
             axes.set_ylim(bottom=0)
             axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
@@ -175,7 +177,7 @@ class Protocol:
     def bars(self, measure: str, heading: str) -> Figure:
         """A row a method, a column a split, a panel a table; final accuracies beside the paper's."""
         paper = measure == "accuracy"
-        splits = self.splits or list(SPLITS[:1])
+        splits = self.splits or self.columns[:1]
         lines = {number: [line for line in lines if (paper and line.numbers) or self.measured(line, measure)] for number, lines in self.lines.items()}
         lines = {number: kept for number, kept in lines.items() if any(self.measured(line, measure) for line in kept)}
         height = [len(kept) for kept in lines.values()]
@@ -193,7 +195,7 @@ class Protocol:
                     if numbers:
                         draw_bar(axes, place + offset, numbers, thick, color="white", edgecolor=colour, hatch="/////")
                         drawn_paper = True
-                axes.set_title(f"{TABLES[number][0]}, {split} tasks", fontsize=9)
+                axes.set_title(f"{TABLES[number][0]}, {STUDIES[number].heading(split)}", fontsize=9)
                 axes.set_yticks(range(len(kept)), [self.shown(number, line) for line in kept], fontsize=8)
                 axes.tick_params(axis="x", labelsize=8)
                 axes.tick_params(axis="y", length=0)
@@ -211,7 +213,7 @@ class Protocol:
 
     def accuracy_against_memory(self) -> Figure:
         """A panel a split: final accuracy over what a method stores between tasks, the paper's number at the same place."""
-        splits = self.splits or list(SPLITS[:1])
+        splits = self.splits or self.columns[:1]
         figure = Figure(figsize=(3.2 * len(splits) + 2.4, 4.2), layout="constrained")
         row = figure.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
         handles: dict[str, Any] = {}

@@ -27,7 +27,7 @@ from learners.published import Method
 from utils.errors import Parser, UserError
 from utils.files import read_yaml, user_path
 from utils.reports.by_task import after_on
-from utils.reports.paper import CLASSES, PAPER_REPEATS, PROTOCOL, SPLITS, TABLES, UB
+from utils.reports.paper import CLASSES, HALF_FIRST, PAPER, PAPER_REPEATS, SPLITS, STUDIES, TABLES, UB, Study
 from utils.settings import completed
 from utils.startup import finish
 from utils.training.first_task import differences
@@ -35,13 +35,16 @@ from utils.training.metrics import mean_std
 from utils.training.progress import duration
 from utils.training.recorded import Code, Recorded, read_recorded
 
-METHODS = {(method.learner_name, method.memory > 0): method for _, methods in TABLES.values() for method in methods if method is not UB}
+# {(study, learner, whether it has a coreset): its line}
+METHODS = {
+    (STUDIES[number], method.learner_name, method.memory > 0): method
+    for number, (_, methods) in TABLES.items() for method in methods if method is not UB}
 MEASURES = (
     "accuracy", "accuracy_over_images", "average_incremental_accuracy", "average_incremental_accuracy_over_images", "forgetting",
     "normalised_accuracy", "seconds", "stored_values")
 WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "max_task")
 OVER_IMAGES = ["final, over images", "average, over images"]
-PUBLISHED = "published protocol"
+PUBLISHED = PAPER.name
 UNKNOWN = (math.nan, math.nan)
 
 
@@ -90,16 +93,17 @@ def unfinished(accuracy: np.ndarray, wanted: int = 0) -> list[str]:
 
 @dataclass(eq=False)
 class Run:
-    """A run of one of the paper's methods.
+    """A run of one of the methods of the tables.
 
     Attributes:
         name: its folder, seen from the one that was searched.
-        protocol: where it departs from the published protocol, as "setting value".
+        study: whose tables it belongs into.
+        protocol: where it departs from the study's protocol, as "setting value".
         own: where it departs from its method's own published settings.
-        tasks: of its split; 1 for UB on all classes at once.
+        tasks: its column, the tasks of its split; 1 for UB on all classes at once.
         joint: every task has its joint model, trained on all classes so far (``--oracle_flag``).
         repeat: how many repeats are wanted.
-        accuracy: [after task, repeat].
+        accuracy: [after task, repeat], over all test images where the study's is.
         matrix: [after task, on task, repeat]; None where it is missing, as with the next two.
         seconds, memory: [task, repeat].
         code: that computed it. Of the published code, seconds and memory mean other things and are left out.
@@ -119,6 +123,7 @@ class Run:
     memory: np.ndarray | None
     code: Code
     over_images: np.ndarray | None = None
+    study: Study = PAPER
 
     @property
     def uneven(self) -> bool:
@@ -128,9 +133,10 @@ class Run:
     @property
     def label(self) -> str:
         """The protocol, as the tables name it."""
-        if self.protocol or self.own:
-            return f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
-        return PUBLISHED
+        if not self.protocol and not self.own:
+            return self.study.name
+        changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
+        return changed if self.study is PAPER else f"{self.study.name}, {changed}"
 
     @property
     def finished(self) -> int:
@@ -211,6 +217,17 @@ def equal_tasks(settings: dict[str, Any], path: Path) -> int:
     return len(ranges) if equal and len(ranges) in (1, *SPLITS) else 0
 
 
+def half_first(settings: dict[str, Any]) -> tuple[Study, int] | None:
+    """The study and the column of a run that learns half of its classes first; None where it is none."""
+    for study in HALF_FIRST.values():
+        if settings["dataset"] == study.protocol["dataset"] and not settings["task_sizes"]:
+            split = (settings["first_split_size"], settings["other_split_size"])
+            for column, sizes in study.columns.items():
+                if split == sizes:
+                    return study, column
+    return None
+
+
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
@@ -226,20 +243,21 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
 
     need("dataset", "learner_name", "memory", "first_split_size", "other_split_size", "oracle_flag", "repeat")
     joint = settings["oracle_flag"] is True
-    tasks = equal_tasks(settings, path)
-    method = METHODS.get((str(settings["learner_name"]), settings["memory"] > 0))
-    if settings["learner_name"] == UB.learner_name and not settings["memory"] and (joint or tasks == 1):
+    study, tasks = half_first(settings) or (PAPER, equal_tasks(settings, path))
+    method = METHODS.get((study, str(settings["learner_name"]), settings["memory"] > 0))
+    if study is PAPER and settings["learner_name"] == UB.learner_name and not settings["memory"] and (joint or tasks == 1):
         method = UB
-    if settings["dataset"] != PROTOCOL["dataset"] or method is None or not tasks or (tasks == 1 and method is not UB):
+    if settings["dataset"] != study.protocol["dataset"] or method is None or not tasks or (tasks == 1 and method is not UB):
         return None
     own = {"memory": method.memory, **method.settings}
-    protocol = {name: value for name, value in PROTOCOL.items() if name not in own}
+    protocol = {name: value for name, value in study.protocol.items() if name not in own}
     need(*protocol, *own, "load_model_dir", "log_dir")
     changed, source = departures({**settings, "DW": recorded.weighs}, protocol), settings["load_model_dir"]
     # From the one run to the other as when they ran, wherever they lie now.
     if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), recorded):
         changed += (f"load_model_dir {source}" + " (load_any 1)" * bool(settings["load_any"]),)
-    length = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
+    whole = tasks if study is PAPER else tasks + 1
+    length = min(whole, settings["max_task"]) if settings["max_task"] > 0 else whole
 
     def history(part: str, read: Callable[[Path], np.ndarray] = read_history) -> np.ndarray | None:
         if not (folder / part).exists():
@@ -253,12 +271,13 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
             warnings.append(str(error))
             return None
 
-    accuracy = history("results-acc/global.yaml")
+    accuracy, over = history("results-acc/global.yaml"), history("results-acc/over-images.yaml")
+    shown = over if study.over_images else accuracy
     matrix = history("results-acc/pt.yaml", functools.partial(read_matrix, code=recorded.code))
     seconds, memory = (None if recorded.code is Code.PUBLISHED else history(f"results-{part}/global.yaml") for part in ("time", "mem"))
     return Run(
         name, method, changed, own_departures(recorded, own), tasks, joint, settings["repeat"],
-        np.empty((length, 0)) if accuracy is None else accuracy, matrix, seconds, memory, recorded.code, history("results-acc/over-images.yaml"))
+        np.empty((length, 0)) if shown is None else shown, matrix, seconds, memory, recorded.code, over, study)
 
 
 # The paper's tables
@@ -275,11 +294,11 @@ class Line:
 
 
 class PaperTables:
-    """Tables 1 and 2 with the runs under a folder, found by what they hold. Raises UserError where there is no such folder.
+    """The tables with the runs under a folder, found by what they hold. Raises UserError where there is no such folder.
 
     Attributes:
         cells: {(label, method, own, split): of its runs the one with the most finished repeats}.
-        joints: {(protocol, split): the run with every task's joint model}.
+        joints: {(protocol, split): the run with every task's joint model}, of the paper's study.
         warnings: a line each on what cannot be read, is in no table or is there twice.
     """
 
@@ -324,7 +343,7 @@ class PaperTables:
         return list(dict.fromkeys([PUBLISHED, *(label for label, *_ in self.cells)]))
 
     def tables(self, label: str) -> dict[int, list[Line]]:
-        """The lines of each table under a protocol: both tables for the published one, else those that add a run."""
+        """The lines of each table under a protocol: the paper's two for the published one, else those that add a run."""
         rows: dict[tuple[Method, tuple[str, ...]], dict[int, Run]] = {}
         for (of, method, own, split), run in self.cells.items():
             if of == label:
@@ -332,16 +351,18 @@ class PaperTables:
         tables: dict[int, list[Line]] = {}
         left = {method for method, _ in rows}
         for number, (_, methods) in TABLES.items():
-            if label == PUBLISHED or left.intersection(methods):
+            study = STUDIES[number]
+            if label == PUBLISHED == study.name or left.intersection(methods):
                 left.difference_update(methods)
                 tables[number] = [
-                    Line(method, ", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if label == PUBLISHED else {})
+                    Line(method, ", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if label == study.name else {})
                     for method in methods for own in sorted(own for one, own in rows if one is method) or [()]]
         return tables
 
     def measures(self, run: Run | None) -> dict[str, tuple[float, float]]:
         """The run's, beside the joint model of its protocol and split."""
-        return run.measures(self.joints.get((run.protocol, run.tasks))) if run else dict.fromkeys(MEASURES, UNKNOWN)
+        joint = self.joints.get((run.protocol, run.tasks)) if run and run.study is PAPER else None
+        return run.measures(joint) if run else dict.fromkeys(MEASURES, UNKNOWN)
 
     def show(self, form: str = "text") -> str:
         """The tables as ``text``, ``markdown`` or ``csv``; the last is one long table of every method and split."""
@@ -351,16 +372,22 @@ class PaperTables:
         for label in self.labels():
             details: dict[Run, str] = {}
             for number, lines in self.tables(label).items():
-                here, paper = ["", "repeats"], ["paper", "difference"] if label == PUBLISHED else []
-                rows = [["final accuracy (%)", *(head or f"{split} tasks" for split in SPLITS for head in (*here, *paper))]]
+                study = STUDIES[number]
+                here, paper = ["", "repeats"], ["paper", "difference"] if label == study.name else []
+                average = ["average", "paper"] if paper and study is not PAPER else []
+                measure = f"final accuracy{' over images' * study.over_images} (%)"
+                rows = [[measure, *(head or study.heading(split) for split in study.columns for head in (*here, *paper, *average))]]
                 for line in lines:
                     row = [line.name]
-                    for split in SPLITS:
+                    for split in study.columns:
                         run, number_there = line.runs.get(split), line.numbers.get(split, UNKNOWN)
                         number_here = self.measures(run)["accuracy"]
                         row += [show_number(*number_here, run.finished), show_repeats(run.finished, run.unfinished)] if run else ["", ""]
                         if paper:
                             row += [show_number(*number_there, PAPER_REPEATS), show_value(number_here[0] - number_there[0], "+.1f")]
+                        if average:
+                            mean, std = self.measures(run)["average_incremental_accuracy"]
+                            row += [show_number(mean, std, run.finished if run else 0), show_value(line.method.averages.get(split, math.nan), ".1f")]
                         if run:
                             details[run] = line.name
                     rows.append(row)
@@ -392,7 +419,7 @@ class PaperTables:
         for label in self.labels():
             for number, lines in self.tables(label).items():
                 for line in lines:
-                    for split in SPLITS:
+                    for split in STUDIES[number].columns:
                         run, paper = line.runs.get(split), line.numbers.get(split, UNKNOWN)
                         measures = self.measures(run)
                         values = [value for pair in (*measures.values(), paper) for value in pair] + [measures["accuracy"][0] - paper[0]]
@@ -444,7 +471,7 @@ def show_value(value: float, form: str) -> str:
 
 def show_number(mean: float, std: float, repeats: int, form: str = ".1f") -> str:
     """Mean ± deviation; one repeat has no deviation."""
-    return show_value(mean, form) if math.isnan(mean) or repeats == 1 else f"{mean:{form}} ± {std:{form}}"
+    return show_value(mean, form) if math.isnan(mean) or math.isnan(std) or repeats == 1 else f"{mean:{form}} ± {std:{form}}"
 
 
 def show_repeats(done: int, places: list[str]) -> str:

@@ -124,6 +124,18 @@ def test_variants_of_a_method_are_told_apart(leave, protocol):
     assert {line.get_label(): line.get_linestyle() for line in axes.lines} == {"ABD (Ours), mu 0.2": "-", "ABD (Ours), mu 0.3": "--"}
 
 
+def test_runs_half_first_are_drawn_beside_r_dfcils_numbers(leave, tmp_path):
+    rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
+    leave("half", [rows], "rdfcil", "cifar100-b50-t5", images=[5000, *[1000] * 5])
+    protocol = Protocol(PaperTables(tmp_path), "R-DFCIL's protocol")
+    assert (protocol.title, protocol.splits) == ("CIFAR-100, R-DFCIL's protocol; one repeat", [5])
+    axes, = protocol.accuracy_after_each_task(5).axes
+    assert axes.get_title() == "CIFAR-100, half of the classes first, 50 + 5 x 10"
+    curve, = (line for line in axes.lines if line.get_label() == "R-DFCIL")
+    assert curve.get_ydata()[-1] == pytest.approx(62.5)  # over images
+    assert {name for name, _ in protocol.figures()} >= {"accuracy-5-tasks", "final-accuracy"}
+
+
 @pytest.mark.parametrize("number", TABLES)
 def test_every_method_of_a_table_looks_its_own_way(number):
     looks = [colour_marker(method) for method in TABLES[number][1]]
