@@ -182,7 +182,8 @@ def check_batches(settings: Settings, data: Data, planned: Callable[[int, list[i
         train, _ = splits_of_repeat(settings, data, repeat)
         count = np.bincount(train.labels, minlength=len(data.names))[order_of_repeat(settings, len(data.names), repeat)]
         for index, new in enumerate(task_ranges(settings)):
-            images = planned(settings.memory, count.tolist(), new.start, new.stop, int(count[new.start : new.stop].sum()))
+            mine = count[0 if settings.oracle_flag else new.start : new.stop]
+            images = planned(settings.memory, count.tolist(), new.start, new.stop, int(mine.sum()))
             for stage, number in images.items():
                 if stage == "learn" and number < settings.batch_size:
                     raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")

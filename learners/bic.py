@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
-from dataloaders.coreset import first_of_each_class, herding
+from dataloaders.coreset import first_of_each_class, herding, shares
 from dataloaders.tasks import Task
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
 from learners.published import Method
@@ -91,11 +92,13 @@ class BIC(Learner):
         return self.divide(task)[0]
 
     @classmethod
-    def stage_images(cls, new: int, kept: int, keeps: int, old: int, seen: int) -> dict[str, int]:
+    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
         if not old:
             return {"learn": new}
-        held = held_out_per_class(kept, old) * seen
-        return {"learn": new + kept - held, "bias": held}
+        kept = shares(memory, counts[:old])
+        each = held_out_per_class(sum(kept), old)
+        held = sum(min(each, count) for count in (*kept, *counts[old:seen]))  # a class with fewer gives what it has
+        return {"learn": new + sum(kept) - held, "bias": held}
 
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, herding)

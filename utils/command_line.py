@@ -16,7 +16,7 @@ import yaml
 
 from utils.errors import Parser, UserError
 from utils.files import expand_home
-from utils.published import is_published, not_read
+from utils.published import is_published, not_read, says_nothing
 from utils.settings import Flag, Registry, Settings
 
 
@@ -153,6 +153,8 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     given += [(f"--{name}", name, value) for name, value in on_line.items()]
     values: dict[str, Any] = {}
     for where, name, value in given:
+        if chosen and says_nothing(name, value, chosen):
+            continue
         if name in registry.readers:  # the last one is read, below, when the others are known
             values[name] = where, value
             continue

@@ -14,6 +14,8 @@ FLAGS = frozenset("""
     first_split_size other_split_size rand_split DW oracle_flag max_task memory temp mu beta""".split())
 # A file with all of these is what a run has recorded, not a few settings that somebody wrote down.
 RECORDED = frozenset(("gpuid", "log_dir", "learner_name", "repeat", "overwrite", "load_model_dir"))
+# What the published parser gives a network that a run does not build.
+PLACEHOLDERS = {"gen_model_type": "mlp", "gen_model_name": "MLP"}
 # This project has recorded it in every version.
 OURS = "no_figures"
 
@@ -27,3 +29,8 @@ def not_read(learner: Method) -> set[str]:
     """The published settings that mean nothing to a learner; the published code records ``-1``, ``mlp`` or ``MLP`` there."""
     of_generator, of_dreams = {"gen_model_type", "gen_model_name"}, {"power_iters", "deep_inv_params"}
     return {"generator": set[str](), "": of_generator | of_dreams}.get(learner.generator_type, of_dreams)
+
+
+def says_nothing(name: str, value: object, learner: Method) -> bool:
+    """Whether it is the published placeholder of a network that the learner does not build."""
+    return name in not_read(learner) and name in PLACEHOLDERS and value == PLACEHOLDERS[name]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dataloaders.datasets import Split
-from dataloaders.tasks import class_order, hold_out, order_of_repeat, split_classes, task_sequence
+from dataloaders.datasets import Data, Split
+from dataloaders.tasks import check_batches, class_order, hold_out, order_of_repeat, split_classes, task_sequence
 from dataloaders.transforms import TRANSFORMS
+from learners import LEARNERS
+from utils.errors import UserError
 from utils.settings import Settings
 
 NAMES = tuple("abcdefghij")
@@ -200,3 +202,12 @@ def test_classes_are_shuffled_only_with_rand_split():
     shuffled, plain = (order_of_repeat(Settings(dataset="Digits", rand_split=rand_split), 10, 0) for rand_split in (True, False))
     assert plain == list(range(10)) == sorted(shuffled)
     assert shuffled != plain
+
+
+def test_a_small_last_task_of_the_joint_model_has_the_images_of_all(split):
+    """20 images a class: 80, 80, and 40 of a last task of two classes."""
+    sizes = {"dataset": "Digits", "first_split_size": 4, "other_split_size": 4, "batch_size": 64}
+    data = Data(split, split, NAMES)
+    check_batches(Settings(**sizes, oracle_flag=True), data, LEARNERS["NormalNN"].planned_images)
+    with pytest.raises(UserError, match="task 3 has 40 images to learn"):
+        check_batches(Settings(**sizes), data, LEARNERS["NormalNN"].planned_images)

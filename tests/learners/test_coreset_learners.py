@@ -6,9 +6,14 @@ import pytest
 import torch
 from conftest import serve
 
+from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.coreset import herding, nearest_to_mean
+from dataloaders.tasks import Task
 from learners.base import distillation
+from learners.bic import BIC, BICSettings
+from models import classifier
 from tests.learners.test_learners import learn_task, prepare, same, state, train
+from utils.streams import Streams
 
 RANKED = {"ETE": nearest_to_mean, "BIC": herding}
 
@@ -161,3 +166,18 @@ def test_bic_is_tested_without_its_bias_layers_unless_asked(problem, bias_at_tes
     torch.testing.assert_close(corrected[:, 2:4], 2 * plain[:, 2:4] - 1 if bias_at_test else plain[:, 2:4])
     assert torch.equal(corrected[:, :2], plain[:, :2])
     assert torch.equal(corrected[:, 4:], plain[:, 4:])
+
+
+@pytest.mark.parametrize("counts", [[50, 50, 50, 50], [50, 1, 2, 50], [50, 50, 50, 1]])
+def test_bics_plan_counts_what_scarce_classes_have(counts):
+    """Two classes, then two more, of so many images; a coreset of 60, so that three of a class are held out."""
+    labels = torch.arange(4).repeat_interleave(torch.tensor(counts))
+    images = Images.all_of(InMemory(torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), labels, Pixels((0.0,) * 3, (1.0,) * 3)))
+    settings = BICSettings(dataset="Digits", learner_name="BIC", learner_type="kd", memory=60, first_split_size=2, other_split_size=2)
+    learner = BIC(settings, Streams(), classifier("resnet", "resnet8", 10))
+    names = ("",) * 10
+    first, second = (
+        Task(index, 2 * index, 2 * index + 2, images[labels // 2 == index], images, names) for index in range(2))
+    learner.coreset.rank(first.train, 2, lambda data: torch.randn(len(data), 4), herding)
+    learn, held = learner.divide(second)
+    assert BIC.planned_images(60, counts, 2, 4, len(second.train)) == {"learn": len(learn), "bias": len(held)}

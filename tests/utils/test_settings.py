@@ -239,6 +239,26 @@ def test_what_the_learner_reads_is_refused_where_it_is_wrong(config, changes, na
         parse(["--config", config(published(**changes))])
 
 
+@pytest.mark.parametrize("way", ["line", "file"])
+@pytest.mark.parametrize("learner", ["NormalNN", "LWF", "LWF_MC", "ETE", "BIC"])
+def test_the_published_placeholders_of_networks_that_are_not_built_say_nothing(config, learner, way):
+    own = {"learner_type": "default" if learner == "NormalNN" else "kd", "learner_name": learner}
+    unread = {"gen_model_type": "mlp", "gen_model_name": "MLP", "deep_inv_params": -1}
+    line = [part for name, value in {**own, **unread}.items() for part in (f"--{name}", str(value))]
+    got = parse(line if way == "line" else ["--config", config(yaml.safe_dump({**own, **unread}))])
+    assert (got.learner_name, got.gen_model_type, got.gen_model_name) == (learner, "generator", "CIFAR_GEN")
+
+
+@pytest.mark.parametrize(("flags", "named"), [
+    ("datafree AlwaysBeDreaming --gen_model_name MLP", "--gen_model_name: 'MLP'"),
+    ("datafree AlwaysBeDreaming --gen_model_type mlp", "--gen_model_type: 'mlp'"), ("dgr Generative_Replay --gen_model_name MLP", "--gen_model_name"),
+    ("default NormalNN --gen_model_name GEN", "--gen_model_name: 'GEN'"), ("default NormalNN --model_type mlp", "--model_type: 'mlp'")])
+def test_placeholders_of_what_is_built_and_other_names_are_refused(flags, named):
+    kind, learner, *more = flags.split()
+    with pytest.raises(UserError, match=named):
+        parse(["--learner_type", kind, "--learner_name", learner, *more])
+
+
 def test_the_last_of_several_files_wins_also_where_one_is_named_twice(config):
     first, second = config("lr: 0.2"), config("lr: 0.3", "second.yaml")
     assert parse(["--config", first, second, first]).lr == 0.2

@@ -13,6 +13,7 @@ from utils.files import read_tensors, write_tensors, write_yaml
 from utils.locks import FolderLock, Held
 from utils.settings import Settings, completed, computed_from
 from utils.threads import default_threads
+from utils.training.recorded import learned_otherwise
 from utils.training.run_state import Place
 
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.pt", "checkpoint-previous.pt", "run.lock"
@@ -120,6 +121,8 @@ class RunFolder:
                     raise UserError(
                         f"{self.flag}: holds a run of other settings ({name} {shown(saved.get(name))} there, {shown(mine[name])} here); "
                         "name another folder, or --overwrite 1 to delete that run")
+            if reason := learned_otherwise(state["settings"]):
+                raise UserError(f"{self.flag}: holds a run that {reason}; name another folder, or --overwrite 1 to delete that run")
             self.damage = ", ".join(damage)
             return state
         if damage:

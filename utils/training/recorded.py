@@ -1,6 +1,7 @@
 """What a run's folder says of itself: its settings, and which code computed it."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,12 @@ def read_recorded(folder: Path) -> Recorded:
         if (folder / name).exists():
             raise UserError(f"{folder}: its args.yaml is none of this project's (no {OURS}), its {name} is; leave one run's files in it")
     return Recorded(settings, code)
+
+
+def learned_otherwise(settings: Mapping[str, Any]) -> str:
+    """Why this code cannot resume what a run of this project with these settings has begun; "" where it can."""
+    if any(name in settings for name in SINCE):
+        return ""
+    if settings.get("learner_name") == "AlwaysBeDreaming":
+        return "began before commit f3ba08f, when ABD's first task was learned over the seen outputs alone"
+    return "began before commit f3ba08f, when --DW weighed images otherwise" if settings.get("DW") else ""

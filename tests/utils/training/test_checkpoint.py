@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.files import write_tensors
 from utils.settings import Settings
 from utils.training.checkpoint import LEFT_BEHIND, Place, RunFolder
+from utils.training.recorded import SINCE
 
 STATE = {"place": vars(Place(0, 1))}
 
@@ -62,6 +63,25 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(settings, name, value
     assert "--log_dir" in message
     assert f"({name} " in message
     assert "--overwrite 1" in message
+
+
+@pytest.mark.parametrize(("more", "reason"), [
+    ({"learner_name": "AlwaysBeDreaming"}, "over the seen outputs alone"), ({"DW": True}, "--DW weighed images otherwise"), ({}, "")])
+def test_a_run_that_learned_otherwise_before_is_not_resumed(settings, tmp_path, more, reason):
+    RunFolder(settings(**more)).save(STATE)
+    assert RunFolder(settings(**more)).state
+    path = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["settings"] = {name: value for name, value in state["settings"].items() if name not in SINCE}
+    write_tensors(path, state)
+    if reason:
+        message = refusal(settings(**more))
+        assert reason in message
+        assert "--log_dir" in message
+        assert "--overwrite 1" in message
+    else:
+        assert RunFolder(settings(**more)).state
+    assert RunFolder(settings(overwrite=1, **more)).state is None
 
 
 def test_a_refused_folder_keeps_its_settings(settings, tmp_path):
