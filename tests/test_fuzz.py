@@ -87,7 +87,7 @@ def commands(draw):
         content[draw(st.sampled_from(sorted(FLAGS)))] = draw(WILD)
     if wrong == "pair":
         chosen["learner_type"] = draw(proper(FLAGS["learner_type"]))
-    flags = [word for name, value in chosen.items() if value is not False
+    flags = [word for name, value in chosen.items()
              for word in (f"--{name}", *([] if value is True else map(str, value) if isinstance(value, list) else [str(value)]))]
     if wrong == "flag":
         flags += [f"--{draw(st.sampled_from(sorted(FLAGS)))}", *draw(st.lists(NONSENSE, max_size=3))]

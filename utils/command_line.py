@@ -24,6 +24,9 @@ def element_type(kind: Any) -> type:
     return get_args(kind)[0] if get_origin(kind) is list else kind
 
 
+SWITCH = {"0": False, "1": True, "false": False, "true": True}
+
+
 def _convert(flag: Flag, value: Any, where: str) -> Any:
     """``value`` as the flag's type; flags and YAML (where 2e-4 is a string) take the same path.
     ``where`` names the flag or the file and field in errors."""
@@ -33,11 +36,13 @@ def _convert(flag: Flag, value: Any, where: str) -> Any:
 
     def one(item: Any) -> Any:
         if element is bool:
-            if isinstance(item, bool):
-                return item
+            if str(item).lower() in SWITCH and isinstance(item, (bool, int, str)):
+                return SWITCH[str(item).lower()]
         elif element is str:
             if isinstance(item, str) and item.isprintable():
                 return expand_home(item, where) if flag.metadata.get("path") else item
+        elif str(item).lower() in SWITCH and flag.metadata.get("choices") == [0, 1]:
+            return int(SWITCH[str(item).lower()])
         elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
             try:
                 number = element(item)
@@ -45,7 +50,7 @@ def _convert(flag: Flag, value: Any, where: str) -> Any:
                     return number
             except (ValueError, OverflowError):
                 pass
-        what = {bool: "true or false", str: "printable text", int: "a whole number", float: "a number"}[element]
+        what = {bool: "true or false, 1 or 0", str: "printable text", int: "a whole number", float: "a number"}[element]
         raise UserError(f"{where}: {item!r} is not {what}")
 
     if kind is element and len(values) != 1:
@@ -108,7 +113,8 @@ def _parser(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     parser = Parser(
         prog="run.py",
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.",
-        epilog="Flags win over --config files, later files over earlier ones. --log_dir/args.yaml records all settings and is itself a --config. "
+        epilog="Flags win over --config files, later files over earlier ones. A switch, shown as [0|1], is off without its flag and on with the flag "
+        "alone; true and false may be written too. --log_dir/args.yaml records all settings and is itself a --config. "
         "Exit status: 0 finished, 1 failed on the way, 2 refused before any work, 130 or 143 stopped by Ctrl-C or SIGTERM; "
         "after a stop, a kill or a mended failure the same command goes on.",
         allow_abbrev=False,
@@ -121,7 +127,7 @@ def _parser(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
         default = flag.default
         text = flag.metadata["help"].replace("%", "%%")
         if flag.type is bool:
-            group.add_argument(f"--{name}", action="store_true", help=text)
+            group.add_argument(f"--{name}", nargs="?", const=True, metavar="0|1", help=text)
             continue
         shown = " ".join(map(str, default)) if isinstance(default, list) else default
         if "choices" in flag.metadata:

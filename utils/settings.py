@@ -55,9 +55,9 @@ class Settings:
         "classes of ImageNet, by WNID: a file with one a line, in the order in which every repeat learns them. Without it the 50 of the "
         "published runs (without rand_split and class_order the first 50 by name). args.yaml records the WNIDs themselves",
         takes="a file that lists WNIDs, or WNIDs", before=[])
-    incomplete_data: int = setting(
-        0, "data", "0: refuse a TinyImageNet or ImageNet with classes that lack images of the official set; 1: use what is there, and say so",
-        choices=[0, 1], before=0)
+    incomplete_data: bool = setting(
+        False, "data", "use a TinyImageNet or ImageNet with classes that lack images of the official set, which is refused otherwise, and say so",
+        before=False)
     train_aug: bool = setting(
         False, "data", "augment training images: brightness, contrast, flip and crop; of ImageNet, random resized crop and flip")
     transforms: str = setting(
@@ -122,9 +122,8 @@ class Settings:
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves", path=True)
     overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task", path=True)
-    load_any: int = setting(
-        0, "run", "1: take them from load_model_dir even where that run learned its first task in another way; results say so",
-        choices=[0, 1], before=0)
+    load_any: bool = setting(
+        False, "run", "take them from load_model_dir even where that run learned its first task in another way; results say so", before=False)
     workers: int = setting(
         8, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")

@@ -51,9 +51,11 @@ def test_a_learner_inherits_the_settings_of_the_one_it_extends():
 
 def test_own_settings_are_recorded_and_given_back(tmp_path):
     settings = parse([*BIC, "--bias_at_test", "--log_dir", str(tmp_path / "run")])
-    RunFolder(settings).begin()
+    folder = RunFolder(settings)
+    folder.begin()
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["bias_at_test"] is True
-    assert parse(["--config", str(tmp_path / "run" / "args.yaml")]) == settings
+    assert folder.settings == dataclasses.replace(settings, threads=folder.settings.threads)
+    assert parse(["--config", str(tmp_path / "run" / "args.yaml")]) == folder.settings
 
 
 @pytest.mark.parametrize("flags", ["--bias_at_test", "--learner_type kd --learner_name LWF --bias_at_test"])
@@ -75,8 +77,7 @@ def test_a_resumed_run_must_share_its_learners_own_settings(tmp_path):
     first = folder()
     first.begin()
     first.save({"place": {}})
-    first.lock.close()
-    folder().lock.close()
+    folder()
     with pytest.raises(UserError, match="bias_at_test False there, True here"):
         folder("--bias_at_test")
 

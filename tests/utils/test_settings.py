@@ -167,6 +167,48 @@ def test_yaml_values_become_the_fields_type(config, text, field, value):
     assert (got, type(got)) == (value, type(value))
 
 
+SWITCHES = [name for name, flag in REGISTRY.flags.items() if flag.type is bool]
+ON, OFF = ("1", "true", "True"), ("0", "false", "FALSE")
+
+
+def switched(name, *arguments):
+    """The value of a switch, whichever method or data set it is for."""
+    for_it = {
+        "bias_at_test": "--learner_type kd --learner_name BIC --memory 2000", "incomplete_data": "--dataset TinyImageNet"}.get(name, "")
+    return getattr(parse([*for_it.split(), *arguments]), name)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_takes_a_value_or_none_on_the_command_line_and_in_files(config, name):
+    before, after = ["--lr", "0.5"], ["--repeat", "3"]
+    assert switched(name) is False
+    assert switched(name, f"--{name}") is switched(name, *before, f"--{name}", *after) is True
+    for texts, meant in ((ON, True), (OFF, False)):
+        for text in texts:
+            assert switched(name, *before, f"--{name}", text, *after) is switched(name, f"--{name}={text}") is meant
+            assert switched(name, "--config", config(f"{name}: {text}")) is switched(name, "--config", config(f"{name}: '{text}'")) is meant
+    assert switched(name, "--config", config(f"{name}: 1"), f"--{name}", "0") is False
+    assert f"--{name} [0|1]" in command_line._parser(REGISTRY.flags).format_help()
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("text", ["2", "-1", "maybe", "", "1.0", "[true]"])
+def test_a_switch_refuses_what_is_neither_true_nor_false(config, name, text):
+    with pytest.raises(UserError, match=f"^--{name}: .* is not true or false, 1 or 0"):
+        parse([f"--{name}", text])
+    if text != "[true]":  # one value, as of any setting
+        with pytest.raises(UserError, match=f"{name}: .* is not true or false, 1 or 0"):
+            parse(["--config", config(f"{name}: {text or 'null'}")])
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("1", 1), ("true", 1), ("False", 0)])
+def test_overwrite_is_a_number_as_published_and_takes_the_words_too(config, text, value):
+    for got in (parse(["--overwrite", text]), parse(["--config", config(f"overwrite: {text}")])):
+        assert (got.overwrite, type(got.overwrite)) == (value, int)
+    with pytest.raises(UserError, match="--overwrite"):
+        parse(["--overwrite"])  # it deletes: never by an empty variable of a script
+
+
 def test_an_empty_file_changes_nothing(config):
     assert parse(["--config", config("# nothing\n")]) == Settings()
 
@@ -356,8 +398,9 @@ REFUSED_YAML = [
     ("lr: {a: 1}", "lr"),
     ("repeat: 1.5", "repeat"),
     ("repeat: .inf", "repeat"),
-    ("train_aug: 1", "train_aug"),
-    ("train_aug: 'true'", "train_aug"),
+    ("train_aug: 2", "train_aug"),
+    ("train_aug: 'maybe'", "train_aug"),
+    ("train_aug: 1.0", "train_aug"),
     ("log_dir: 7", "log_dir"),
     ("schedule: []", "schedule"),
     ("schedule: [[1]]", "schedule"),

@@ -13,7 +13,7 @@ PAPER_REPEATS = 3
 PROTOCOL: dict[str, Any] = {
     "dataset": "CIFAR100", "model_type": "resnet", "transforms": "abd", "model_name": "resnet32", "train_aug": True, "rand_split": True,
     "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250], "schedule_type": "decay",
-    "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32", "class_order": [], "seed": 0, "incomplete_data": 0,
+    "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32", "class_order": [], "seed": 0, "incomplete_data": False,
 }
 
 

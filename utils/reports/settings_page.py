@@ -20,7 +20,7 @@ def _takes(flag: Flag) -> str:
     if "choices" in bounds:
         return ", ".join(f"`{choice}`" for choice in bounds["choices"])
     many, element = get_origin(kind) is list, element_type(kind)
-    word = {bool: "switch", str: "text", int: "whole number", float: "number"}[element]
+    word = {bool: "switch: `0`, `1`", str: "text", int: "whole number", float: "number"}[element]
     count = f"{bounds['length']} " if "length" in bounds else ""
     if "high" in bounds:
         limits = [f"from {bounds['low']:g} to {bounds['high']:.10g}"]
@@ -37,6 +37,8 @@ def settings_page() -> str:
         "A setting is a flag (`--lr 0.1`), a line of a `--config` YAML file (`lr: 0.1`; several values as `[100, 150]`) and of a run's",
         "`args.yaml`. Flags win over files, later files over earlier ones. Published flags keep their name and meaning.",
         "`~` at the beginning of a path is the home folder.",
+        "A switch is on with its flag alone (`--DW`) or with a value (`--DW 1`, `DW: true`), and off with `--DW 0` or `DW: false`, which also turns",
+        "off what a file has turned on.",
         "A setting that only another method reads is checked and then ignored: neither computed with nor recorded.", "",
         "A stopped run goes on with other values of these, which don't change what is computed; any other change is refused:",
         f"{', '.join(f'`{name}`' for name in NOT_IN_RESULTS)}."]
