@@ -124,6 +124,8 @@ class RunFolder:
             if reason := learned_otherwise(state["settings"]):
                 raise UserError(f"{self.flag}: holds a run that {reason}; name another folder, or --overwrite 1 to delete that run")
             self.damage = ", ".join(damage)
+            if damage:
+                self.notices.append(f"{self.damage}: going on from the checkpoint before it")
             return state
         if damage:
             raise UserError(f"{self.flag}: {', '.join(damage)}; --overwrite 1 starts afresh")

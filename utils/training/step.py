@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from learners import Stage
 from utils.errors import RunError
@@ -98,28 +98,3 @@ class TrainingStep:
                 f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph ({str(cause).splitlines()[0]}); "
                 "--graph off runs it step by step") from error
         return graph
-
-
-class NotFinite(Exception):
-    """A number went bad; nothing has been written since.
-
-    Args:
-        where: in the run. what: is not finite.
-    """
-
-    def __init__(self, where: str, what: str):
-        super().__init__(f"{where}: not finite are {what}")
-
-
-def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module, where: str) -> dict[str, float]:
-    """The mean of each loss over the steps of an epoch. Raises NotFinite where a loss or, after the last step, a weight is not finite."""
-    losses = torch.stack(list(by_step)).cpu().double()
-    bad = (~losses.isfinite()).any(1).nonzero().flatten().tolist()
-    if bad:
-        shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
-        raise NotFinite(where, f"the losses of step {bad[0] + 1} of {len(losses)}: {shown}")
-    weights = {name: value.isfinite().all() for name, value in learner.state_dict().items() if value.is_floating_point()}
-    finite = torch.stack(list(weights.values())).tolist()
-    if not all(finite):
-        raise NotFinite(where, f"{list(weights)[finite.index(False)]} after the last step; the losses were")
-    return dict(zip(names, losses.mean(0).tolist()))

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from dataloaders.datasets import DATASETS, Data
-from dataloaders.image_files import worker_failure
 from dataloaders.tasks import Task, check_batches, tasks_of_repeat
 from learners import LEARNERS, Stage, build_learner
-from utils.errors import RunError, UserError
+from utils.errors import UserError
 from utils.settings import Settings
-from utils.training.checkpoint import CHECKPOINT, RunFolder
-from utils.training.device import captures, device_failure
+from utils.training.checkpoint import RunFolder
+from utils.training.device import captures
+from utils.training.failures import NotFinite, in_one_line, mean_losses
 from utils.training.first_task import first_tasks
 from utils.training.listeners import Epoch, Listener
 from utils.training.log import Log
 from utils.training.measures import measure
 from utils.training.metrics import Results
 from utils.training.run_state import RunState
-from utils.training.step import NotFinite, TrainingStep, mean_losses
+from utils.training.step import TrainingStep
 from utils.training.stop import Stopped, StopWish
 
 
@@ -65,25 +65,12 @@ class Trainer:
         Raises RunError where a disk is full, the folder vanishes or numbers go bad; Stopped after SIGTERM or SIGINT.
         """
         try:
-            with self.wish:
+            with self.wish, in_one_line(self.folder, self.device, self.heed_signals):
                 self.state.load_state_dict(self.folder.state or RunState.before(0, self.device))
-                damage = [f"{self.folder.damage}: going on from the checkpoint before it"] if self.folder.damage else []
-                for line in (*self.folder.notices, *damage):
+                for line in self.folder.notices:
                     self.state.log.line(line)
                 self.train_repeats()
                 self.tell(Listener.run_ended)
-        except NotFinite as error:  # nothing has been written since the checkpoint before
-            raise RunError(f"{error}; the state before is in {self.folder.path / CHECKPOINT} ({self.folder.place})") from error
-        except OSError as error:
-            raise RunError(f"{error.filename or self.settings.log_dir}: {error.strerror or error}; {self.folder.going_on()}") from error
-        except UserError as error:  # an image that cannot be decoded, a worker that died
-            raise RunError(f"{error}; {self.folder.going_on()}") from error
-        except (RuntimeError, MemoryError) as error:
-            reason = device_failure(error, self.device) or worker_failure(error, self.settings.workers)
-            if not reason:
-                raise
-            self.heed_signals()  # a signal to all processes ends workers first
-            raise RunError(f"{reason}; {self.folder.going_on()}") from error
         finally:
             for listener in self.listeners:
                 listener.close()
