@@ -236,7 +236,7 @@ def test_a_file_of_classes_is_read_in_its_order(tmp_path, content):
     ("n000000033\n", "line 1"),
     ("n00000003\nn00000001\nN00000003\n", "n00000003 twice, in lines 1 and 3"), ("n00000003 n00000001\n", "several WNIDs"),
     (b"\xff\xfen\x000\x00", "UTF-8"), ("n٠٠٠٠٠٠٠٣\n", "line 1"), ("\n".join(f"n{k:08}" for k in range(1001)), "1001 classes"),
-    ("n00000003\nn00000001\nn00000002\n", "--other_split_size"), ("n00000003\n", "--first_split_size 2: ImageNet has 1 classes; name more"),
+    ("n00000003\n", "--first_split_size 2: ImageNet has 1 classes; name more"),
 ])
 def test_a_faulty_file_of_classes_is_refused_in_one_line(tmp_path, content, named):
     with pytest.raises(UserError) as error:

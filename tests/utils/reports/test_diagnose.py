@@ -134,10 +134,10 @@ def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, o
     models = finished(name) / "models" / "repeat-1"
     started = trainer(tmp_path, name)
     started.start_repeat()
-    load_after(started.learner, 1, models)
+    load_after(started.state.learner, 1, models)
     for network, saved_as in (("model", "task-2/class"), ("teacher", "task-1/class"), (other, path)):
         saved = torch.load(models / f"{saved_as}.pth")
-        assert all(torch.equal(value, saved[key]) for key, value in started.learner.get_submodule(network).state_dict().items())
+        assert all(torch.equal(value, saved[key]) for key, value in started.state.learner.get_submodule(network).state_dict().items())
 
 
 def test_a_run_is_measured_after_each_task_but_the_first(finished):
@@ -268,7 +268,7 @@ def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monk
     monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**digits))
     for dataroot in ("elsewhere", None):
         diagnose(finished("NormalNN"), dataroot, count=10)
-    assert roots == ["elsewhere", "datasets"]
+    assert roots == ["elsewhere", "data"]
 
 
 @pytest.mark.parametrize("gpuid", [[], ["--gpuid", "1"]])
