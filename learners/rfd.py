@@ -57,7 +57,7 @@ class RFD(TwoPhaseLearner):
         Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),
         *half_first("RFD", {"deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"], **own_defaults(RFDSettings)}))
     settings: RFDSettings
-    step_cost = 4.0
+    step_cost = 3.5
 
     @classmethod
     def check(cls, settings: Settings) -> None:

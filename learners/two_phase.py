@@ -53,7 +53,7 @@ class TwoPhaseLearner(DreamingLearner):
     """
 
     keeps_generator = False
-    step_cost = 3.5
+    step_cost = 3.0
     settings: TwoPhaseSettings
     counts: Tensor
     weights: Tensor
@@ -100,7 +100,7 @@ class TwoPhaseLearner(DreamingLearner):
         if not task.old:  # its second phase would change nothing
             return [learn]
         heads = replace(
-            learn, name="heads", loss=self.head_loss, trained=self.model.last, epochs=second, milestones=(), cost=0.6 * learn.cost,
+            learn, name="heads", loss=self.head_loss, trained=self.model.last, epochs=second, milestones=(), cost=0.33 * learn.cost,
             lr_factor=self.settings.head_lr_factor, before_epoch=lambda: self.weigh(task.seen))
         return [*before, learn, heads]
 
