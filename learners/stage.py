@@ -66,9 +66,17 @@ class Stage:
             group.setdefault("initial_lr", group["lr"])
 
     def start_epoch(self, epoch: int) -> float:
-        """Set and return the epoch's learning rate, and do what comes before it."""
+        """Set and return the epoch's learning rate, and do what comes before it. On a GPU the optimiser has the rate as a
+        tensor, which a captured step reads anew."""
         self.before_epoch()
         factor = self.lr_factor * 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        return self.optimizer.param_groups[0]["lr"]
+        rates = [group["initial_lr"] * factor for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, rates):
+            device = group["params"][0].device
+            if device.type != "cuda":
+                group["lr"] = rate
+            elif isinstance(group["lr"], Tensor) and group["lr"].device == device:
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = torch.tensor(rate, device=device)
+        return rates[0]

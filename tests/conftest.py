@@ -244,23 +244,23 @@ def run_py(environment, tmp_path):
 
 @pytest.fixture
 def problem():
-    """A learner and its two tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
+    """A learner and its tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
 
-    def build(name, device="cpu", **more):
+    def build(name, device="cpu", tasks=2, **more):
         settings = LEARNERS[name].settings_class()(**{
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,
-            "schedule": [2 if name in TWO_PHASES else 1], "power_iters": 2, "max_task": 2, "lr": 0.01, "momentum": 0.9,
+            "schedule": [2 if name in TWO_PHASES else 1], "power_iters": 2, "max_task": tasks, "lr": 0.01, "momentum": 0.9,
             "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **more})
         random = torch.Generator().manual_seed(0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
-        tasks = task_sequence(
-            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, 2), list(range(10)), normalised=LEARNERS[name].normalised,
+        sequence = task_sequence(
+            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, tasks), list(range(10)), normalised=LEARNERS[name].normalised,
             device=torch.device(device))
         streams = Streams(device)
         streams.start(0, 0)
-        return build_learner(settings, streams, torch.device(device), 0), tasks
+        return build_learner(settings, streams, torch.device(device), 0), sequence
 
     return build

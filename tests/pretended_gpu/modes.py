@@ -169,6 +169,8 @@ class Operations(TorchDispatchMode):
             filled = packet is not aten.index and args[2].numel() == 1 and len(chosen) == 1  # a masked_fill, which waits for nothing
             if masks and not filled:
                 machine.wait(f"{name} with a mask")
+            if not on_gpu(args[0]):
+                raise Wrong(f"{name}: a tensor on cpu with an index on cuda:0, at {place()}")
             if any(not on_gpu(index) for index in chosen):
                 machine.copies_to_gpu(f"{name} copies an index from the host")
 

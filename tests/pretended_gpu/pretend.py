@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import torch
 
-from .machine import Generator, Machine, Stream, Wrong, on_gpu
+from .machine import GPU, Generator, Machine, Stream, Wrong, on_gpu
 from .modes import Functions, Operations
 
 
@@ -93,6 +93,16 @@ def on_stream(stream):
         machine.current = before
 
 
+def grouped(plain):
+    """An optimiser's tensors by device and dtype, which C++ reads off: there they are the CPU's."""
+
+    def by_device(*args, **kwargs):
+        found = plain(*args, **kwargs)
+        return {(GPU if on_gpu(lists[0][0]) else device, dtype): (lists, places) for (device, dtype), (lists, places) in found.items()}
+
+    return staticmethod(by_device)
+
+
 @contextlib.contextmanager
 def pretended():
     """While open, there is a GPU, ``cuda:0``; gives its Machine."""
@@ -110,6 +120,8 @@ def pretended():
         for name, stand_in in stand_ins.items():
             stack.enter_context(patch.object(torch.cuda, name, stand_in))
         stack.enter_context(patch.object(torch, "Generator", Generator))
+        group = "_group_tensors_by_device_and_dtype"
+        stack.enter_context(patch.object(torch.optim.Optimizer, group, grouped(getattr(torch.optim.Optimizer, group))))
         stack.enter_context(patch.object(
             torch, "autocast", lambda device_type, *args, **kwargs: autocast("cpu" if device_type == "cuda" else device_type, *args, **kwargs)))
         stack.enter_context(functions)

@@ -40,7 +40,7 @@ class TrainingStep:
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(streams.device) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.rates: list[float] = []  # of the optimiser's groups; these three as captured
+        self.rates: list[float] = []  # see numbers(); these three as captured
         self.start: list[Tensor] = []
         self.losses = torch.empty(0)
 
@@ -70,14 +70,21 @@ class TrainingStep:
         return values.detach()
 
     def replay(self, start: Sequence[Tensor]) -> Tensor:
-        rates = [group["lr"] for group in self.stage.optimizer.param_groups]
-        if self.graph is None or rates != self.rates:
+        if self.graph is None or self.outdated():
             self.graph, self.losses = None, torch.empty(0)  # gives back the memory of the one before
-            self.graph, self.rates = self.capture(start), rates
+            self.graph, self.rates = self.capture(start), self.numbers()
         for mine, given in zip(self.start, start):
             mine.copy_(given)
         self.graph.replay()
         return self.losses.clone()  # the next replay writes over them
+
+    def numbers(self) -> list[float]:
+        """The learning rates that a capture takes as they are: those that are no tensors."""
+        return [group["lr"] for group in self.stage.optimizer.param_groups if not isinstance(group["lr"], Tensor)]
+
+    def outdated(self) -> bool:
+        """Whether the captured step computes with another learning rate than is set now."""
+        return self.rates != self.numbers()
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         """Record the step; nothing of it is done yet."""

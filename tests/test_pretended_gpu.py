@@ -1,0 +1,163 @@
+"""Every learner on a pretended GPU: its stages step by step on the capture path, and faults that must be caught there."""
+
+import gc
+import itertools
+
+import pytest
+import torch
+from conftest import LEARNERS
+from pretended_gpu import GPU, Wrong, pretended
+from pretended_gpu.machine import Stream
+from torch import nn
+
+from dataloaders.batches import Images, InMemory
+from learners.base import Stage
+from utils.errors import RunError
+from utils.training.step import TrainingStep
+
+
+@pytest.fixture
+def machine():
+    with pretended() as machine:
+        yield machine
+
+
+CAUGHT = (Wrong, RunError)  # the latter names what went wrong in a capture
+
+
+def steps(learner, stage, epochs=5, count=3):
+    """So many steps in each epoch of a stage, captured after the first ones; the rate falls on the way."""
+    step = TrainingStep(stage, learner.streams, graph=True)
+    for epoch in range(min(epochs, stage.epochs)):
+        learner.eval()
+        stage.trained.train()
+        stage.start_epoch(epoch)
+        for start in itertools.islice(stage.batches.starts(epoch), count):
+            yield step(start)
+    assert step.graph is not None
+    gc.collect()
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_stage_of_three_tasks_is_captured_and_waits_for_nothing(machine, problem, name):
+    learner, tasks = problem(name, device=GPU, tasks=3, schedule=[4, 5], power_iters=600, train_aug=True)
+    for task in tasks:
+        learner.start_task(task)
+        for stage in learner.stages(task):
+            for losses in steps(learner, stage):
+                waits = {key: count for key, count in machine.waits.items() if key[0] != "synchronize"}
+                machine.waits.clear()
+            assert not waits, f"{stage.name} of task {task.index + 1}"  # of its last step
+            assert losses.isfinite().all()
+        learner.end_task(task)
+
+
+# Planted faults: each must be caught
+
+
+class Faulty:
+    """The first task of Base with something wrong in its loss."""
+
+    def __init__(self, problem, loss=lambda learner, h, y: h.sum() * 0):
+        self.learner, (self.task, _) = problem("NormalNN", device=GPU, schedule=[4, 5])
+        self.learner.start_task(self.task)
+        self.stage, = self.learner.stages(self.task)
+        plain = self.stage.loss
+
+        def faulty(x, y):
+            losses = plain(x, y)
+            return {**losses, "fault": loss(self.learner, self.learner.model(x), y)}
+
+        self.stage.loss = faulty
+
+    def run(self):
+        for _ in steps(self.learner, self.stage):
+            pass
+
+
+LOSSES = {
+    "item": (lambda learner, h, y: h.sum() * h.max().item(), "_local_scalar_dense.*while capturing"),
+    "boolean mask": (lambda learner, h, y: h[y == 0].sum(), "with a mask while capturing"),
+    "constant on the CPU": (lambda learner, h, y: (h * torch.ones(10)).sum(), "tensors on cuda:0 and on cpu"),
+    "generator of the CPU": (lambda learner, h, y: (h * torch.rand(10, generator=torch.Generator(), device=h.device)).sum(), "a generator of cpu"),
+    "generator that is not registered": (
+        lambda learner, h, y: (h * torch.rand(10, generator=learner.streams.order, device=h.device)).sum(), "not registered with the graph"),
+    "copy to the host": (lambda learner, h, y: h.sum() * h.detach().cpu().max().to(h.device), "copy to host while capturing"),
+    "copy from the host": (lambda learner, h, y: h.sum() * torch.tensor(1.0, device=h.device), "torch.tensor while capturing"),
+    "seeding within a step": (lambda learner, h, y: h.sum() * (learner.streams.noise.manual_seed(0) is not None), "manual_seed while capturing"),
+}
+
+
+@pytest.mark.parametrize("fault", LOSSES)
+def test_a_fault_in_a_loss_is_caught(machine, problem, fault):
+    loss, message = LOSSES[fault]
+    with pytest.raises(CAUGHT, match=message):
+        Faulty(problem, loss).run()
+
+
+def test_without_a_fault_all_is_well(machine, problem):
+    Faulty(problem).run()
+
+
+def test_labels_on_the_cpu_are_caught(machine, problem):
+    faulty = Faulty(problem)
+    source = faulty.task.train.source
+    elsewhere = InMemory(source.stored, source.labels.cpu(), source.pixels)
+    data = faulty.stage.batches.data
+    faulty.stage.batches.data = Images(elsewhere, data.rows)
+    with pytest.raises(Wrong, match="a tensor on cpu with an index on cuda:0"):
+        faulty.run()
+
+
+@pytest.mark.parametrize("which", ["before", "after"])
+def test_a_wait_between_streams_that_is_left_out_is_caught(machine, problem, monkeypatch, which):
+    faulty = Faulty(problem)
+    wait = Stream.wait_stream
+
+    def left_out(self, other):
+        if (other is machine.default) != (which == "before"):
+            wait(self, other)
+
+    monkeypatch.setattr(Stream, "wait_stream", left_out)
+    with pytest.raises(Wrong, match="another stream"):
+        for losses in steps(faulty.learner, faulty.stage):
+            assert losses.cpu().isfinite().all()
+
+
+def test_a_rate_that_falls_without_the_captured_step_seeing_it_is_caught(machine, problem, monkeypatch):
+    faulty = Faulty(problem)
+    monkeypatch.setattr(TrainingStep, "outdated", lambda self: False)
+
+    def start_epoch(self, epoch):
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.01 * 0.1**epoch
+
+    monkeypatch.setattr(Stage, "start_epoch", start_epoch)
+    with pytest.raises(Wrong, match="changed after the capture"):
+        faulty.run()
+
+
+def test_gradients_from_before_the_capture_are_caught(machine, problem, monkeypatch):
+    faulty = Faulty(problem)
+    zero = faulty.stage.optimizer.zero_grad
+    monkeypatch.setattr(faulty.stage.optimizer, "zero_grad", lambda: zero(set_to_none=False))
+    with pytest.raises(CAUGHT, match="gradients from before the capture"):
+        faulty.run()
+
+
+def test_a_momentum_that_changes_after_the_capture_is_caught(machine, problem):
+    faulty = Faulty(problem)
+    with pytest.raises(Wrong, match="a batch norm's momentum"):
+        for number, _ in enumerate(steps(faulty.learner, faulty.stage)):
+            if number == 5:
+                next(layer for layer in faulty.learner.modules() if isinstance(layer, nn.BatchNorm2d)).momentum = 0.5
+
+
+def test_a_tensor_that_is_freed_before_a_replay_is_caught(machine, problem):
+    faulty = Faulty(problem, lambda learner, h, y: (h * learner.constant[0]).sum())
+    faulty.learner.constant = [torch.ones(10, device=GPU)]
+    with pytest.raises(Wrong, match="freed before a replay"):
+        for number, _ in enumerate(steps(faulty.learner, faulty.stage)):
+            if number == 5:
+                faulty.learner.constant[0] = torch.ones(10, device=GPU)
+                gc.collect()
