@@ -44,7 +44,7 @@ def test_every_stage_of_three_tasks_is_captured_and_waits_for_nothing(machine, p
     for task in tasks:
         learner.start_task(task)
         for stage in learner.stages(task):
-            for losses in steps(learner, stage):
+            for losses in steps(learner, stage):  # noqa: B007
                 waits = {key: count for key, count in machine.waits.items() if key[0] != "synchronize"}
                 machine.waits.clear()
             assert not waits, f"{stage.name} of task {task.index + 1}"  # of its last step

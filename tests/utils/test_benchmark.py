@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +9,10 @@ import torch
 from dataloaders.batches import ShuffledBatches
 from learners import LEARNERS
 from models import Frozen
-from utils.benchmark import HEADING, OLD, PARTS, Floor, Machine, build, endless, main, measure, reference, settings_of, show, stages_of
+from utils.benchmark.__main__ import main
+from utils.benchmark.count import Operations, count
+from utils.benchmark.speed import HEADING, PARTS, Floor, Machine, measure, reference, show
+from utils.benchmark.stages import OLD, build, endless, settings_of, stages_of
 from utils.training.step import TrainingStep
 
 SMALL = ["--model_name", "resnet8", "--batch_size", "16", "--gpuid", "-1", "--threads", "1"]
@@ -113,7 +118,31 @@ def test_a_gpu_that_fails_is_one_line_and_status_1(monkeypatch, capsys):
         def apply(self, *_):
             raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
-    monkeypatch.setattr("utils.benchmark.multiprocessing.get_context", lambda kind: type("Context", (), {"Pool": lambda *_, **more: Failing()}))
+    monkeypatch.setattr("multiprocessing.get_context", lambda kind: type("Context", (), {"Pool": lambda *_, **more: Failing()}))
     assert main(SMALL) == 1
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("utils.benchmark: cpu: CUDA error: unspecified launch failure; ")
+
+
+# What a step launches
+
+
+COUNTS = Path(__file__).with_name("operations.json")  # at most so many, on ResNet-32: {learner: {stage: operations}}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_no_stage_launches_more_than_it_did(name):
+    """Fewer are welcome: write them down. `sh experiments/benchmark.sh --count` prints them."""
+    chosen = {name: settings_of(name, ["--batch_size", "4", "--gpuid", "-1", "--threads", "1"])}
+    known = json.loads(COUNTS.read_text())[name]
+    stages = [stage for _, stage in stages_of(chosen)]
+    assert sorted(known) == sorted(stages)
+    counted = {stage: count(stage, chosen[name]).all for stage in stages}
+    assert all(counted[stage] <= known[stage] for stage in stages), counted
+
+
+def test_views_and_reserved_memory_are_no_operations():
+    x = torch.randn(4, 6)
+    with Operations() as operations:
+        x.view(24)[:3].add_(torch.empty(3).fill_(1.0))
+    assert (operations.count, operations.views) == (2, 3)

@@ -60,14 +60,18 @@ class TrainingStep:
 
     def run(self, start: Sequence[Tensor]) -> Tensor:
         """The step itself."""
-        with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
-            losses = self.stage.loss(*self.stage.batches.load(start))
-        self.names = tuple(losses)
-        values = torch.stack(list(losses.values()))
+        values = self.losses_of(start)
         self.stage.optimizer.zero_grad()
         values.sum().backward()
         self.stage.optimizer.step()
         return values.detach()
+
+    def losses_of(self, start: Sequence[Tensor]) -> Tensor:
+        """The losses, [number of names]; their sum is minimised."""
+        with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
+            losses = self.stage.loss(*self.stage.batches.load(start))
+        self.names = tuple(losses)
+        return torch.stack(list(losses.values()))
 
     def replay(self, start: Sequence[Tensor]) -> Tensor:
         if self.graph is None or self.outdated():

@@ -1,18 +1,14 @@
-"""How long a step of every learner takes on this machine, what the time goes to, and how far that is from the floor.
-
-    sh experiments/benchmark.sh [--learners AlwaysBeDreaming ...] [--threads N] [--precision fp32|tf32|bf16] [--graph auto|on|off]
+"""How long a step takes, what the time goes to, and how far that is from the floor.
 
 Each line is measured in a process of its own, in turns with the reference: a step of Base in eager mode on contiguous (NCHW)
-memory, on images that are there already. Its ratio to that is what compares across machines. Images are random, the task is the second.
+memory, on images that are there already. Its ratio to that is what compares across machines.
 """
 
-import multiprocessing
 import platform
 import resource
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,23 +21,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from dataloaders.batches import Images, InMemory, Pixels
-from dataloaders.tasks import Task
-from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
+from learners import Learner, Stage
 from models import RESNETS, Frozen, Observed, ResNet
-from utils.command_line import parse
-from utils.errors import Parser, UserError
-from utils.reports.tables import show_rows
+from utils.benchmark.stages import OLD, SEEN, build, endless
 from utils.settings import Settings
-from utils.startup import finish
-from utils.streams import Streams
-from utils.training.device import captures, device_failure, open_device, probe, set_precision
+from utils.training.device import captures, open_device, probe, set_precision
 from utils.training.step import EAGER_STEPS, TrainingStep
 
 # Timed apart. The rest of a step is the student, of DGR the autoencoder too, of "dream" the generator and the gradients that
 # come to it through the teacher.
 PARTS = ("data", "dream", "teacher", "optimiser")
-OLD, SEEN, IMAGES = 20, 40, 2560  # classes before the measured task and with it; its images
 
 
 @dataclass(frozen=True)
@@ -133,60 +122,6 @@ class Floor(TorchDispatchMode):
             moved = sum(leaf.nbytes for leaf in tree_leaves((read, kwargs, out)) if isinstance(leaf, Tensor))
         self.seconds += max(operations / self.machine.matrix_rate, moved / self.machine.bandwidth)
         return out
-
-
-def second_task(learner_class: type[Learner], device: torch.device) -> Task:
-    """A task of random images in front of which there was one."""
-    random = torch.Generator().manual_seed(0)
-    labels = OLD + torch.arange(IMAGES) % (SEEN - OLD)
-    images = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=random)
-    pixels = Pixels((0.5,) * 3, (0.25,) * 3, device) if learner_class.normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
-    chosen = Images.all_of(InMemory(images.to(device), labels.to(device), pixels))
-    return Task(1, OLD, SEEN, chosen, chosen, ("",) * SEEN)
-
-
-def settings_of(name: str, flags: Sequence[str]) -> Settings:
-    """The published protocol's for a learner, with the given flags more. Raises UserError."""
-    learner = LEARNERS[name]
-    size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
-    memory = ["--memory", "2000"] if name in ("ETE", "BIC") else []
-    return parse(REGISTRY, [
-        "--train_aug", "--lr", "0.1", "--momentum", "0.9", "--weight_decay", "2e-4", "--batch_size", "128",
-        "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", "--first_split_size", "20", "--other_split_size", "20",
-        *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
-
-
-def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
-    """(learner, stage) in the second task; of all that dream the same, the first one's dreaming."""
-    found = [(name, stage.name) for name, settings in chosen.items() for stage in second_stages(settings, torch.device("cpu"))[1]]
-    dreaming = [pair for pair in found if pair[1] == "dream"]
-    return [pair for pair in found if pair not in dreaming[1:]]
-
-
-def second_stages(settings: Settings, device: torch.device) -> tuple[Learner, list[Stage]]:
-    """A learner in front of its second task, and the stages of that."""
-    learner = build_learner(settings, Streams(device), device, 0)
-    task = second_task(type(learner), device)
-    if settings.memory:
-        learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
-    learner.begin_task(task)
-    learner.start_task(task)
-    return learner, learner.stages(task)
-
-
-def build(stage: str, settings: Settings, device: torch.device) -> tuple[Learner, Stage]:
-    """A learner in front of a stage of its second task, and the stage."""
-    learner, stages = second_stages(settings, device)
-    chosen = next(candidate for candidate in stages if candidate.name == stage)
-    learner.eval()
-    chosen.trained.train()
-    chosen.start_epoch(0)
-    return learner, chosen
-
-
-def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
-    while True:
-        yield from stage.batches.starts(0)
 
 
 def reference(settings: Settings, device: torch.device) -> Callable[[], None]:
@@ -293,49 +228,3 @@ def show(line: Line, batch_size: int) -> list[str]:
 
 
 HEADING = ["learner", "stage", "ms", "ratio", "images/s", *(f"{part} %" for part in PARTS), "rest %", "MiB", "floor ms", "x floor"]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False)
-    parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS), metavar="NAME", help="default: all")
-    parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
-    parser.add_argument("--form", choices=["text", "markdown", "csv"], default="text", help="of the table; default: text")
-    try:
-        given, flags = parser.parse_known_args(arguments)
-        if given.rounds < 1:
-            raise UserError(f"--rounds {given.rounds}: is below 1")
-        settings = {name: settings_of(name, flags) for name in given.learners}
-        first = next(iter(settings.values()))
-        device = open_device(first)
-    except UserError as error:
-        print(f"utils.benchmark: {error}", file=sys.stderr)
-        return 2
-    fresh = multiprocessing.get_context("spawn")
-    lines = []
-    try:
-        with fresh.Pool(1, maxtasksperchild=1) as pool:
-            machine = pool.apply(measure_machine, (first,))
-            run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
-            print(f"{describe(device)}; torch {torch.__version__}; {run}")
-            rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
-            print(f"{rates}; medians of {given.rounds} rounds")
-            for name, stage in stages_of(settings):
-                print(f"measuring {name}, {stage}", file=sys.stderr)
-                lines.append(pool.apply(measure, (stage, settings[name], given.rounds, machine)))
-    except UserError as error:
-        print(f"utils.benchmark: {error}", file=sys.stderr)
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        if not (reason := device_failure(error, device)):
-            raise
-        print(f"utils.benchmark: {reason}", file=sys.stderr)
-        return 1
-    print(show_rows([HEADING, *(show(line, first.batch_size) for line in lines)], given.form))
-    reference = statistics.median(line.reference for line in lines)
-    print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")
-    print("shares: of a step that is not captured; on a GPU, which is waited for before and after each part, they say little of a captured one")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(finish("utils.benchmark", main()))

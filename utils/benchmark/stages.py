@@ -1,0 +1,69 @@
+"""Every learner in front of the stages of its second task, on random images."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dataloaders.batches import Images, InMemory, Pixels
+from dataloaders.tasks import Task
+from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
+from utils.command_line import parse
+from utils.settings import Settings
+from utils.streams import Streams
+
+OLD, SEEN, IMAGES = 20, 40, 2560  # classes before the measured task and with it; its images
+
+
+def second_task(learner_class: type[Learner], device: torch.device) -> Task:
+    """A task of random images in front of which there was one."""
+    random = torch.Generator().manual_seed(0)
+    labels = OLD + torch.arange(IMAGES) % (SEEN - OLD)
+    images = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=random)
+    pixels = Pixels((0.5,) * 3, (0.25,) * 3, device) if learner_class.normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
+    chosen = Images.all_of(InMemory(images.to(device), labels.to(device), pixels))
+    return Task(1, OLD, SEEN, chosen, chosen, ("",) * SEEN)
+
+
+def settings_of(name: str, flags: Sequence[str]) -> Settings:
+    """The published protocol's for a learner, with the given flags more. Raises UserError."""
+    learner = LEARNERS[name]
+    size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
+    memory = ["--memory", "2000"] if name in ("ETE", "BIC") else []
+    return parse(REGISTRY, [
+        "--train_aug", "--lr", "0.1", "--momentum", "0.9", "--weight_decay", "2e-4", "--batch_size", "128",
+        "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", "--first_split_size", "20", "--other_split_size", "20",
+        *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
+
+
+def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
+    """(learner, stage) in the second task; of all that dream the same, the first one's dreaming."""
+    found = [(name, stage.name) for name, settings in chosen.items() for stage in second_stages(settings, torch.device("cpu"))[1]]
+    dreaming = [pair for pair in found if pair[1] == "dream"]
+    return [pair for pair in found if pair not in dreaming[1:]]
+
+
+def second_stages(settings: Settings, device: torch.device) -> tuple[Learner, list[Stage]]:
+    """A learner in front of its second task, and the stages of that."""
+    learner = build_learner(settings, Streams(device), device, 0)
+    task = second_task(type(learner), device)
+    if settings.memory:
+        learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
+    learner.begin_task(task)
+    learner.start_task(task)
+    return learner, learner.stages(task)
+
+
+def build(stage: str, settings: Settings, device: torch.device) -> tuple[Learner, Stage]:
+    """A learner in front of a stage of its second task, and the stage."""
+    learner, stages = second_stages(settings, device)
+    chosen = next(candidate for candidate in stages if candidate.name == stage)
+    learner.eval()
+    chosen.trained.train()
+    chosen.start_epoch(0)
+    return learner, chosen
+
+
+def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
+    while True:
+        yield from stage.batches.starts(0)
