@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from conftest import LEARNERS
+from conftest import LEARNERS, TWO_PHASES
 from pretended_gpu import GPU, Wrong, pretended
 from pretended_gpu.machine import Stream
 from torch import nn
@@ -40,7 +40,8 @@ def steps(learner, stage, epochs=5, count=3):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_stage_of_three_tasks_is_captured_and_waits_for_nothing(machine, problem, name):
-    learner, tasks = problem(name, device=GPU, tasks=3, schedule=[4, 5], power_iters=600, train_aug=True)
+    schedule = [4, 25] if name in TWO_PHASES else [4, 5]  # five epochs a stage at least
+    learner, tasks = problem(name, device=GPU, tasks=3, schedule=schedule, power_iters=600, train_aug=True)
     for task in tasks:
         learner.start_task(task)
         for stage in learner.stages(task):
