@@ -14,7 +14,8 @@ from dataloaders.datasets import DATASETS
 from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.tables import PUBLISHED, PaperTables
+from utils.reports.paper_tables import PaperTables
+from utils.reports.runs import PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent
 RDFCIL_PROTOCOLS = {f"{name}-{split}": (classes, decay) for name, classes, decay, splits in (

@@ -16,7 +16,7 @@ from utils.benchmark import speed
 from utils.benchmark.count import HEADING, count
 from utils.benchmark.stages import settings_of, stages_of
 from utils.errors import Parser, UserError
-from utils.reports.tables import show_rows
+from utils.reports.forms import show_rows
 from utils.startup import finish
 from utils.training.device import device_failure, open_device
 

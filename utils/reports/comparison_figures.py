@@ -1,14 +1,12 @@
-"""What papers draw to compare methods, out of the tables of utils/reports/tables.py: a set of figures a protocol, and the paper's
+"""What papers draw to compare methods, out of the tables of utils/reports/paper_tables.py: a set of figures a protocol, and the paper's
 numbers beside the published one alone."""
-
-from __future__ import annotations
 
 import math
 import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,10 +18,9 @@ from learners.published import Method
 from utils.errors import UserError
 from utils.reports.figures import save_figure
 from utils.reports.paper import STUDIES, TABLES, UB
+from utils.reports.paper_tables import Line, PaperTables
+from utils.reports.runs import Run
 from utils.training.metrics import mean_std
-
-if TYPE_CHECKING:
-    from utils.reports.tables import Line, PaperTables, Run
 
 # Colours that the colour-blind tell apart (Okabe and Ito 2008), and a marker each. Two share a colour where no panel has both.
 STYLES = {

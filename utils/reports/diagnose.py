@@ -33,7 +33,8 @@ from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.files import expand_home, user_path
 from utils.reports.figures import save_figure
-from utils.reports.tables import read_history, show_rows, show_value
+from utils.reports.forms import show_rows, show_value
+from utils.reports.runs import read_history
 from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.device import choose_device, device_failure, probe

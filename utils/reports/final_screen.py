@@ -8,8 +8,9 @@ from shlex import quote
 import numpy as np
 
 from dataloaders.datasets import DATASETS
+from utils.reports.forms import show_number, show_rows
 from utils.reports.paper import SPLITS
-from utils.reports.tables import half_first, show_number, show_rows
+from utils.reports.runs import half_first
 from utils.settings import Settings
 from utils.training.first_task import origin
 from utils.training.listeners import Listener

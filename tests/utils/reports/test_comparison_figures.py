@@ -5,7 +5,9 @@ from PIL import Image
 
 from utils.reports.comparison_figures import STYLES, Protocol, colour_marker, draw_comparison
 from utils.reports.paper import TABLES
-from utils.reports.tables import PUBLISHED, PaperTables, main
+from utils.reports.paper_tables import PaperTables
+from utils.reports.runs import PUBLISHED
+from utils.reports.tables import main
 
 FALLING = [[80.0], [60.0, 80.0], [40.0, 60.0, 80.0], [20.0, 40.0, 60.0, 80.0], [0.0, 20.0, 40.0, 60.0, 80.0]]  # 80 70 60 50 40, forgets 50
 HIGHER = [[value + 10 for value in row] for row in FALLING]

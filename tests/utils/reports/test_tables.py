@@ -11,7 +11,8 @@ from dataloaders.orders import read_order
 from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
 from utils.reports.paper import SPLITS, TABLES
-from utils.reports.tables import PaperTables, accuracy_table, main
+from utils.reports.paper_tables import PaperTables
+from utils.reports.tables import accuracy_table, main
 from utils.training.measures import Measures
 from utils.training.metrics import Results
 from utils.training.recorded import SINCE
