@@ -12,6 +12,7 @@ import numpy as np
 from dataloaders.base import Data, Split
 from dataloaders.folders import decoded, is_picture, pictures, some, subfolders, visible
 from utils.errors import Parser, UserError
+from utils.files import user_path
 
 
 def image_folder(folder: Path, side: int, train: str = "train", test: str = "test") -> Data:
@@ -53,7 +54,7 @@ def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="dataloaders.image_folder", description="What to register a folder of images with.", allow_abbrev=False)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="has train/CLASS/*.jpg and test/CLASS/*.jpg")
+    parser.add_argument("folder", type=user_path, metavar="FOLDER", help="has train/CLASS/*.jpg and test/CLASS/*.jpg")
     parser.add_argument("side", type=int, metavar="SIDE", help="pixels a side that images are resized to")
     try:
         given = parser.parse_args(arguments)

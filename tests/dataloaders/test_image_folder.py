@@ -116,6 +116,12 @@ def test_the_command_says_what_to_register_with(flowers, capsys):
     assert line.startswith("classes=3, image_size=32, mean=(0.") and ", std=(0." in line
 
 
+def test_the_command_knows_the_home_folder(flowers, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(flowers.parent))
+    assert main([f"~/{flowers.name}", "32"]) == 0
+    assert "12 training and 6 test images" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["nowhere", "32"], ["nowhere", "0"], ["nowhere", "x"], []])
 def test_the_commands_errors_are_one_line(arguments, capsys):
     assert main(arguments) == 2
