@@ -99,7 +99,7 @@ def test_a_users_own_way_of_waiting_wins(monkeypatch, name):
     assert [other for other in WAITING if other in os.environ] == [name]
 
 
-@pytest.mark.parametrize("module", ["run", "utils.benchmark", "utils.sweeps.sweep", "utils.reports.diagnose"])
+@pytest.mark.parametrize("module", ["run", "utils.benchmark.__main__", "utils.sweeps.sweep", "utils.reports.diagnose"])
 def test_every_entry_point_says_so_before_torch_loads(root, module):
     """Where torch would load before it, the setting would come too late."""
     code = (
