@@ -63,6 +63,15 @@ def pictures(root: Path, folder: Path) -> list[Path]:
     return found
 
 
+def each_once(root: Path, paths: Sequence[Path]) -> Sequence[Path]:
+    """The images of a class, where no two have one name but for its ending or folder: a copy would count as an image. Raises UserError."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        if (other := first.setdefault(path.stem, path)) != path:
+            raise UserError(f"--dataroot {root}: {other} and {path} are one image twice; take one of them out")
+    return paths
+
+
 def text_lines(root: Path, path: Path) -> list[str]:
     """The lines of a text file that are not empty. Raises UserError."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dataloaders.base import Data, Split, dataset
-from dataloaders.folders import complete, lacking, pictures, some, subfolders
+from dataloaders.folders import complete, each_once, lacking, pictures, some, subfolders
 from utils.errors import UserError
 from utils.files import expand_home
 
@@ -122,7 +122,7 @@ def read(root: Path, classes: list[str], incomplete: int = 0, rand_split: bool =
         folders[part] = {wnid: there[wnid] for wnid in chosen}
         notes += others_ignored(root, base / part, folders[part])
 
-    found = {part: {wnid: pictures(root, folder) for wnid, folder in parts.items()} for part, parts in folders.items()}
+    found = {part: {wnid: each_once(root, pictures(root, folder)) for wnid, folder in parts.items()} for part, parts in folders.items()}
     counts = {part: {wnid: len(paths) for wnid, paths in parts.items()} for part, parts in found.items()}
     departs = {**lacking("train", counts["train"], LEAST_TRAIN, least=True), **lacking("val", counts["val"], VAL)}
     empty = [f"{part}/{wnid}" for part, parts in counts.items() for wnid, count in parts.items() if not count]

@@ -1,11 +1,12 @@
 """TinyImageNet, decoded into memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dataloaders.base import Data, Split, dataset
-from dataloaders.folders import complete, decoded, lacking, pictures, some, text_lines
+from dataloaders.folders import complete, decoded, each_once, lacking, pictures, some, text_lines
 from dataloaders.sets.imagenet import WNID, others_ignored, wnid_folders
 from utils.errors import UserError
 
@@ -26,10 +27,10 @@ def official_folder(root: Path) -> Path:
                     "unpack the official archive there or name another --dataroot")
 
 
-def class_pictures(root: Path, folder: Path) -> list[Path]:
-    """The images of a class, in its folder or in ``images`` there."""
+def class_pictures(root: Path, folder: Path) -> Sequence[Path]:
+    """The images of a class, in its folder or in ``images`` there. Raises UserError."""
     inner = folder / "images"
-    return [*pictures(root, folder), *(pictures(root, inner) if inner.is_dir() else [])]
+    return each_once(root, [*pictures(root, folder), *(pictures(root, inner) if inner.is_dir() else [])])
 
 
 def training_folders(root: Path, base: Path) -> dict[str, Path]:
@@ -66,19 +67,23 @@ def read_annotations(root: Path, path: Path, wnids: set[str]) -> dict[str, str]:
 
 def test_pictures(root: Path, base: Path, wnids: set[str]) -> list[tuple[Path, str]]:
     """The images of val with their classes, as the official archive has them (val/images and val_annotations.txt) or
-    as common scripts rearrange them (val/WNID/*.JPEG or val/WNID/images/*.JPEG). Raises UserError."""
-    folder, annotations = base / "val", base / "val" / "val_annotations.txt"
-    moved = {path.stem: (path, wnid) for wnid, place in wnid_folders(root, folder).items() if wnid in wnids for path in class_pictures(root, place)}
+    as common scripts rearrange them (in val/WNID, val/WNID/images or val/images/WNID). Raises UserError."""
+    folder, inner, annotations = base / "val", base / "val" / "images", base / "val" / "val_annotations.txt"
+    moved: dict[tuple[str, str], Path] = {}  # by name and class: some scripts number each class anew
+    for home in (folder, inner) if inner.is_dir() else (folder,):
+        for wnid, place in wnid_folders(root, home).items():
+            if wnid in wnids:
+                moved |= {(path.stem, wnid): path for path in class_pictures(root, place)}
     classes = read_annotations(root, annotations, wnids) if not moved or annotations.exists() else {}
-    for stem, (path, wnid) in moved.items():
+    for (stem, wnid), path in moved.items():
         if classes.get(stem, wnid) != wnid:
             raise UserError(f"--dataroot {root}: {path} is in the folder of another class than {annotations} says; unpack the official archive again")
-    flat = {path.stem: path for path in pictures(root, folder / "images")} if (folder / "images").is_dir() else {}
+    flat = {path.stem: path for path in pictures(root, inner)} if inner.is_dir() else {}
     if flat and not classes:
-        raise UserError(f"--dataroot {root}: {annotations} is missing, which says the classes of the images in {folder / 'images'}; put it there")
-    places = {**{stem: path for stem, (path, _) in moved.items()}, **flat}
-    rest = sorted(moved.keys() - classes.keys(), key=lambda stem: (len(stem), stem))  # val_2 before val_10, as annotated
-    return [*((places[stem], wnid) for stem, wnid in classes.items() if stem in places), *(moved[stem] for stem in rest)]
+        raise UserError(f"--dataroot {root}: {annotations} is missing, which says the classes of the images in {inner}; put it there")
+    places = {**{stem: path for (stem, _), path in moved.items()}, **flat}
+    rest = sorted((key for key in moved if key[0] not in classes), key=lambda key: (len(key[0]), *key))  # val_2 before val_10, as annotated
+    return [*((places[stem], wnid) for stem, wnid in classes.items() if stem in places), *((moved[key], key[1]) for key in rest)]
 
 
 @dataset(

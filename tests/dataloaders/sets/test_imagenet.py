@@ -184,6 +184,14 @@ def test_a_class_that_lacks_images_is_named(whole, part, lack):
     assert f"{part}/{FEW[1]} {lack}" in data.notes[-1] and "--incomplete_data 1" in data.notes[-1]
 
 
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_copy_of_an_image_is_not_another_one(whole, part):
+    place = whole / "ilsvrc" / part / FEW[0]
+    (place / "3.JPEG").unlink()
+    (place / "7.png").hardlink_to(whole / "image")
+    assert f"{place / '7.JPEG'} and {place / '7.png'} are one image twice" in refusal(whole, FEW[:2])
+
+
 def test_a_val_with_too_many_images_is_refused(whole):
     (whole / "ilsvrc" / "val" / FEW[0] / "again.jpg").hardlink_to(whole / "image")
     assert f"val/{FEW[0]} has 1 images more than the official 50" in refusal(whole, FEW[:2])

@@ -120,8 +120,20 @@ def lose_test_set(folder):
 
 def one_image_too_many(folder):
     path = sorted(folder.glob("train/*/images/*"))[0]
-    shutil.copy(path, path.with_suffix(".jpg"))
+    shutil.copy(path, path.with_name("again.jpg"))
     return f"train/{path.parent.parent.name} has 1 images more than the official 3"
+
+
+def a_copy_in_the_place_of_an_image(folder):
+    first, second, *_ = sorted(sorted(folder.glob("train/*"))[0].glob("images/*"))
+    second.unlink()
+    return shutil.copy(first, first.with_suffix(".jpg"))
+
+
+def a_copy_in_the_other_folder(folder):
+    first, second, *_ = sorted(sorted(folder.glob("train/*"))[0].glob("images/*"))
+    second.unlink()
+    return shutil.copy(first, first.parents[1])
 
 
 def strange_annotation(folder):
@@ -145,7 +157,8 @@ def class_without_annotation(folder):
 
 @pytest.mark.parametrize("harm", [
     damage_train, damage_test, lose_test_image, shrink_image, empty_class, lose_class, lose_annotations, strange_annotation,
-    malformed_annotation, class_without_annotation, two_annotations, lose_test_set, one_image_too_many])
+    malformed_annotation, class_without_annotation, two_annotations, lose_test_set, one_image_too_many,
+    a_copy_in_the_place_of_an_image, a_copy_in_the_other_folder])
 def test_a_faulty_tinyimagenet_is_refused_by_name_in_one_line(tiny_copy, harm):
     root, folder = tiny_copy
     fault = harm(folder)
@@ -300,6 +313,27 @@ def test_class_folders_in_val_are_read(tiny_copy, tiny_images, inner, keep):
     assert pairs[0] == pairs[1]
     if keep:
         assert_same(data, tiny_images)
+
+
+def test_class_folders_in_val_images_are_read(tiny_copy, tiny_images):
+    root, folder = tiny_copy
+    rearrange(folder, "", True)
+    inner = folder / "val" / "images"
+    inner.mkdir()
+    for place in folder.glob("val/n*"):
+        place.rename(inner / place.name)
+    assert_same(read(root), tiny_images)
+
+
+def test_class_folders_in_val_may_number_each_class_anew(tiny_copy, tiny_images):
+    root, folder = tiny_copy
+    rearrange(folder, "", False)
+    for place in folder.glob("val/n*"):
+        for number, path in enumerate(sorted(place.iterdir())):
+            path.rename(place / f"{number}.JPEG")
+    data = read(root)
+    pairs = [sorted(zip(one.test.labels.tolist(), (image.tobytes() for image in one.test.images))) for one in (data, tiny_images)]
+    assert pairs[0] == pairs[1]
 
 
 def test_half_rearranged_is_read_as_annotated(tiny_copy, tiny_images):
