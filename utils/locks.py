@@ -9,6 +9,7 @@ import atexit
 import errno
 import fcntl
 import json
+import operator
 import os
 import platform
 import threading
@@ -58,11 +59,11 @@ class Heartbeat:
         try:
             said = json.loads(self.path.read_text(encoding="utf-8"))
             holder, age = {name: said[name] for name in self.me}, time.time() - float(said["time"])
-            pid = int(said["pid"])
-        except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is another program's
+            pid = operator.index(said["pid"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # there is none, or it is another program's
             return ""
         here = (holder["host"], holder["namespace"]) == (self.me["host"], self.me["namespace"])
-        if holder == self.me or age > FRESH or here and not alive(pid):
+        if holder == self.me or not age <= FRESH or here and not alive(pid):
             return ""
         return f"pid {pid} on {holder['host']}, which said so {max(age, 0):.0f} s ago"
 
@@ -110,6 +111,8 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except OverflowError:  # no process has such a number
+        return False
     except OSError:  # another user's
         pass
     try:
@@ -133,9 +136,12 @@ class FolderLock:
         except BlockingIOError:
             self.file.seek(0)
             raise Held(" ".join(self.file.read(200).split()) or "another process") from None
+        heartbeat = Heartbeat(path.with_name(HEARTBEAT))
         if self.missing:
-            self.heartbeat = Heartbeat(path.with_name(HEARTBEAT))
+            self.heartbeat = heartbeat
             self.heartbeat.start()
+        elif holder := heartbeat.other():  # of a host that has the same file system without locks
+            raise Held(holder)
         self.file.truncate(0)
         self.file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         self.file.flush()
@@ -150,9 +156,9 @@ def held(path: Path) -> bool:
     """Whether another process holds the folder of this lock."""
     try:
         with path.open("r+", encoding="utf-8") as file:
-            missing = lock_file(file)
+            lock_file(file)
     except BlockingIOError:
         return True
     except OSError:  # there is none, or none that this one may open
         return False
-    return bool(missing and Heartbeat(path.with_name(HEARTBEAT)).other())
+    return bool(Heartbeat(path.with_name(HEARTBEAT)).other())

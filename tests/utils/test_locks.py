@@ -124,7 +124,25 @@ def test_of_this_host_the_process_must_live_and_of_any_its_sign_be_fresh(tmp_pat
     assert bool(Heartbeat(tmp_path / "x").other()) == lives
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": "a", "host": 1, "namespace": "", "time": "b"}'])
+def test_a_fresh_sign_of_a_host_without_locks_counts_where_there_are_some(tmp_path):
+    """Hosts may have mounted one file system in different ways."""
+    (tmp_path / "run.lock").touch()
+    says(tmp_path / HEARTBEAT, host="elsewhere")
+    assert held(tmp_path / "run.lock")
+    with pytest.raises(Held, match="on elsewhere"):
+        FolderLock(tmp_path / "run.lock")
+    says(tmp_path / HEARTBEAT, host="elsewhere", age=FRESH + 1)
+    assert not held(tmp_path / "run.lock")
+    FolderLock(tmp_path / "run.lock")
+
+
+@pytest.mark.parametrize("changes", [{"pid": 2**70}, {"pid": float("inf")}, {"time": float("nan"), "host": "elsewhere"}])
+def test_numbers_that_no_run_writes_hold_nothing(tmp_path, changes):
+    says(tmp_path / "x", **changes)
+    assert Heartbeat(tmp_path / "x").other() == ""
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "{}", '{"pid": "a", "host": 1, "namespace": "", "time": "b"}'])
 def test_a_file_of_no_run_holds_nothing(tmp_path, text):
     (tmp_path / "x").write_text(text)
     assert Heartbeat(tmp_path / "x").other() == ""
