@@ -161,19 +161,21 @@ def keep_freed_memory() -> None:
 
 # (what torch's message has, what to do); the first that fits. Lower case.
 REMEDIES = (
-    (r"out of memory|alloc_failed|can't allocate memory|not enough memory|cublas_status_not_initialized",
+    (r"out of memory|alloc_failed|can't allocate memory|not enough memory|cu(blas|dnn)_status_not_initialized|"
+     r"unable to find an engine|unable to find a valid cudnn",
      "run fewer at a time (--parallel, --runs_per_gpu), choose a smaller --batch_size or another --gpuid"),
     (r"no kernel image|not compatible with the current pytorch|invalid device function|unsupported gpu",
      "this torch was not built for that GPU: install a torch wheel that was, or choose another --gpuid (-1: the CPU)"),
     (r"busy or unavailable|devices? (is|are) busy|exclusive|in use by another",
      "another process has it for itself: wait for that, set `nvidia-smi -c 0`, run one at a time (--parallel 1, --runs_per_gpu 1) or choose another "
      "--gpuid"),
-    (r"driver (version )?is|driver on your system|forward compat|ptx|not yet initialized",
+    (r"driver (version )?is|driver on your system|driver init|forward compat|ptx|not yet initialized|cudagetdevicecount|cuda unknown error",
      "install a driver and a torch wheel that fit each other, or choose --gpuid -1"),
     (r"invalid device ordinal|no cuda-capable|no cuda gpus", "choose another --gpuid; nvidia-smi lists them"),
 )
 LOST = "the GPU failed or was lost: `nvidia-smi` and the system's log say more; restart it, or choose another --gpuid"
-OF_A_GPU = re.compile(r"cuda (driver )?error|cuda out of memory|cublas|cudnn|cusolver|cufft|nccl|nvml|nvrtc|cuda-capable|cuda gpus|device lost|"
+OF_A_GPU = re.compile(r"cuda (driver |unknown )?error|cuda driver init|cudagetdevicecount|triton error|unable to find an engine|"
+                      r"cuda out of memory|cublas|cudnn|cusolver|cufft|nccl|nvml|nvrtc|cuda-capable|cuda gpus|device lost|"
                       r"gpu is lost|launch failure|no kernel image|illegal memory access|nvidia driver|ecc error")
 OF_MEMORY = re.compile(r"defaultcpuallocator|can't allocate memory|not enough memory")
 
