@@ -142,7 +142,8 @@ def test_numbers_that_no_run_writes_hold_nothing(tmp_path, changes):
     assert Heartbeat(tmp_path / "x").other() == ""
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "{}", '{"pid": "a", "host": 1, "namespace": "", "time": "b"}'])
+@pytest.mark.parametrize("text", ["", "{",
+    pytest.param("[" * 100_000, id="deep"), "[]", "{}", '{"pid": "a", "host": 1, "namespace": "", "time": "b"}'])
 def test_a_file_of_no_run_holds_nothing(tmp_path, text):
     (tmp_path / "x").write_text(text)
     assert Heartbeat(tmp_path / "x").other() == ""
