@@ -13,6 +13,7 @@ from torch import nn
 from dataloaders.batches import Images, InMemory
 from learners.base import Stage
 from utils.errors import RunError
+from utils.training.failures import mean_losses
 from utils.training.step import TrainingStep
 
 
@@ -51,6 +52,16 @@ def test_every_stage_of_three_tasks_is_captured_and_waits_for_nothing(machine, p
             assert not waits, f"{stage.name} of task {task.index + 1}"  # of its last step
             assert losses.isfinite().all()
         learner.end_task(task)
+
+
+def test_the_host_waits_once_for_an_epochs_losses_and_the_check_of_its_weights(machine, problem):
+    learner, _ = problem("AlwaysBeDreaming", device=GPU)
+    losses = [torch.rand(3, device=GPU) for _ in range(4)]
+    machine.waits.clear()
+    launched = machine.launches
+    assert set(mean_losses(losses, ["a", "b", "c"], learner, "here")) == {"a", "b", "c"}
+    assert [count for (what, _), count in machine.waits.items() if what != "synchronize"] == [1]
+    assert machine.launches - launched < 12  # whatever the number of weights
 
 
 # Planted faults: each must be caught

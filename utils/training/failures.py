@@ -1,5 +1,6 @@
 """What can end a run that has begun, each in one line: numbers that go bad, a full disk, a device or a worker that fails."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,15 +26,21 @@ class NotFinite(Exception):
 
 def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module, where: str) -> dict[str, float]:
     """The mean of each loss over the steps of an epoch. Raises NotFinite where a loss or, after the last step, a weight is not finite."""
-    losses = torch.stack(list(by_step)).cpu().double()
-    bad = (~losses.isfinite()).any(1).nonzero().flatten().tolist()
-    if bad:
+    weights = {name: value for name, value in learner.state_dict().items() if value.is_floating_point() and value.numel()}
+    by_type: dict[torch.dtype, list[str]] = {}
+    for name, value in weights.items():
+        by_type.setdefault(value.dtype, []).append(name)
+    stacked = torch.stack(list(by_step))
+    # The largest of each weight, NaN or infinite where one of them is: a few kernels, and one wait for it all.
+    largest = [torch.stack(torch._foreach_norm([weights[name] for name in group], math.inf)) for group in by_type.values()]
+    values = torch.cat([part.flatten().double() for part in (stacked, *largest)]).cpu()
+    losses, norms = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :]
+    if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
         shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
         raise NotFinite(where, f"the losses of step {bad[0] + 1} of {len(losses)}: {shown}")
-    weights = {name: value.isfinite().all() for name, value in learner.state_dict().items() if value.is_floating_point()}
-    finite = torch.stack(list(weights.values())).tolist()
-    if not all(finite):
-        raise NotFinite(where, f"{list(weights)[finite.index(False)]} after the last step; the losses were")
+    checked = [name for group in by_type.values() for name in group]
+    if bad := (~norms.isfinite()).nonzero().flatten().tolist():
+        raise NotFinite(where, f"{checked[bad[0]]} after the last step; the losses were")
     return dict(zip(names, losses.mean(0).tolist()))
 
 
