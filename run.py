@@ -4,7 +4,7 @@
     python run.py --help
 
 Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any work;
-130 and 143 stopped by Ctrl-C and SIGTERM. After any but 0 a line on stderr says what to do; the same command goes on
+130 and 143 stopped by Ctrl-C and SIGTERM. After any but 0 a line on stderr says what to do; the same command resumes
 from the last checkpoint, also after a kill.
 """
 

@@ -73,7 +73,7 @@ class Coreset(nn.Module):
         return Images(source, torch.cat([torch.empty(0, dtype=torch.long, device=device), *(rows.to(device) for rows in self.classes)]))
 
     def draw(self, data: Images, seen: int, random: torch.Generator) -> None:
-        """Choose all anew at random: of each class its share of ``data``, without replacement."""
+        """Choose all again at random: of each class its share of ``data``, without replacement."""
         order = torch.randperm(len(data), generator=random, device=data.rows.device)
         rows, labels = data.rows[order], data.labels[order]
         by_class = [rows[labels == label] for label in range(seen)]

@@ -81,9 +81,9 @@ def _begin_worker(number: int) -> None:
 
 def worker_failure(error: BaseException, workers: int) -> str:
     """A line on a worker that died or hung, and the remedy, where that is what torch's error says; else empty."""
-    if "DataLoader" not in (said := " ".join(str(error).split())):
+    if "DataLoader" not in (message := " ".join(str(error).split())):
         return ""
-    what = f"no worker gave a batch for {STARVED:.0f} s" if "timed out" in said else said.partition(". ")[0].rstrip(".")
+    what = f"no worker gave a batch for {STARVED:.0f} s" if "timed out" in message else message.partition(". ")[0].rstrip(".")
     return (
         f"--workers {workers}: {what}; they want memory, /dev/shm or a faster disk: choose fewer --workers or 0, and in Docker a larger --shm-size")
 
@@ -98,7 +98,7 @@ class ImageFiles:
         paths: [N] of the files, text.
         labels: [N] int64 on the device.
         workers: processes that decode; 0: this one.
-        heed: called every second while a worker is waited for; what it raises ends that.
+        raise_if_stopped: called every second while a worker is waited for; what it raises ends that.
     """
 
     paths: np.ndarray
@@ -106,7 +106,7 @@ class ImageFiles:
     pixels: Pixels
     workers: int
     evaluation_batch: int = 64
-    heed: Callable[[], None] = lambda: None
+    raise_if_stopped: Callable[[], None] = lambda: None
 
     def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         device = self.labels.device
@@ -131,24 +131,24 @@ class ImageFiles:
                 _kill(set(multiprocessing.active_children()) - others)
 
     def _next(self, batches: Iterator[Any]) -> np.ndarray | UserError | None:
-        """What the workers give next, None after the last. Raises UserError where one died or hangs, and what ``heed`` raises."""
+        """What the workers give next, None after the last. Raises UserError where one died or hangs, or what ``raise_if_stopped`` raises."""
         if not self.workers:
             return next(batches, None)
         end = time.monotonic() + STARVED
 
-        def glance() -> None:
-            self.heed()
+        def check() -> None:
+            self.raise_if_stopped()
             if time.monotonic() > end:
                 raise UserError(worker_failure(RuntimeError("DataLoader timed out"), self.workers))
 
         try:
-            with _every(GLANCE, glance):
+            with _every(GLANCE, check):
                 return next(batches, None)
         except RuntimeError as error:
             if not (failure := worker_failure(error, self.workers)):
                 raise
             time.sleep(0.5)  # a signal to all processes comes to this one too
-            self.heed()
+            self.raise_if_stopped()
             raise UserError(failure) from error
 
     def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:

@@ -105,7 +105,7 @@ def task_sequence(
     cumulative: bool = False,
     workers: int = 0,
     device: torch.device | str = "cpu",
-    heed: Callable[[], None] = lambda: None,
+    raise_if_stopped: Callable[[], None] = lambda: None,
     transforms: str = "abd",
 ) -> list[Task]:
     """The tasks of one repeat, on the device.
@@ -116,7 +116,7 @@ def task_sequence(
         normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
         cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
         workers: processes that decode images that stay on disk.
-        heed: called while one of them is waited for; may raise, to end that.
+        raise_if_stopped: called while one of them is waited for; may raise, to end that.
         transforms: as ``--transforms`` names them.
     """
     known = DATASETS[dataset]
@@ -130,7 +130,7 @@ def task_sequence(
         labels = torch.from_numpy(place[split.labels]).to(device)
         if split.images.dtype == np.uint8:
             return InMemory(torch.from_numpy(split.images).to(device), labels, pixels)
-        return ImageFiles(split.images, labels, pixels, workers, heed=heed)
+        return ImageFiles(split.images, labels, pixels, workers, raise_if_stopped=raise_if_stopped)
 
     def select(whole: Source, classes: range) -> Images:
         mine = (whole.labels >= classes.start) & (whole.labels < classes.stop)
@@ -162,13 +162,13 @@ def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split
 
 
 def tasks_of_repeat(
-    settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device, heed: Callable[[], None] = lambda: None,
+    settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device, raise_if_stopped: Callable[[], None] = lambda: None,
 ) -> list[Task]:
     """The tasks of a repeat, counted from 0; see task_sequence."""
     train, test = splits_of_repeat(settings, data, repeat)
     return task_sequence(
         settings.dataset, train, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
-        normalised=normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=device, heed=heed,
+        normalised=normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=device, raise_if_stopped=raise_if_stopped,
         transforms=settings.transforms)
 
 

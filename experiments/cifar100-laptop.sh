@@ -4,7 +4,7 @@
 #
 #     sh experiments/cifar100-laptop.sh
 #
-# A stopped script, started again, goes on where it was.
+# A stopped script, started again, resumes where it was.
 set -e
 . "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-laptop

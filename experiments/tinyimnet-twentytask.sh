@@ -4,7 +4,7 @@
 #
 #     sh experiments/tinyimnet-twentytask.sh [GPU]        GPU: its index, default 0; -1 for the CPU
 #
-# Edit the flags below; `python run.py --help` explains each. A stopped script, started again, goes on where it was.
+# Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
 set -e
 . "$(dirname -- "$0")/common.sh"
 OUT=outputs/tinyimnet-twentytask

@@ -58,7 +58,7 @@ class Learner(nn.Module):
     Attributes:
         settings: a learner with settings of its own declares them in a dataclass on Settings, and names that class here
             by an annotation in its own body.
-        model: the student, which goes on from task to task.
+        model: the student, which is kept from task to task.
         teacher: the model as it was after the previous task.
         frozen_teacher: what it computes, faster.
         coreset: the training images kept, where the learner ``takes_coreset`` and ``--memory`` is above 0.
@@ -131,7 +131,7 @@ class Learner(nn.Module):
     # The contract with the trainer
 
     def begin_task(self, task: Task) -> None:
-        """Make anew what begins with the task. Called once a task, not after resuming in the middle of it."""
+        """Create what begins with the task. Called once a task, not after resuming in the middle of it."""
         if isinstance(self.model.last, (Heads, HeadPairs)):
             with self.streams.weights("heads"):
                 self.model.last.start(range(task.old, task.seen))
@@ -215,7 +215,7 @@ class Learner(nn.Module):
         return self.planned_images(self.settings.memory, counts, task.old, task.seen, len(task.train)).get(stage, len(task.train))
 
     def remember(self, task: Task) -> None:
-        """Choose the coreset anew when a task ends: at random, from all that was learned from, repeats included, as published."""
+        """Choose the whole coreset again when a task ends: at random, from all that was learned from, repeats included, as published."""
         self.coreset.draw(self.data(task), task.seen, self.streams.once("coreset"))
 
     def features(self, images: Images) -> Tensor:

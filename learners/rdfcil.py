@@ -43,7 +43,7 @@ class RDFCIL(TwoPhaseLearner):
     phase: see TwoPhaseLearner, with the teacher's logits on dreams. docs/successors.md, "R-DFCIL".
 
     Attributes:
-        student_projection, teacher_projection: A_s and A_t, features to twice as many; made anew for every task.
+        student_projection, teacher_projection: A_s and A_t, features to twice as many; new for every task.
     """
 
     learner_type = "datafree"

@@ -67,7 +67,7 @@ class Stage:
 
     def start_epoch(self, epoch: int) -> float:
         """Set and return the epoch's learning rate, and do what comes before it. On a GPU the optimiser has the rate as a
-        tensor, which a captured step reads anew."""
+        tensor, which a captured step reads each time."""
         self.before_epoch()
         factor = self.lr_factor * 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
         rates = [group["initial_lr"] * factor for group in self.optimizer.param_groups]

@@ -42,7 +42,7 @@ def rarity(counts: Tensor) -> Tensor:
 
 
 class TwoPhaseLearner(DreamingLearner):
-    """Learns the network, then, with the backbone frozen, the heads. The generator is made anew for every task.
+    """Learns the network, then, with the backbone frozen, the heads. The generator is new for every task.
 
     A subclass gives ``terms`` and ``head_terms``, what is added to the classification in either phase, and their ``factors``.
 

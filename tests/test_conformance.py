@@ -83,7 +83,7 @@ def test_learners_that_read_DW_have_their_numbers_where_all_classes_are_equally_
 
 @pytest.mark.parametrize("setting", [{"weight_decay": 0.05}, {"learning_rate": 0.05}, {"momentum": 0.5}])
 @pytest.mark.parametrize("like", ["abd", "dgr", "bic"])
-def test_settings_of_any_recipe_are_heeded(tmp_path, like, setting):
+def test_settings_of_any_recipe_are_used(tmp_path, like, setting):
     published = {"weight_decay": 0.0 if like == "dgr" else 2e-4, "learning_rate": 0.1, "momentum": 0.9}
     (name,) = setting
     assert conformance.replay(case_of(tmp_path, f"{like}_{name}", like, **{name: published[name]})) <= 1
@@ -91,16 +91,16 @@ def test_settings_of_any_recipe_are_heeded(tmp_path, like, setting):
 
 
 @pytest.mark.parametrize("setting", [{"distillation_weight": 0.5}, {"temperature": 3.0}])
-def test_settings_of_the_distillation_are_heeded(tmp_path, setting):
+def test_settings_of_the_distillation_are_used(tmp_path, setting):
     assert conformance.replay(case_of(tmp_path, "lwf_synthetic_varied", "lwf_synthetic", **setting)) > 1
 
 
-def test_the_weight_of_the_class_balance_is_heeded(tmp_path):
+def test_the_weight_of_the_class_balance_is_used(tmp_path):
     weights = json.loads((GOLDEN / "inversion.json").read_text())["recipe"]["weights"]
     assert conformance.replay(case_of(tmp_path, "inversion_unbalanced", "inversion", weights=weights | {"class_balance": 0.5})) > 1
 
 
-@pytest.mark.parametrize(("name", "like", "recipe", "said"), [
+@pytest.mark.parametrize(("name", "like", "recipe", "expected"), [
     ("of_no_learner", "lwf", {}, "no case of this name"),
     ("baseline", "base_second_task", {}, "no case of this name"),
     ("lwf_twisted", "lwf", {"twist": 1}, "twist"),
@@ -108,13 +108,13 @@ def test_the_weight_of_the_class_balance_is_heeded(tmp_path):
     ("coreset_twisted", "coreset", {"twist": 1}, "twist"),
     ("inversion_twisted", "inversion", {"twist": 1}, "twist"),
 ])
-def test_what_cannot_be_replayed_has_failed(tmp_path, capsys, name, like, recipe, said):
+def test_what_cannot_be_replayed_has_failed(tmp_path, capsys, name, like, recipe, expected):
     case_of(tmp_path, name, like, **recipe)
     assert conformance.main(tmp_path) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith(name)
     assert " failed " in first
-    assert said in first
+    assert expected in first
     assert last == "0 passed, 1 failed, 0 skipped"
 
 

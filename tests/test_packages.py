@@ -105,7 +105,7 @@ def test_no_internet_is_one_line_and_the_next_call_repairs(install):
     assert install() == (0, [], [], [])
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(install, tmp_path):
+def test_an_environment_whose_python_is_gone_is_made_again(install, tmp_path):
     install("dev")
     (tmp_path / ".venv" / "bin" / "python").unlink()
     (tmp_path / ".venv" / "requirements-dev.txt").unlink()

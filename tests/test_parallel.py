@@ -76,7 +76,7 @@ def test_a_signal_stops_all_repeats(main, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Local, "start", start_and_stop)
     status, _, (line,) = main("NormalNN", "--repeat", "3", "--parallel", "2")
-    assert (status, line) == (143, "run.py: stopped by SIGTERM, 0 of 3 runs are done; the same command goes on")
+    assert (status, line) == (143, "run.py: stopped by SIGTERM, 0 of 3 runs are done; the same command resumes them")
     assert len(started) == 2 and all(process.returncode for process in started)
 
 
@@ -112,7 +112,7 @@ def test_a_run_in_the_middle_of_a_repeat_is_refused(main, trainer, monkeypatch, 
     def stop():
         save()
         if begun.state.stage:
-            begun.wish.signal = signal.SIGTERM
+            begun.stop_request.signal = signal.SIGTERM
 
     monkeypatch.setattr(begun, "save", stop)
     with pytest.raises(Stopped):

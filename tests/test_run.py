@@ -68,7 +68,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(finished, lasting, tiny, envi
         assert process.returncode == -signal.SIGKILL
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "going on: repeat 1/1" in done.stdout
+    assert "resuming: repeat 1/1" in done.stdout
     assert lasting(tmp_path) == lasting(finished(name))
 
 
@@ -257,7 +257,7 @@ def test_a_gpu_that_fails_on_the_way_is_one_line_and_status_1(main, tiny, finish
         patched.setattr(TrainingStep, "run", fail)
         status, (line,) = main(*flags)
     assert status == 1
-    assert line.startswith("run.py: cpu: CUDA") and named in line and "the same command goes on from" in line
+    assert line.startswith("run.py: cpu: CUDA") and named in line and "the same command resumes it from" in line
     assert main(*flags) == (0, [])
     assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
 
@@ -321,7 +321,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_status_1(tiny, trainer, finis
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, resource.RLIM_INFINITY)))
     assert done.returncode == 1, done.stderr
     line, = done.stderr.splitlines()
-    assert "File too large" in line and "the same command goes on from" in line
+    assert "File too large" in line and "the same command resumes it from" in line
     assert (tmp_path / "run" / "checkpoint.pt").exists()
     trainer(tmp_path / "run", "NormalNN").run()
     assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))

@@ -116,7 +116,7 @@ def _parser(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
         epilog="Flags win over --config files, later files over earlier ones. A switch, shown as [0|1], is off without its flag and on with the flag "
         "alone; true and false may be written too. --log_dir/args.yaml records all settings and is itself a --config. "
         "Exit status: 0 finished, 1 failed on the way, 2 refused before any work, 130 or 143 stopped by Ctrl-C or SIGTERM; "
-        "after a stop, a kill or a mended failure the same command goes on.",
+        "after a stop, a kill or a mended failure the same command resumes the run.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

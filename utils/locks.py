@@ -1,7 +1,7 @@
-"""A folder is one process's at a time. No torch here: a node of a Ray cluster asks whether a run's folder is held with nothing else loaded.
+"""A folder is one process's at a time. No torch here: a node of a Ray cluster asks whether a run's folder is locked with nothing else loaded.
 
 The system's record locks do it: network file systems have them across hosts, worker processes don't inherit them, and they end with
-their process, whatever it dies of. Some file systems have none (Lustre mounted without them, some NFS). There the process says in a
+their process, whatever it dies of. Some file systems have none (Lustre mounted without them, some NFS). There the process writes to a
 file every BEAT seconds that it is alive; a folder whose file is fresh and another process's is refused.
 """
 
@@ -21,7 +21,7 @@ HEARTBEAT = "run.heartbeat"
 BEAT, FRESH = 15.0, 100.0  # seconds: between two signs of life; after the last one the process counts as gone
 
 
-class Held(Exception):
+class Locked(Exception):
     """The folder is another process's; the message says whose."""
 
 
@@ -57,20 +57,20 @@ class Heartbeat:
     def other(self) -> str:
         """Which other process lives, by its file; empty where none does."""
         try:
-            said = json.loads(self.path.read_text(encoding="utf-8"))
-            holder, age = {name: said[name] for name in self.me}, time.time() - float(said["time"])
-            pid = operator.index(said["pid"])
+            owner = json.loads(self.path.read_text(encoding="utf-8"))
+            holder, age = {name: owner[name] for name in self.me}, time.time() - float(owner["time"])
+            pid = operator.index(owner["pid"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):  # there is none, or it is another program's
             return ""
         here = (holder["host"], holder["namespace"]) == (self.me["host"], self.me["namespace"])
         if holder == self.me or not age <= FRESH or here and not alive(pid):
             return ""
-        return f"pid {pid} on {holder['host']}, which said so {max(age, 0):.0f} s ago"
+        return f"pid {pid} on {holder['host']}, alive {max(age, 0):.0f} s ago"
 
     def start(self) -> None:
-        """Take the folder. Raises Held; OSError where the file cannot be written."""
+        """Take the folder. Raises Locked; OSError where the file cannot be written."""
         if holder := self.other():
-            raise Held(holder)
+            raise Locked(holder)
         self.beat()
         threading.Thread(target=self.run, name="heartbeat", daemon=True).start()
         atexit.register(self.stop)
@@ -122,7 +122,7 @@ def alive(pid: int) -> bool:
 
 
 class FolderLock:
-    """Held from here on. Raises Held; OSError where the folder cannot be written.
+    """This process's until it ends. Raises Locked; OSError where the folder cannot be written.
 
     Attributes:
         missing: why there is no lock; empty where there is one.
@@ -135,13 +135,13 @@ class FolderLock:
             self.missing = lock_file(self.file)
         except BlockingIOError:
             self.file.seek(0)
-            raise Held(" ".join(self.file.read(200).split()) or "another process") from None
+            raise Locked(" ".join(self.file.read(200).split()) or "another process") from None
         heartbeat = Heartbeat(path.with_name(HEARTBEAT))
         if self.missing:
             self.heartbeat = heartbeat
             self.heartbeat.start()
         elif holder := heartbeat.other():  # of a host that has the same file system without locks
-            raise Held(holder)
+            raise Locked(holder)
         self.file.truncate(0)
         self.file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         self.file.flush()
@@ -152,8 +152,8 @@ class FolderLock:
             self.heartbeat.check()
 
 
-def held(path: Path) -> bool:
-    """Whether another process holds the folder of this lock."""
+def is_locked(path: Path) -> bool:
+    """Whether another process has this lock."""
     try:
         with path.open("r+", encoding="utf-8") as file:
             lock_file(file)

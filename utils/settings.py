@@ -120,7 +120,7 @@ class Settings:
         0, "run", "CPU threads; 0: those of the run to resume, else OMP_NUM_THREADS, else a thread for each physical core, which --parallel and "
         "sweeps share out. On a CPU the last digits of results depend on their number", low=0, high=MOST)
     log_dir: str = setting("outputs/out", "run", "folder of everything the run leaves", path=True)
-    overwrite: int = setting(0, "run", "0: go on where a run in log_dir stopped; 1: delete its results and start afresh", choices=[0, 1])
+    overwrite: int = setting(0, "run", "0: resume a stopped run in log_dir; 1: delete its results and start from scratch", choices=[0, 1])
     load_model_dir: str = setting("", "run", "log_dir of a run whose first-task models are taken instead of learning the first task", path=True)
     load_any: bool = setting(
         False, "run", "take them from load_model_dir even where that run learned its first task in another way; results say so", before=False)
@@ -130,7 +130,7 @@ class Settings:
     tensorboard: bool = setting(False, "run", "write losses, accuracies and figures into log_dir/tensorboard too; needs the package tensorboard")
 
 
-# A checkpoint made with other values of these may go on: they do not change what is computed.
+# A run may be resumed with other values of these: they do not change what is computed.
 NOT_IN_RESULTS = ("repeat", "parallel", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
 
 

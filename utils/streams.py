@@ -16,7 +16,7 @@ def seed_of(*place: object) -> int:
 
 
 class Streams:
-    """One ``torch.Generator`` a name, seeded anew from (repeat, task, name) for every task.
+    """One ``torch.Generator`` a name, reseeded from (repeat, task, name) for every task.
 
     Attributes:
         order: shuffling. augmentation: image augmentation. noise: the generators' input.

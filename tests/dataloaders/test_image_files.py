@@ -163,12 +163,12 @@ def test_what_cannot_be_decoded_is_one_line_with_its_name(paths, tmp_path, worke
 # Workers that die, hang or are not to be waited for
 
 
-class Wish(Exception):
-    """What ``heed`` raises."""
+class StopRequested(Exception):
+    """What ``raise_if_stopped`` raises."""
 
 
-def fetched(paths, heed=lambda: None, workers=2):
-    source = ImageFiles(np.array(paths), torch.arange(len(paths)), PIXELS, workers, heed=heed)
+def fetched(paths, raise_if_stopped=lambda: None, workers=2):
+    source = ImageFiles(np.array(paths), torch.arange(len(paths)), PIXELS, workers, raise_if_stopped=raise_if_stopped)
     return list(source.fetch(torch.arange(len(paths)).split(3), None))
 
 
@@ -208,18 +208,18 @@ def test_a_worker_that_hangs_is_one_line_with_the_remedy(paths, in_worker, monke
 
 
 @pytest.mark.parametrize("hang", [lambda: time.sleep(600), stopped])
-def test_a_wish_to_stop_is_heeded_while_a_worker_is_waited_for(paths, in_worker, monkeypatch, hang):
+def test_a_stop_request_ends_the_wait_for_a_worker(paths, in_worker, monkeypatch, hang):
     in_worker(hang)
     monkeypatch.setattr(image_files, "GLANCE", 0.1)
     calls = []
 
-    def heed():
+    def raise_if_stopped():
         calls.append(None)
         if len(calls) == 3:
-            raise Wish
+            raise StopRequested
 
-    with pytest.raises(Wish):
-        fetched(paths, heed)
+    with pytest.raises(StopRequested):
+        fetched(paths, raise_if_stopped)
     assert multiprocessing.active_children() == []
 
 
@@ -238,14 +238,14 @@ def test_a_worker_that_hangs_in_the_middle_of_a_batch_is_not_waited_for_either(p
     assert multiprocessing.active_children() == []
 
 
-def test_a_signal_to_all_processes_is_a_wish_to_stop_and_no_failure(paths, in_worker):
+def test_a_signal_to_all_processes_is_a_stop_request_and_no_failure(paths, in_worker):
     in_worker(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
-    def heed():
-        raise Wish
+    def raise_if_stopped():
+        raise StopRequested
 
-    with pytest.raises(Wish):
-        fetched(paths, heed)
+    with pytest.raises(StopRequested):
+        fetched(paths, raise_if_stopped)
 
 
 def test_workers_that_cannot_be_started_are_one_line(paths, monkeypatch):

@@ -111,7 +111,7 @@ def test_the_teacher_becomes_the_model_when_a_task_ends(second_task, name):
 
 
 @pytest.mark.parametrize("name", list(LEARNERS))
-def test_the_optimiser_starts_afresh_with_every_task(second_task, name):
+def test_the_optimiser_starts_from_scratch_with_every_task(second_task, name):
     _, _, stages = second_task(name)
     assert not stages["learn"].optimizer.state
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from utils import locks
-from utils.locks import FRESH, HEARTBEAT, FolderLock, Heartbeat, Held, held, this_process
+from utils.locks import FRESH, HEARTBEAT, FolderLock, Heartbeat, Locked, is_locked, this_process
 
 HOLD = """
 import fcntl, os, pathlib, sys
@@ -19,7 +19,7 @@ def none(*_): raise OSError(int(sys.argv[2]), "no locks here")
 if sys.argv[2] != "0": fcntl.lockf = none
 from utils.locks import FolderLock
 lock = FolderLock(pathlib.Path(sys.argv[1]))
-print("held", flush=True)
+print("locked", flush=True)
 sys.stdin.read()
 """
 NONE = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
@@ -47,7 +47,7 @@ def holding(root, tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", HOLD, tmp_path / "run.lock", str(number)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         processes.append(process)
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "locked\n"
         return process
 
     yield hold
@@ -70,11 +70,11 @@ def test_a_lock_needs_no_heartbeat(tmp_path):
 
 def test_another_processes_lock_is_refused(holding, tmp_path):
     process = holding()
-    with pytest.raises(Held, match=f"pid {process.pid} on "):
+    with pytest.raises(Locked, match=f"pid {process.pid} on "):
         FolderLock(tmp_path / "run.lock")
-    assert held(tmp_path / "run.lock")
+    assert is_locked(tmp_path / "run.lock")
     process.communicate()
-    assert not held(tmp_path / "run.lock")
+    assert not is_locked(tmp_path / "run.lock")
     FolderLock(tmp_path / "run.lock")
 
 
@@ -85,7 +85,7 @@ def test_a_file_system_without_locks_is_no_obstacle(lockless, tmp_path, number):
     assert mine.missing == os.strerror(number)
     assert json.loads((tmp_path / HEARTBEAT).read_text())["pid"] == os.getpid()
     mine.check()
-    assert not held(tmp_path / "run.lock")
+    assert not is_locked(tmp_path / "run.lock")
     again = FolderLock(tmp_path / "run.lock")  # as with a lock, a process may take its folder twice
     for one in (mine, again):
         one.heartbeat.stop()
@@ -96,12 +96,12 @@ def test_a_file_system_without_locks_is_no_obstacle(lockless, tmp_path, number):
 def test_without_locks_another_processes_fresh_folder_is_refused(lockless, holding, tmp_path, number):
     process = holding(number)
     lockless(number)
-    with pytest.raises(Held, match=f"pid {process.pid} on "):
+    with pytest.raises(Locked, match=f"pid {process.pid} on "):
         FolderLock(tmp_path / "run.lock")
-    assert held(tmp_path / "run.lock")
+    assert is_locked(tmp_path / "run.lock")
     process.communicate()  # ends well, and gives the folder back
     assert not (tmp_path / HEARTBEAT).exists()
-    assert not held(tmp_path / "run.lock")
+    assert not is_locked(tmp_path / "run.lock")
 
 
 def test_without_locks_the_folder_of_a_killed_process_of_this_host_is_free_at_once(lockless, holding, tmp_path):
@@ -110,7 +110,7 @@ def test_without_locks_the_folder_of_a_killed_process_of_this_host_is_free_at_on
     process.wait()
     assert (tmp_path / HEARTBEAT).exists()
     lockless()
-    assert not held(tmp_path / "run.lock")
+    assert not is_locked(tmp_path / "run.lock")
     FolderLock(tmp_path / "run.lock").heartbeat.stop()
 
 
@@ -128,11 +128,11 @@ def test_a_fresh_sign_of_a_host_without_locks_counts_where_there_are_some(tmp_pa
     """Hosts may have mounted one file system in different ways."""
     (tmp_path / "run.lock").touch()
     says(tmp_path / HEARTBEAT, host="elsewhere")
-    assert held(tmp_path / "run.lock")
-    with pytest.raises(Held, match="on elsewhere"):
+    assert is_locked(tmp_path / "run.lock")
+    with pytest.raises(Locked, match="on elsewhere"):
         FolderLock(tmp_path / "run.lock")
     says(tmp_path / HEARTBEAT, host="elsewhere", age=FRESH + 1)
-    assert not held(tmp_path / "run.lock")
+    assert not is_locked(tmp_path / "run.lock")
     FolderLock(tmp_path / "run.lock")
 
 

@@ -37,7 +37,7 @@ class EventFiles:
     A step of losses and learning rates is the number of their record within the repeat; of accuracies and figures, that of the task.
 
     Args:
-        folder: of the run, whose metrics.jsonl holds no more than the run goes on from.
+        folder: of the run, whose metrics.jsonl holds no more than the run resumes from.
         repeat: from 0.
     """
 

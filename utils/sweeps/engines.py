@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from utils.sweeps.processes import start_process
 
 ROOT = Path(__file__).resolve().parents[2]
-CONSOLE = "console.log"  # beside output.log: what the run said on stdout and stderr
+CONSOLE = "console.log"  # beside output.log: what the run wrote to stdout and stderr
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,7 +45,7 @@ class Run:
     def console(self) -> Path:
         return self.folder / CONSOLE
 
-    def said(self) -> list[str]:
+    def last_lines(self) -> list[str]:
         """The last lines of this attempt."""
         try:
             with self.console.open("rb") as file:
@@ -55,8 +55,8 @@ class Run:
             return []
 
     def progress(self) -> str:
-        """The latest line, and before it the time left, where no narrow terminal cuts it off; empty before it has said anything."""
-        lines = self.said()
+        """The latest line, and before it the time left, where no narrow terminal cuts it off; empty before there is one."""
+        lines = self.last_lines()
         left = [match[1] for line in lines if (match := re.search(r"\(([^()]+ left)\)$", line))]
         return "  ".join([*left[-1:], lines[-1].partition("  (")[0]]) if lines else ""
 

@@ -1,7 +1,7 @@
 """``--parallel M``: repeats side by side. What they leave is what one after the other would, byte for byte but for times.
 
 Each repeat is a run.py of its own in LOG_DIR/parallel/repeat-R. It begins from a checkpoint that says the repeats before are done,
-so that it needs no setting of its own, goes on where it was stopped, and knows nothing of the others. Repeats that have ended join
+so that it needs no setting of its own, resumes where it was stopped, and knows nothing of the others. Repeats that have ended join
 LOG_DIR in their order; in between, that is the folder of a run that was stopped after a whole repeat.
 """
 
@@ -53,10 +53,10 @@ class ParallelTrainer(Trainer):
                 self.join(to_join.pop(0))
 
         device = self.settings.gpuid[0] if self.trained_on.type == "cuda" else -1
-        failed = run_all(runs, Local([device], self.settings.parallel), self.wish, join_in_order, self.folder.same_command)
+        failed = run_all(runs, Local([device], self.settings.parallel), self.stop_request, join_in_order, self.folder.resume_command)
         if failed:
             count = f"{len(failed)} of {len(runs)} repeats failed"
-            raise RunError(f"{failed[0].run.name}: {failed[0].message}; {count}, {self.folder.same_command} goes on")
+            raise RunError(f"{failed[0].run.name}: {failed[0].message}; {count}, {self.folder.resume_command} resumes them")
         with contextlib.suppress(OSError):  # there are more where --repeat was higher before, or it was never made
             (self.folder.path / PARALLEL).rmdir()
 
@@ -65,7 +65,7 @@ class ParallelTrainer(Trainer):
         return self.folder.path / PARALLEL / f"repeat-{repeat + 1}"
 
     def child(self, repeat: int) -> Run:
-        """The run of a repeat, in a folder with a checkpoint to go on from."""
+        """The run of a repeat, in a folder with a checkpoint to resume from."""
         folder = self.folder_of(repeat)
         if not (folder / CHECKPOINT).exists():
             write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **RunState.before(repeat, self.trained_on)})
@@ -81,7 +81,7 @@ class ParallelTrainer(Trainer):
         except Exception as error:
             raise RunError(f"{folder / CHECKPOINT} is damaged ({type(error).__name__}); delete {folder}, and that repeat is done again") from error
         texts = {name: (folder / name).read_bytes()[:end].decode() for name, end in state["log"].items()}
-        texts["output.log"] = re.sub(rf"(?m)^((going on: )?repeat {repeat + 1})/{repeat + 1}\b", rf"\1/{self.settings.repeat}", texts["output.log"])
+        texts["output.log"] = re.sub(rf"(?m)^((resuming: )?repeat {repeat + 1})/{repeat + 1}\b", rf"\1/{self.settings.repeat}", texts["output.log"])
         self.state.log.append(texts)
         for kind in ("models", "figures", "tensorboard"):
             left = folder / kind / f"repeat-{repeat + 1}"
@@ -96,5 +96,5 @@ class ParallelTrainer(Trainer):
             values.append(theirs[name][repeat])
         save_results(self.settings, self.state.results, self.folder.path)
         self.state.end_repeat()
-        self.folder.save({**state, "results": self.state.results.state_dict(), "log": self.state.log.ends()})
+        self.folder.save({**state, "results": self.state.results.state_dict(), "log": self.state.log.sizes()})
         shutil.rmtree(folder)

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from utils.locks import held
+from utils.locks import is_locked
 from utils.threads import available_cores
 
 PATIENCE = 120.0  # seconds in which a lost node's process must have let go of a run's folder
@@ -37,7 +37,7 @@ def start_process(command: list[str], console: Path, cwd: Path | None = None, th
 def wait_for_lock(path: Path) -> None:
     """Until no process holds it any more, or PATIENCE is over: then the run itself says who does."""
     end = time.monotonic() + PATIENCE
-    while held(path) and time.monotonic() < end:
+    while is_locked(path) and time.monotonic() < end:
         time.sleep(1)
 
 

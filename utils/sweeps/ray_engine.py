@@ -1,7 +1,7 @@
 """``--engine ray``: the runs of a sweep as tasks of a Ray cluster, which finds them devices and starts those of a lost node elsewhere.
 
 The working tree, the Python of .venv and the runs' folders lie on a file system that all nodes share: a run that is started
-elsewhere goes on from its checkpoint there.
+elsewhere resumes from its checkpoint there.
 """
 
 from __future__ import annotations

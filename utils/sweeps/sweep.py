@@ -3,7 +3,7 @@
     sh experiments/sweep.sh experiments/cifar100-fivetask.sh experiments/cifar100-tentask.sh --runs_per_gpu 4
 
 The runs are those that the scripts would start one after the other. Exit status: 0 all finished; 1 some failed, the others
-finished; 2 refused before any work; 130 and 143 stopped by Ctrl-C and SIGTERM. The same command goes on, whatever ended it.
+finished; 2 refused before any work; 130 and 143 stopped by Ctrl-C and SIGTERM. The same command resumes it, whatever ended it.
 docs/sweeps.md explains the rest.
 """
 
@@ -27,14 +27,14 @@ from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import Parser, RunError, UserError
 from utils.files import expand_home
-from utils.locks import held
+from utils.locks import is_locked
 from utils.settings import Settings
 from utils.sweeps.engines import Ended, Engine, Local, Run
 from utils.sweeps.processes import PATIENCE
 from utils.threads import default_threads
 from utils.training.checkpoint import LOCK
 from utils.training.device import cpu_notices, usable_gpus
-from utils.training.stop import Stopped, StopWish
+from utils.training.stop import Stopped, StopRequest
 
 PACE = 60.0  # seconds between two lines about a run that is under way, where no line updates
 REFUSED = 2
@@ -87,11 +87,12 @@ class Screen:
 
 
 def run_all(
-    runs: list[Run], engine: Engine, wish: StopWish, done: Callable[[Run], None] = lambda run: None, same_command: str = "the same command",
+    runs: list[Run], engine: Engine, stop_request: StopRequest, done: Callable[[Run], None] = lambda run: None,
+    resume_command: str = "the same command",
 ) -> list[Ended]:
     """Every run, started as soon as there is a place for it; ``done`` is called after each that finished.
 
-    Returns those that failed for good. Raises Stopped once a signal was noted by ``wish`` and all runs have stopped.
+    Returns those that failed for good. Raises Stopped once a signal was noted by ``stop_request`` and all runs have stopped.
     """
     screen = Screen()
     width = max((len(run.name) for run in runs), default=0)
@@ -119,11 +120,11 @@ def run_all(
     def end(how: Ended) -> None:
         run, status, message = how
         del under_way[run]
-        said = (run.said() or [f"exit status {status}"])[-1].removeprefix("run.py: ")
-        message = message or (f"{signal.strsignal(-status)} by a signal" if status < 0 else said)
+        last = (run.last_lines() or [f"exit status {status}"])[-1].removeprefix("run.py: ")
+        message = message or (f"{signal.strsignal(-status)} by a signal" if status < 0 else last)
         if status == 0:
             finished.add(run)
-            screen.say(line(run, f"done  {said}"))
+            screen.say(line(run, f"done  {last}"))
             try:
                 done(run)
             except (OSError, RunError) as error:
@@ -145,7 +146,7 @@ def run_all(
 
     try:
         while under_way or waiting and not stopping:
-            if wish.signal and not stopping:
+            if stop_request.signal and not stopping:
                 stopping = True
                 screen.drawn = 0  # the lines stay: below them the signal has been acknowledged
                 engine.stop()
@@ -154,7 +155,7 @@ def run_all(
                     waiting.remove(run)
                     fail(Ended(run, REFUSED, f"takes over the first task of {run.after.name if run.after else ''}, which failed"))
                 elif engine.free() and (run.after is None or run.after in finished) and (
-                        not held(run.folder / LOCK) or time.monotonic() > patience):
+                        not is_locked(run.folder / LOCK) or time.monotonic() > patience):
                     start(run)
             for how in engine.ended():
                 end(how)
@@ -163,8 +164,8 @@ def run_all(
     finally:
         engine.close()
         screen.clear()
-    if wish.signal:
-        raise Stopped(wish.signal, f"stopped by {wish.signal.name}, {len(finished)} of {len(runs)} runs are done; {same_command} goes on")
+    if received := stop_request.signal:
+        raise Stopped(received, f"stopped by {received.name}, {len(finished)} of {len(runs)} runs are done; {resume_command} resumes them")
     return list(failed.values())
 
 
@@ -192,8 +193,8 @@ def calls(script: str) -> list[list[str]]:
             raise UserError(f"{script}: does something of its own that takes long; it must call run.py by $PYTHON") from None
         words = iter(os.fsdecode(record.read_bytes()).split("\0")[:-1])
     if done.returncode:
-        said = done.stderr.decode(errors="replace").splitlines() or ["without a word"]
-        raise UserError(f"{script}: ends with status {done.returncode}: {said[-1]}")
+        lines = done.stderr.decode(errors="replace").splitlines() or ["without a message"]
+        raise UserError(f"{script}: ends with status {done.returncode}: {lines[-1]}")
     return [[next(words) for _ in range(int(count))] for count in words]
 
 
@@ -219,7 +220,7 @@ class Plan:
                 except UserError as error:
                     raise UserError(f"{script}: {error}") from error
                 if settings.overwrite:
-                    raise UserError(f"{script}: --log_dir {settings.log_dir}: --overwrite 1 would start afresh at each attempt; use --overwrite 0")
+                    raise UserError(f"{script}: --log_dir {settings.log_dir}: --overwrite 1 would start each attempt from scratch; use --overwrite 0")
                 place = Path(settings.log_dir).resolve()
                 side_by_side = min(settings.parallel, settings.repeat)
                 new = Run(settings.log_dir, call[1:], Path(settings.log_dir), settings.threads, side_by_side)
@@ -242,7 +243,7 @@ class Plan:
                 raise UserError(f"--load_model_dir: {run.name} waits for itself, by way of {chain[1].name}")
 
 
-def natural(text: str) -> int:
+def positive_integer(text: str) -> int:
     if not text.isdecimal() or text == "0":
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
@@ -264,14 +265,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="experiments/sweep.sh", allow_abbrev=False,
         description="The runs of experiments' scripts, side by side on the devices of one machine, or of many by way of Ray.",
-        epilog="Started again, it goes on. Exit status: 0 all finished, 1 some failed, 2 refused before any work, 130 or 143 stopped.")
+        epilog="The same command resumes a stopped sweep. Exit status: 0 all finished, 1 some failed, 2 refused before any work, 130 or 143 stopped.")
     parser.add_argument(
         "scripts", nargs="+", type=expand_home, metavar="SCRIPT", help="e.g. experiments/cifar100-fivetask.sh; what it runs on is replaced")
-    parser.add_argument("--runs_per_gpu", type=natural, default=1, metavar="N", help="runs side by side on one device; default: 1")
+    parser.add_argument("--runs_per_gpu", type=positive_integer, default=1, metavar="N", help="runs side by side on one device; default: 1")
     parser.add_argument("--gpuid", type=int, nargs="+", default=[], metavar="N", help="GPUs to use; default: all of them, or the CPU; -1: the CPU")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="this machine's devices, or those of a Ray cluster")
     parser.add_argument("--address", metavar="ADDRESS", help="of a running Ray cluster; default: Ray on this machine alone")
-    wish = StopWish("experiments/sweep.sh")
+    stop_request = StopRequest("experiments/sweep.sh")
     try:
         given = parser.parse_args(arguments)
         if given.engine == "ray":
@@ -292,8 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             share_cores(plan.runs, len(found) * given.runs_per_gpu)
             engine = Local(found, given.runs_per_gpu)
-        with wish:
-            failed = run_all(plan.runs, engine, wish)
+        with stop_request:
+            failed = run_all(plan.runs, engine, stop_request)
         lost = [how.run for how in failed]
         problems = [f"{len(lost)} of {len(plan.runs)} runs failed: {', '.join(run.name for run in lost)}"] if lost else []
         for call, runs in plan.afterwards:
@@ -307,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         message, status = str(stopped), stopped.status
     except KeyboardInterrupt:  # before or after the runs
-        message, status = "stopped; the same command goes on", 130
+        message, status = "stopped; the same command resumes it", 130
     print(f"experiments/sweep.sh: {message}", file=sys.stderr)
     return status
 

@@ -1,4 +1,4 @@
-"""The folder a run leaves, its checkpoint, and whether a run may go on from it."""
+"""The folder a run leaves, its checkpoint, and whether a run may resume from it."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from dataloaders.orders import order_name
 from utils.errors import UserError
 from utils.files import read_tensors, write_tensors, write_yaml
-from utils.locks import FolderLock, Held
+from utils.locks import FolderLock, Locked
 from utils.settings import Settings, completed, computed_from
 from utils.threads import default_threads
 from utils.training.recorded import learned_otherwise
@@ -40,7 +40,7 @@ class RunFolder:
     Attributes:
         settings: those given, with the number of threads where that is to be chosen.
         notices: what a user should know of where this runs; a line each.
-        state: what the checkpoint holds; None where there is none, or ``--overwrite 1`` starts afresh.
+        state: what the checkpoint holds; None where there is none, or ``--overwrite 1`` starts from scratch.
         damage: what was found wrong with the checkpoint, where the one before it is used.
         place: of the latest checkpoint.
     """
@@ -53,8 +53,8 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = FolderLock(self.folder / LOCK)
             self.identity = os.stat(self.folder)
-        except Held as held:
-            raise UserError(f"{self.flag}: in use by {held}; wait for it or stop it, or name another folder") from None
+        except Locked as owner:
+            raise UserError(f"{self.flag}: in use by {owner}; wait for it or stop it, or name another folder") from None
         except OSError as error:
             raise UserError(f"{self.flag}: cannot be written ({error.strerror}); name another folder") from error
         self.notices = [
@@ -69,11 +69,11 @@ class RunFolder:
         if results and not (self.folder / "args.yaml").exists():
             raise UserError(f"{self.flag}: has {', '.join(results)} but no args.yaml, so it is no run's folder; name another one")
         if results and not self.state and not settings.overwrite:
-            raise UserError(f"{self.flag}: has results but no checkpoint to go on from; name another folder, or --overwrite 1 to delete them")
+            raise UserError(f"{self.flag}: has results but no checkpoint to resume from; name another folder, or --overwrite 1 to delete them")
 
     @property
     def parallel(self) -> bool:
-        """Whether repeats that were begun side by side are to be gone on with."""
+        """Whether repeats that were begun side by side are to be resumed."""
         return not self.settings.overwrite and (self.folder / PARALLEL).is_dir()
 
     @property
@@ -125,10 +125,10 @@ class RunFolder:
                 raise UserError(f"{self.flag}: holds a run that {reason}; name another folder, or --overwrite 1 to delete that run")
             self.damage = ", ".join(damage)
             if damage:
-                self.notices.append(f"{self.damage}: going on from the checkpoint before it")
+                self.notices.append(f"{self.damage}: resuming from the checkpoint before it")
             return state
         if damage:
-            raise UserError(f"{self.flag}: {', '.join(damage)}; --overwrite 1 starts afresh")
+            raise UserError(f"{self.flag}: {', '.join(damage)}; --overwrite 1 starts from scratch")
         return None
 
     def save(self, state: dict[str, Any]) -> None:
@@ -146,13 +146,15 @@ class RunFolder:
         """Whether it is time for another checkpoint."""
         return time.monotonic() - self.saved >= self.saving / SAVING_SHARE
 
-    def going_on(self) -> str:
+    def resume_hint(self) -> str:
         """For the user of a run that ended early."""
-        return f"{self.same_command} goes on from {self.folder / CHECKPOINT} ({self.place})" if self.place else f"{self.same_command} starts it again"
+        if self.place:
+            return f"{self.resume_command} resumes it from {self.folder / CHECKPOINT} ({self.place})"
+        return f"{self.resume_command} starts it again"
 
     @property
-    def same_command(self) -> str:
-        """What to type to go on."""
+    def resume_command(self) -> str:
+        """What to type to resume the run."""
         return "the same command without --overwrite 1" if self.settings.overwrite else "the same command"
 
     def model_path(self, repeat: int, task: int) -> Path:

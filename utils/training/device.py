@@ -187,12 +187,12 @@ def first_line(error: BaseException) -> str:
 def device_failure(error: BaseException, device: torch.device) -> str:
     """A line on the device, what it failed of and the remedy, where that is what the error says; else empty.
     What a CUDA graph does not allow is an error of the step, not of the device."""
-    said = str(error).lower()
-    of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(OF_MEMORY.search(said))
-    of_a_gpu = isinstance(error, RuntimeError) and bool(OF_A_GPU.search(said)) and "captur" not in said
+    message = str(error).lower()
+    of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(OF_MEMORY.search(message))
+    of_a_gpu = isinstance(error, RuntimeError) and bool(OF_A_GPU.search(message)) and "captur" not in message
     if not (of_memory or of_a_gpu):
         return ""
-    remedy = REMEDIES[0][1] if of_memory else next((text for pattern, text in REMEDIES if re.search(pattern, said)), LOST)
+    remedy = REMEDIES[0][1] if of_memory else next((text for pattern, text in REMEDIES if re.search(pattern, message)), LOST)
     return f"{device}: {'. '.join(first_line(error).split('. ')[:2])}; {remedy}"
 
 

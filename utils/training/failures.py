@@ -45,23 +45,23 @@ def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Mod
 
 
 @contextmanager
-def in_one_line(folder: RunFolder, device: torch.device, heed: Callable[[], None]) -> Iterator[None]:
+def in_one_line(folder: RunFolder, device: torch.device, raise_if_stopped: Callable[[], None]) -> Iterator[None]:
     """Raises RunError in the place of what ends the run, with how to resume it; defects of the program stay as they are.
 
     Args:
-        heed: called before a failure of the device or of a worker counts as one: a signal to all processes ends workers first.
+        raise_if_stopped: called before a failure of the device or of a worker counts as one: a signal to all processes ends workers first.
     """
     try:
         yield
     except NotFinite as error:  # nothing has been written since the checkpoint before
         raise RunError(f"{error}; the state before is in {folder.path / CHECKPOINT} ({folder.place})") from error
     except OSError as error:
-        raise RunError(f"{error.filename or folder.settings.log_dir}: {error.strerror or error}; {folder.going_on()}") from error
+        raise RunError(f"{error.filename or folder.settings.log_dir}: {error.strerror or error}; {folder.resume_hint()}") from error
     except UserError as error:  # an image that cannot be decoded, a worker that died
-        raise RunError(f"{error}; {folder.going_on()}") from error
+        raise RunError(f"{error}; {folder.resume_hint()}") from error
     except (RuntimeError, MemoryError) as error:
         reason = device_failure(error, device) or worker_failure(error, folder.settings.workers)
         if not reason:
             raise
-        heed()
-        raise RunError(f"{reason}; {folder.going_on()}") from error
+        raise_if_stopped()
+        raise RunError(f"{reason}; {folder.resume_hint()}") from error

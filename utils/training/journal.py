@@ -56,7 +56,7 @@ class Journal(Listener):
         place, repeats = run.place, run.settings.repeat
         if run.resumed:
             self.log.line(
-                f"going on: repeat {place.repeat + 1}/{repeats}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
+                f"resuming: repeat {place.repeat + 1}/{repeats}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         else:
             self.log.line(f"repeat {place.repeat + 1}/{repeats}: {run.settings.learner_name}, {len(run.tasks)} tasks, on {run.device}")
         for note in self.notes:

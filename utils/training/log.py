@@ -30,17 +30,17 @@ class Log:
     def record(self, **values: Any) -> None:
         self.files["metrics.jsonl"].write(json.dumps(values) + "\n")
 
-    def ends(self) -> dict[str, int]:
-        """Where each file ends, in bytes, for a checkpoint; what is before is on the disk."""
+    def sizes(self) -> dict[str, int]:
+        """The length of each file in bytes, for a checkpoint, once all of it is on the disk."""
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
         return {name: file.tell() for name, file in self.files.items()}
 
-    def forget_after(self, ends: dict[str, int]) -> None:
-        """Drop what was written after the checkpoint: it is about to be done, and said, again."""
+    def truncate(self, sizes: dict[str, int]) -> None:
+        """Drop what was written after the checkpoint: the resumed run writes it again."""
         for name, file in self.files.items():
-            end = min(ends.get(name, 0), file.seek(0, os.SEEK_END))
+            end = min(sizes.get(name, 0), file.seek(0, os.SEEK_END))
             file.truncate(end)
             file.seek(end)
 

@@ -46,7 +46,7 @@ class Progress:
         self.kind: Hashable = None
         self.text = ""
         self.then = time.monotonic()
-        self.drawn = self.said = -math.inf
+        self.drawn = self.logged = -math.inf
 
     def add(self, work: Work) -> None:
         """Work that lies before the run."""
@@ -86,9 +86,9 @@ class Progress:
         """Whether the epoch that ended is one to say where no line updates: the first and the last of a stage (``edge``), and
         one every PACE seconds."""
         now = time.monotonic()
-        if not self.bar.disable or not edge and now - self.said < PACE:
+        if not self.bar.disable or not edge and now - self.logged < PACE:
             return False
-        self.said = now
+        self.logged = now
         return True
 
     def remaining(self) -> float:

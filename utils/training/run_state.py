@@ -32,14 +32,14 @@ class Place:
 
 
 class RunState:
-    """What changes as a run goes on.
+    """What changes in the course of a run.
 
     Attributes:
         place: where the run is.
         streams: its random numbers.
         results: what has been measured.
         seconds: of training, in the current task.
-        log: of which a checkpoint holds the ends.
+        log: its files, whose lengths a checkpoint holds.
         tasks, learner: of the current repeat.
         stage: under way; None between stages.
     """
@@ -73,7 +73,7 @@ class RunState:
             "streams": self.streams.state_dict(),
             "results": self.results.state_dict(),
             "seconds": self.seconds,
-            "log": self.log.ends(),
+            "log": self.log.sizes(),
         }
 
     @staticmethod
@@ -90,19 +90,19 @@ class RunState:
         if not saved.keys() >= cls.before(0, device).keys():
             raise UserError(
                 f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; "
-                "name another folder, or --overwrite 1 starts afresh")
+                "name another folder, or --overwrite 1 starts from scratch")
         place = Place(**saved["place"])
         if place != Place(place.repeat) and saved["device"] != device.type:
             raise UserError(
-                f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, this would go on on {device.type}, "
-                "whose random numbers are others; go on there, or start another --log_dir")
+                f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, this would resume it on {device.type}, "
+                "whose random numbers differ; resume it there, or start another --log_dir")
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """The place, the results and the log now; the rest as soon as there is a learner, and a stage, to load it into."""
         self.saved = saved
         self.place = Place(**saved["place"])
         self.results = Results(saved["results"])
-        self.log.forget_after(saved["log"])
+        self.log.truncate(saved["log"])
 
     def _load_learner(self) -> None:
         """The learner, its lasting optimisers and the random streams."""
@@ -115,7 +115,7 @@ class RunState:
         except (KeyError, ValueError, RuntimeError) as error:
             raise RunError(
                 f"--log_dir {self.settings.log_dir}: the checkpoint is of another version of {self.settings.learner_name} "
-                f"({str(error).splitlines()[0]}); name another folder, or --overwrite 1 starts afresh") from error
+                f"({str(error).splitlines()[0]}); name another folder, or --overwrite 1 starts from scratch") from error
         self.seconds = self.saved["seconds"]
 
     # Moving on

@@ -26,7 +26,7 @@ class TrainingStep:
     Args:
         bf16: autocast to bfloat16, as torch's autocast chooses the operations.
         graph: capture the whole step as a CUDA graph; needs a GPU. The first EAGER_STEPS run as they are; a step whose
-            learning rate is another than the captured one is captured anew.
+            learning rate is another than the captured one is captured again.
 
     Attributes:
         names: of the losses, once a step has run.
@@ -98,7 +98,7 @@ class TrainingStep:
         self.start = [tensor.clone() for tensor in start]
         self.stage.optimizer.zero_grad()  # gradients are to lie in the graph's own memory
         try:
-            with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):  # a DataLoader's threads go on
+            with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):  # a DataLoader's threads keep running
                 self.losses = self.run(self.start)
         except RuntimeError as error:
             cause = error.__context__ or error  # what went wrong; the end of the capture only says that something did

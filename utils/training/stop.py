@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, what Slurm and Ctrl-C send, as a wish that is granted between two steps."""
+"""SIGTERM and SIGINT, what Slurm and Ctrl-C send, which stop a run between two steps."""
 
 import contextlib
 import os
@@ -7,32 +7,32 @@ from types import FrameType
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop; the message says where it goes on.
+    """A signal asked the run to stop; the message says how to resume it.
 
     Attributes:
         status: what a shell expects of a process that this signal ended: 130 or 143.
     """
 
-    def __init__(self, wish: signal.Signals, message: str):
+    def __init__(self, received: signal.Signals, message: str):
         super().__init__(message)
-        self.status = 128 + wish
+        self.status = 128 + received
 
 
-class StopWish:
+class StopRequest:
     """While open, the first SIGTERM or SIGINT is noted, and a second Ctrl-C ends the process at once.
 
     Args:
-        program: who says so.
+        program: named in the line that acknowledges it.
 
     Attributes:
-        signal: the one noted; None as long as the run should go on.
+        signal: the one noted; None until a signal comes.
     """
 
     def __init__(self, program: str = "run.py") -> None:
         self.program = program
         self.signal: signal.Signals | None = None
 
-    def __enter__(self) -> "StopWish":
+    def __enter__(self) -> "StopRequest":
         both = (signal.SIGTERM, signal.SIGINT)
         # A shell starts what is in the background with SIGINT ignored: it stays so.
         self.before = {number: signal.getsignal(number) for number in both if signal.getsignal(number) is not signal.SIG_IGN}

@@ -25,7 +25,7 @@ from utils.training.measures import measure
 from utils.training.metrics import Results
 from utils.training.run_state import RunState
 from utils.training.step import TrainingStep
-from utils.training.stop import Stopped, StopWish
+from utils.training.stop import Stopped, StopRequest
 
 
 class Trainer:
@@ -33,7 +33,7 @@ class Trainer:
 
     Args:
         data: the whole data set.
-        folder: where results go and where a stopped run is taken up again.
+        folder: where results go and from where a stopped run is resumed.
 
     Attributes:
         listeners: told of every moment, in this order.
@@ -47,7 +47,7 @@ class Trainer:
         self.folder = folder
         self.device = device
         self.listeners: list[Listener] = []
-        self.wish = StopWish()
+        self.stop_request = StopRequest()
         self.learner_class = LEARNERS[settings.learner_name]
         check_batches(settings, data, self.learner_class.planned_images)
         self.first_tasks = first_tasks(settings, folder.place)
@@ -65,7 +65,7 @@ class Trainer:
         Raises RunError where a disk is full, the folder vanishes or numbers go bad; Stopped after SIGTERM or SIGINT.
         """
         try:
-            with self.wish, in_one_line(self.folder, self.device, self.heed_signals):
+            with self.stop_request, in_one_line(self.folder, self.device, self.raise_if_stopped):
                 self.state.load_state_dict(self.folder.state or RunState.before(0, self.device))
                 for line in self.folder.notices:
                     self.state.log.line(line)
@@ -82,7 +82,7 @@ class Trainer:
         state = self.state
         while state.place.repeat < self.settings.repeat:
             self.start_repeat()
-            if not self.folder.place:  # no work without a checkpoint to go on from
+            if not self.folder.place:  # no work without a checkpoint to resume from
                 self.save()
             for task in state.tasks[state.place.task :]:
                 self.train_task(task)
@@ -94,7 +94,7 @@ class Trainer:
 
     def start_repeat(self) -> None:
         repeat = self.state.place.repeat
-        tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device, self.heed_signals)
+        tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device, self.raise_if_stopped)
         self.state.start_repeat(tasks, build_learner(self.settings, self.state.streams, self.device, repeat))
         self.tell(Listener.repeat_began)
 
@@ -140,7 +140,7 @@ class Trainer:
         self.tell(Listener.epoch_began, stage, epoch)
         losses: list[torch.Tensor] = []
         for start in stage.batches.starts(epoch):
-            self.heed_signals()
+            self.raise_if_stopped()
             losses.append(step(start))
             self.tell(Listener.step_taken)
         means = mean_losses(losses, step.names, state.learner, state.heading(stage, epoch))
@@ -151,16 +151,16 @@ class Trainer:
     def evaluate(self, task: Task) -> None:
         """Measure what is known after a task of all tasks so far. Raises NotFinite."""
         state = self.state
-        measures = measure(state.learner, state.tasks[: task.index + 1], DATASETS[self.settings.dataset].top_k, self.heed_signals)
+        measures = measure(state.learner, state.tasks[: task.index + 1], DATASETS[self.settings.dataset].top_k, self.raise_if_stopped)
         if not np.isfinite(measures.by_task).all():
             raise NotFinite(f"{state.where()}  accuracy", "the model's outputs for some test images")
         state.results.add(state.place.repeat, measures, state.learner.memory(), round(state.seconds, 3))
         self.tell(Listener.task_ended, measures)
 
-    def heed_signals(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Between two steps, where nothing is half done. Raises Stopped."""
-        if self.wish.signal:
-            raise Stopped(self.wish.signal, f"stopped by {self.wish.signal.name}; {self.folder.going_on()}, what came after it is done again")
+        if received := self.stop_request.signal:
+            raise Stopped(received, f"stopped by {received.name}; {self.folder.resume_hint()}, later steps are repeated")
 
     def save(self) -> None:
         """The checkpoint."""

@@ -151,18 +151,18 @@ def test_a_run_of_today_is_read_by_the_key(three, records):
     assert float(records(run="a", table=1)[0]["forgetting"]) == pytest.approx(56.2)
 
 
-@pytest.mark.parametrize(("published", "history", "more", "said"), [
+@pytest.mark.parametrize(("published", "history", "more", "expected"), [
     (False, FORGETS, {}, "has no key axes and is not as this project wrote before that key"),
     (True, [[90.0, float("nan"), float("nan")], [60.0, 80.0, float("nan")], [30.0, 27.6, 70.0]], {}, "is not as the published code wrote"),
     (True, [[90.0, 0.0, 0.0], [60.0, 80.0, 0.0], [30.0, 27.6, 70.0]], {}, "is not as the published code wrote"),
     (False, FORGETS, {"axes": ["after task", "on task", "repeat"]}, "has axes"), (False, FORGETS, {"axes": 3}, "has axes")])
-def test_what_is_not_clear_is_left_out_in_one_line(three, as_published, records, tmp_path, published, history, more, said):
+def test_what_is_not_clear_is_left_out_in_one_line(three, as_published, records, tmp_path, published, history, more, expected):
     rewrite(three, history, **more)
     if published:
         as_published(three)
     assert (records(run="a", table=1)[0]["forgetting"], records(run="a", table=1)[0]["accuracy"][:4]) == ("", "42.5")
     line, = warnings(tmp_path)
-    assert str(three / "results-acc" / "pt.yaml") in line and said in line
+    assert str(three / "results-acc" / "pt.yaml") in line and expected in line
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoint.pt"])

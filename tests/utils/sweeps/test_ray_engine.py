@@ -13,7 +13,7 @@ from utils.sweeps import sweep
 from utils.sweeps.engines import Run
 from utils.sweeps.ray_engine import RayEngine, require_ray
 from utils.sweeps.sweep import run_all
-from utils.training.stop import Stopped, StopWish
+from utils.training.stop import Stopped, StopRequest
 
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed; sh install_requirements.sh ray")
 
@@ -59,16 +59,16 @@ def holder(run):
 
 @needs_ray
 def test_a_sweep_that_stops_takes_its_runs_along(cluster, tiny, tmp_path):
-    run, wish = Run("run", tiny("NormalNN", "--schedule", "1000", "--log_dir", tmp_path), tmp_path), StopWish()
+    run, stop_request = Run("run", tiny("NormalNN", "--schedule", "1000", "--log_dir", tmp_path), tmp_path), StopRequest()
 
-    class Wishing(RayEngine):
+    class Stopping(RayEngine):
         def ended(self):
-            if "epoch 1/" in "\n".join(run.said()):
-                wish.signal = signal.SIGTERM
+            if "epoch 1/" in "\n".join(run.last_lines()):
+                stop_request.signal = signal.SIGTERM
             return super().ended()
 
     with pytest.raises(Stopped):
-        run_all([run], Wishing(1, cluster.address), wish)
+        run_all([run], Stopping(1, cluster.address), stop_request)
     pid = holder(run)
     until(lambda: not Path(f"/proc/{pid}").exists())
 
@@ -82,17 +82,17 @@ def test_runs_of_a_lost_node_end_elsewhere_with_the_same_results(cluster, tiny, 
 
     class Losing(RayEngine):
         def ended(self):
-            if not lost and all("task 2/5  learn  epoch 1/2" in "\n".join(run.said()) for run in runs):
+            if not lost and all("task 2/5  learn  epoch 1/2" in "\n".join(run.last_lines()) for run in runs):
                 first.update({run.name: holder(run) for run in runs})
                 lost.append(cluster.worker_nodes.copy().pop())
                 cluster.remove_node(lost[0], allow_graceful=False)
             return super().ended()
 
-    assert run_all(runs, Losing(1, cluster.address), StopWish()) == []
+    assert run_all(runs, Losing(1, cluster.address), StopRequest()) == []
     assert lost
     moved = [run for run in runs if holder(run) != first[run.name]]
     assert len(moved) == 1
-    assert "going on: repeat 1/1, task" in moved[0].console.read_text()
+    assert "resuming: repeat 1/1, task" in moved[0].console.read_text()
     for run in runs:
         assert lasting(run.folder) == lasting(finished("NormalNN", *flags))
     out, _ = capfd.readouterr()

@@ -15,7 +15,7 @@ from utils.sweeps import sweep
 from utils.sweeps.engines import Ended, Local, Run
 from utils.sweeps.sweep import Plan, run_all
 from utils.training import device
-from utils.training.stop import Stopped, StopWish
+from utils.training.stop import Stopped, StopRequest
 
 
 @dataclasses.dataclass(eq=False)
@@ -34,9 +34,9 @@ def program(tmp_path):
     return build
 
 
-def run(runs, engine=None, wish=None):
+def run(runs, engine=None, stop_request=None):
     """Exit statuses of those that failed, by name."""
-    return {how.run.name: how.status for how in run_all(runs, engine or Local([-1], 2), wish or StopWish())}
+    return {how.run.name: how.status for how in run_all(runs, engine or Local([-1], 2), stop_request or StopRequest())}
 
 
 # Side by side
@@ -102,18 +102,18 @@ def test_a_run_fails_with_the_one_it_waits_for(program, capsys):
 
 
 def test_a_wish_to_stop_reaches_every_run_and_begins_no_other(program, tmp_path):
-    wish = StopWish()
+    stop_request = StopRequest()
 
-    class Wishing(Local):
+    class Stopping(Local):
         def ended(self):
             if all((tmp_path / name / "ready").exists() for name in "ab"):
-                wish.signal = signal.SIGTERM
+                stop_request.signal = signal.SIGTERM
             return super().ended()
 
     code = "def stop(*_): print('stopped'); sys.exit(143)\nsignal.signal(15, stop); pathlib.Path('READY').touch(); time.sleep(60)"
     runs = [program(name, code.replace("READY", str(tmp_path / name / "ready"))) for name in "abc"]
-    with pytest.raises(Stopped, match="stopped by SIGTERM, 0 of 3 runs are done; the same command goes on"):
-        run(runs, Wishing([-1], 2), wish)
+    with pytest.raises(Stopped, match="stopped by SIGTERM, 0 of 3 runs are done; the same command resumes them"):
+        run(runs, Stopping([-1], 2), stop_request)
     assert [one.console.read_text() for one in runs[:2]] == ["stopped\n"] * 2
     assert not runs[2].folder.exists()
 
@@ -126,7 +126,7 @@ def test_an_error_leaves_no_process(program, tmp_path):
 
     runs = [program("long", "time.sleep(60)"), program("short", "pass")]
     with pytest.raises(ValueError, match="a slip of ours"):
-        run_all(runs, engine, StopWish(), fail)
+        run_all(runs, engine, StopRequest(), fail)
     (process, _), = engine.processes.values()
     assert process.returncode == -signal.SIGKILL
 
@@ -139,7 +139,7 @@ def test_what_fails_after_a_run_fails_that_run_alone(program):
             raise OSError(28, "No space left on device")
         done.append(run.name)
 
-    failed, = run_all([program("first", "pass"), program("second", "time.sleep(0.5)")], Local([-1], 2), StopWish(), after)
+    failed, = run_all([program("first", "pass"), program("second", "time.sleep(0.5)")], Local([-1], 2), StopRequest(), after)
     assert (failed.run.name, done) == ("first", ["second"])
     assert "No space left on device" in failed.message
 
@@ -158,7 +158,7 @@ def test_a_folder_that_a_dying_process_still_holds_is_waited_for(program, tmp_pa
 
 def test_a_folder_that_is_held_for_long_is_left_to_the_run_to_refuse(program, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 0.0)
-    monkeypatch.setattr(sweep, "held", lambda lock: True)
+    monkeypatch.setattr(sweep, "is_locked", lambda lock: True)
     assert run([program("one", "sys.exit(2)")]) == {"one": 2}
 
 
@@ -231,7 +231,7 @@ def test_a_run_of_two_scripts_is_one(script):
 @pytest.mark.parametrize(("text", "message"), [
     ("$PYTHON run.py --lr fast", "script.sh: --lr: 'fast'"),
     ("echo nothing", "script.sh: calls no run.py by"),
-    ("$PYTHON run.py $P --log_dir a --overwrite 1", "--log_dir a: --overwrite 1 would start afresh at each attempt"),
+    ("$PYTHON run.py $P --log_dir a --overwrite 1", "--log_dir a: --overwrite 1 would start each attempt from scratch"),
     ("echo 'it broke' >&2; false", "script.sh: ends with status 1: it broke"),
     ("$PYTHON run.py $P --log_dir a --load_model_dir b\n$PYTHON run.py $P --log_dir b --load_model_dir a", "a waits for itself, by way of b"),
 ])
@@ -311,12 +311,12 @@ def test_a_gpu_that_torch_cannot_use_is_refused(gpus, script, capsys, gpuid):
     assert line == f"experiments/sweep.sh: --gpuid {gpuid[1] if gpuid else 0}: the driver is too old"
 
 
-@pytest.mark.parametrize(("gpuid", "said"), [([], True), (["--gpuid", "-1"], False)])
-def test_a_sweep_says_that_it_found_no_gpu(gpus, script, monkeypatch, capsys, gpuid, said):
+@pytest.mark.parametrize(("gpuid", "expected"), [([], True), (["--gpuid", "-1"], False)])
+def test_a_sweep_says_that_it_found_no_gpu(gpus, script, monkeypatch, capsys, gpuid, expected):
     gpus(0)
-    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, wish: [])
+    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [])
     assert sweep.main([script("$PYTHON run.py $P --log_dir a"), *gpuid]) == 0
-    assert ("no NVIDIA GPU was found" in capsys.readouterr().out) == said
+    assert ("no NVIDIA GPU was found" in capsys.readouterr().out) == expected
 
 
 def test_runs_side_by_side_share_the_cores(monkeypatch, tmp_path):
@@ -343,7 +343,7 @@ def test_a_run_is_told_its_share(program, monkeypatch):
 @pytest.mark.parametrize(("failing", "status", "tables"), [(False, 0, True), (True, 1, False)])
 def test_tables_come_where_their_runs_are_done(script, monkeypatch, capfd, failing, status, tables):
     """Without runs, and with a program that says how it was called in place of the tables."""
-    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, wish: [Ended(runs[0], 2, "wrong")] if failing else [])
+    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [Ended(runs[0], 2, "wrong")] if failing else [])
     assert sweep.main([script("$PYTHON run.py $P --log_dir 'a b'\n$PYTHON -c 'print(\"the table\")'")]) == status
     out, errors = capfd.readouterr()
     assert ("the table" in out) == tables
@@ -351,7 +351,7 @@ def test_tables_come_where_their_runs_are_done(script, monkeypatch, capfd, faili
 
 
 def test_tables_that_fail_are_named(script, monkeypatch, capfd):
-    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, wish: [])
+    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [])
     assert sweep.main([script("$PYTHON run.py $P --log_dir a\n$PYTHON -c 'raise SystemExit(2)'")]) == 1
     assert capfd.readouterr().err == "experiments/sweep.sh: this failed: python -c 'raise SystemExit(2)'; the same command tries again\n"
 
@@ -375,7 +375,7 @@ def test_a_killed_sweep_started_again_ends_like_its_runs_alone(tiny, script, roo
     assert (done.returncode, done.stderr) == (0, "")
     assert [f"{runs}/{name}" in done.stdout for name in ("first   done  final accuracy", "second  done  final accuracy")] == [True, True]
     assert "accuracy (%) after task" in done.stdout
-    assert "going on" in console.read_text()
+    assert "resuming: repeat" in console.read_text()
     assert lasting(runs / "first") == lasting(finished("NormalNN"))
     trainer(tmp_path / "alone", "LWF", "--load_model_dir", runs / "first").run()
     assert lasting(runs / "second") == lasting(tmp_path / "alone")

@@ -204,14 +204,14 @@ def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path
 def test_after_overwriting_no_message_and_no_args_yaml_leads_to_overwriting_again(settings, tmp_path):
     folder = RunFolder(settings(overwrite=1))
     folder.begin()
-    assert folder.going_on() == "the same command without --overwrite 1 starts it again"
+    assert folder.resume_hint() == "the same command without --overwrite 1 starts it again"
     folder.save(STATE)
-    assert "the same command without --overwrite 1 goes on from" in folder.going_on()
+    assert "the same command without --overwrite 1 resumes it from" in folder.resume_hint()
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["overwrite"] == 0
 
 
 def test_a_kill_in_the_middle_of_deleting_leaves_no_run_to_go_on_with(settings, copied, monkeypatch):
-    """Whatever was deleted last: without --overwrite the rest is refused, with it deleting goes on."""
+    """Whatever was deleted last: without --overwrite the rest is refused, with it deleting continues."""
     run = copied("AlwaysBeDreaming")
     begun = yaml.safe_load((run / "args.yaml").read_text())
     old = {**begun, "log_dir": str(run)}
@@ -328,12 +328,12 @@ def test_a_run_goes_without_a_lock_and_says_so_once(settings, lockless, trainer,
 
 def test_without_locks_a_folder_in_use_is_refused_with_its_holder(settings, lockless, tmp_path):
     (tmp_path / "run").mkdir()
-    said = {"pid": 7, "host": "elsewhere", "namespace": "", "time": time.time()}
-    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps(said))
+    heartbeat = {"pid": 7, "host": "elsewhere", "namespace": "", "time": time.time()}
+    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps(heartbeat))
     assert "in use by pid 7 on elsewhere" in refusal(settings())
-    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps({**said, "time": 0}))
+    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps({**heartbeat, "time": 0}))
     folder = RunFolder(settings())
-    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps(said))
+    (tmp_path / "run" / "run.heartbeat").write_text(json.dumps(heartbeat))
     with pytest.raises(OSError, match="in use by pid 7"):
         folder.save(STATE)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()

@@ -33,15 +33,15 @@ def test_a_weight_that_is_not_finite_is_named():
         mean_losses(steps([1.0]), ["a"], network, "here")
 
 
-@pytest.mark.parametrize(("error", "said"), [
+@pytest.mark.parametrize(("error", "expected"), [
     (NotFinite("here", "all"), "here: not finite are all; the state before is in .*checkpoint.pt"),
     (OSError(28, "No space left on device", "a/file"), "^a/file: No space left on device; the same command starts it again$"),
     (UserError("an image"), "^an image; the same command starts it again$"),
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory.*--batch_size.*; the same command"),
 ])
-def test_what_ends_a_run_is_one_line_with_how_to_resume_it(tmp_path, error, said):
+def test_what_ends_a_run_is_one_line_with_how_to_resume_it(tmp_path, error, expected):
     folder = RunFolder(Settings(log_dir=str(tmp_path / "run")))
-    with pytest.raises(RunError, match=said) as found, in_one_line(folder, torch.device("cpu"), lambda: None):
+    with pytest.raises(RunError, match=expected) as found, in_one_line(folder, torch.device("cpu"), lambda: None):
         raise error
     assert "\n" not in str(found.value)
 

@@ -34,7 +34,7 @@ def test_a_record_is_in_the_file_at_once(log, tmp_path):
     assert records(tmp_path) == [{"task": 1, "losses": {"local": 0.5}}]
 
 
-def test_a_log_goes_on_where_an_earlier_one_stopped(log, tmp_path):
+def test_a_log_continues_where_an_earlier_one_stopped(log, tmp_path):
     log.line("first")
     log.record(epoch=1)
     log.close()
@@ -46,13 +46,13 @@ def test_a_log_goes_on_where_an_earlier_one_stopped(log, tmp_path):
     assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
 
 
-def test_records_after_a_checkpoint_are_forgotten(log, tmp_path):
+def test_records_after_a_checkpoint_are_truncated(log, tmp_path):
     log.record(epoch=1)
-    end = log.ends()
+    sizes = log.sizes()
     log.record(epoch=2)
     log.close()
     again = Log(tmp_path)
-    again.forget_after(end)
+    again.truncate(sizes)
     again.record(epoch=2, again=True)
     again.close()
     assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2, "again": True}]
@@ -60,32 +60,32 @@ def test_records_after_a_checkpoint_are_forgotten(log, tmp_path):
 
 def test_the_end_of_an_older_runs_records_is_known_before_a_new_record(log, tmp_path):
     log.record(epoch=1)
-    end = log.ends()
+    sizes = log.sizes()
     log.close()
     again = Log(tmp_path)
-    assert again.ends() == end
-    assert end["metrics.jsonl"] > 0
+    assert again.sizes() == sizes
+    assert sizes["metrics.jsonl"] > 0
     again.close()
 
 
-def test_lines_after_a_checkpoint_are_forgotten_too(log, tmp_path):
+def test_lines_after_a_checkpoint_are_truncated_too(log, tmp_path):
     log.line("accuracy 1 ± 0 %")
-    end = log.ends()
+    sizes = log.sizes()
     log.line("accuracy 2 ± 0 %")
     log.close()
     again = Log(tmp_path)
-    again.forget_after(end)
+    again.truncate(sizes)
     again.line("accuracy 2 ± 0 %")
     again.close()
     assert (tmp_path / "output.log").read_text(encoding="utf-8") == "accuracy 1 ± 0 %\naccuracy 2 ± 0 %\n"
 
 
-def test_without_a_checkpoint_all_is_forgotten(log, tmp_path):
+def test_without_a_checkpoint_all_is_truncated(log, tmp_path):
     log.line("first")
     log.record(epoch=1)
     log.close()
     again = Log(tmp_path)
-    again.forget_after({})
+    again.truncate({})
     again.close()
     assert (tmp_path / "output.log").read_text() == (tmp_path / "metrics.jsonl").read_text() == ""
 
@@ -101,14 +101,14 @@ def test_a_terminal_that_is_gone_ends_no_run(log, tmp_path, monkeypatch):
     assert (tmp_path / "output.log").read_text() == "first\nsecond\n"
 
 
-def test_half_a_record_of_a_killed_run_is_forgotten(log, tmp_path):
+def test_half_a_record_of_a_killed_run_is_truncated(log, tmp_path):
     log.record(epoch=1)
-    end = log.ends()
+    sizes = log.sizes()
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epo')
     again = Log(tmp_path)
-    again.forget_after(end)
+    again.truncate(sizes)
     again.record(epoch=2)
     again.close()
     assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
@@ -116,11 +116,11 @@ def test_half_a_record_of_a_killed_run_is_forgotten(log, tmp_path):
 
 def test_records_that_a_user_deleted_are_no_obstacle(log, tmp_path):
     log.record(epoch=1)
-    end = log.ends()
+    sizes = log.sizes()
     log.close()
     (tmp_path / "metrics.jsonl").unlink()
     again = Log(tmp_path)
-    again.forget_after(end)
+    again.truncate(sizes)
     again.record(epoch=2)
     again.close()
     assert records(tmp_path) == [{"epoch": 2}]

@@ -164,7 +164,7 @@ def test_measuring_draws_no_random_number_and_changes_no_learner(problem, name):
     assert (first.by_task, first.ncm, first.top5) == (second.by_task, second.ncm, second.top5) and first.confusion.equal(second.confusion)
 
 
-def test_a_signal_is_heeded_between_tasks(tasks):
+def test_a_signal_stops_it_between_tasks(tasks):
     def stop():
         raise InterruptedError
 

@@ -60,15 +60,15 @@ def test_a_plotting_script_of_the_published_code_reads_the_files(results, tmp_pa
 
 def test_notes_are_in_the_files_with_accuracies(results, tmp_path):
     results.save(tmp_path, 3, notes={"load_any": "elsewhere"})
-    for path, said in (("acc/global", "elsewhere"), ("acc/pt", "elsewhere"), ("mem/global", None)):
-        assert read(tmp_path / f"results-{path}.yaml").get("load_any") == said
+    for path, expected in (("acc/global", "elsewhere"), ("acc/pt", "elsewhere"), ("mem/global", None)):
+        assert read(tmp_path / f"results-{path}.yaml").get("load_any") == expected
 
 
 def test_accuracies_other_than_top_1_say_so(results, tmp_path):
     results.save(tmp_path, 3, top_k=5)
     paths = ("acc/global", "acc/pt", "acc/pt-local", "mem/global", "time/global")
-    said = {path: read(tmp_path / f"results-{path}.yaml").get("top_k") for path in paths}
-    assert said == {"acc/global": 5, "acc/pt": 5, "acc/pt-local": 5, "mem/global": None, "time/global": None}
+    expected = {path: read(tmp_path / f"results-{path}.yaml").get("top_k") for path in paths}
+    assert expected == {"acc/global": 5, "acc/pt": 5, "acc/pt-local": 5, "mem/global": None, "time/global": None}
 
 
 def test_local_memory_and_time_have_their_files(results, tmp_path):

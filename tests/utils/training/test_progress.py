@@ -98,12 +98,12 @@ def test_the_wait_for_the_device_after_the_last_step_counts(run, clock):
 
 
 def test_plain_lines_are_the_edges_of_a_stage_and_one_from_time_to_time(run, clock):
-    said = []
+    epochs = []
     for epoch in range(8):
         clock.now += PACE / 2.5
         if run.plain_line(edge=epoch in (0, 7)):
-            said.append(epoch)
-    assert said == [0, 3, 6, 7]
+            epochs.append(epoch)
+    assert epochs == [0, 3, 6, 7]
 
 
 def test_beside_an_updating_line_there_are_no_plain_ones(clock, capsys):

@@ -127,14 +127,14 @@ def test_a_finished_run_trains_nothing_and_says_the_same_again(copied, trainer, 
     log = (folder / "output.log").read_text()
     monkeypatch.setattr(Trainer, "train_stage", None)
     trainer(folder, ABD).run()
-    said = capsys.readouterr().out
-    assert said.splitlines()[-1].startswith("final accuracy: ") and f"figures:  {folder / 'figures'}" in said
-    assert (folder / "output.log").read_text() == log.partition("\n\n")[0] + "\n" + said
-    assert len(said.splitlines()) == len(log.partition("\n\n")[2].splitlines()) + 1  # the empty line before it
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1].startswith("final accuracy: ") and f"figures:  {folder / 'figures'}" in printed
+    assert (folder / "output.log").read_text() == log.partition("\n\n")[0] + "\n" + printed
+    assert len(printed.splitlines()) == len(log.partition("\n\n")[2].splitlines()) + 1  # the empty line before it
     assert (lasting(folder), records(folder)) == (before, metrics)
 
 
-def test_overwrite_starts_afresh_and_leaves_a_strangers_file_alone(copied, trainer, lasting, finished):
+def test_overwrite_starts_from_scratch_and_leaves_a_strangers_file_alone(copied, trainer, lasting, finished):
     folder = copied("NormalNN")
     (folder / "notes.txt").write_text("mine")
     trainer(folder, "NormalNN", "--overwrite", 1).run()
@@ -164,7 +164,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_it_is_mended(fini
         with pytest.raises(RunError) as error:
             trainer(tmp_path, "NormalNN").run()
     assert "\n" not in str(error.value)
-    for part in ("No space left on device", "the same command goes on", "checkpoint.pt"):
+    for part in ("No space left on device", "the same command resumes it", "checkpoint.pt"):
         assert part in str(error.value)
     trainer(tmp_path, "NormalNN").run()
     assert lasting(tmp_path) == lasting(finished("NormalNN"))

@@ -69,5 +69,5 @@ def test_a_checkpoint_of_another_version_of_the_code_is_refused(state, saved, lo
 
 def test_another_device_is_refused_within_a_repeat_alone(state, saved):
     RunState.check({**saved, "device": "cuda", "place": {"repeat": 1, "task": 0, "stage": 0, "epoch": 0}}, state.settings, CPU)
-    with pytest.raises(UserError, match="--gpuid: .* under way on cuda, this would go on on cpu"):
+    with pytest.raises(UserError, match="--gpuid: .* under way on cuda, this would resume it on cpu"):
         RunState.check({**saved, "device": "cuda"}, state.settings, CPU)

@@ -100,7 +100,7 @@ def test_replayed_steps_see_the_batches_and_the_learning_rates_of_plain_ones(pro
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(plain[0], graph[0], strict=True))
     assert all(torch.equal(value, graph[1][key]) for key, value in plain[1].items() if isinstance(value, torch.Tensor))
     dream = [1e-3] if name == "AlwaysBeDreaming" else []
-    assert graphs == pytest.approx([0.01, 0.001, *dream, 0.01, 0.001])  # captured anew when the rate falls, at no other time
+    assert graphs == pytest.approx([0.01, 0.001, *dream, 0.01, 0.001])  # captured again when the rate falls, at no other time
 
 
 @cuda

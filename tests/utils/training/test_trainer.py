@@ -114,8 +114,8 @@ def test_files_records_and_log_agree_on_every_measure(finished, digits):
         assert confusion.sum() == len(digits.test.labels) and sorted(confusion.sum(1)) == sorted(np.bincount(digits.test.labels))
         assert 100 * confusion.diagonal().sum() / confusion.sum() == pytest.approx(last["top1"]) == pytest.approx(last["accuracy_over_images"])
         assert 100 * confusion[-3:].diagonal(7).sum() / confusion[-3:].sum() == pytest.approx(last["new"])
-        said = f"accuracy {last['accuracy']:.1f} % mean of tasks, {last['accuracy_over_images']:.1f} % over images"
-        assert said in (folder / "output.log").read_text()
+        expected = f"accuracy {last['accuracy']:.1f} % mean of tasks, {last['accuracy_over_images']:.1f} % over images"
+        assert expected in (folder / "output.log").read_text()
 
 
 def test_memory_is_the_parameters_of_model_and_generator(finished):
@@ -183,10 +183,10 @@ def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp
 def test_the_log_has_every_epoch_also_where_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("utils.training.progress.PACE", 1e9)
     trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1, "--no_figures").run()
-    said = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
+    printed = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
     logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "  epoch " in line]
     assert len(logged) == 5
-    assert said == [logged[0], logged[-1]]
+    assert printed == [logged[0], logged[-1]]
 
 
 # The same bytes

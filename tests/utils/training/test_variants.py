@@ -215,7 +215,7 @@ def test_a_run_under_way_on_another_device_is_refused(trainer, tmp_path, monkeyp
         trainer(tmp_path, "NormalNN").run()
     run = trainer(tmp_path, "NormalNN")
     run.folder.state["device"] = "cuda"
-    with pytest.raises(UserError, match="--gpuid.* under way on cuda, this would go on on cpu"):
+    with pytest.raises(UserError, match="--gpuid.* under way on cuda, this would resume it on cpu"):
         Trainer(run.settings, run.data, run.folder, torch.device("cpu"))
     del run.folder.state["streams"]
     with pytest.raises(UserError, match="--log_dir.* another version"):
