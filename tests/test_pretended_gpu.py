@@ -111,6 +111,19 @@ def test_without_a_fault_all_is_well(machine, problem):
     Faulty(problem).run()
 
 
+def test_a_stage_that_cannot_be_captured_runs_step_by_step_where_that_is_allowed(machine, problem):
+    loss, _ = LOSSES["item"]
+    faulty, said = Faulty(problem, loss), []
+    step = TrainingStep(faulty.stage, faulty.learner.streams, graph=True, fall_back=said.append)
+    faulty.learner.train()
+    faulty.stage.start_epoch(0)
+    losses = [step(start) for epoch in range(3) for start in faulty.stage.batches.starts(epoch)]
+    assert len(losses) > 5 and all(values.isfinite().all() for values in losses) and step.graph is None
+    line, = said
+    assert line.startswith("--graph: the stage learn cannot be captured")
+    assert line.endswith("--graph off runs it step by step, as this stage does now")
+
+
 def test_labels_on_the_cpu_are_caught(machine, problem):
     faulty = Faulty(problem)
     source = faulty.task.train.source

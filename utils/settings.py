@@ -114,7 +114,8 @@ class Settings:
         "fp32", "run", "arithmetic of training: fp32; tf32, faster products of GPUs; bf16, autocast to bfloat16. Evaluation is not in bf16",
         choices=["fp32", "tf32", "bf16"], before="fp32")
     graph: str = setting(
-        "auto", "run", "capture training steps as CUDA graphs, which spares a GPU most of its waiting; auto: where there is a GPU",
+        "auto", "run", "capture training steps as CUDA graphs, which spares a GPU most of its waiting; auto: where there is a GPU, and step by "
+        "step where a capture fails",
         choices=["auto", "on", "off"])
     threads: int = setting(
         0, "run", "CPU threads; 0: those of the run to resume, else OMP_NUM_THREADS, else a thread for each physical core, which --parallel and "

@@ -1,7 +1,7 @@
 """One step of any stage: load, loss, gradients, optimiser. On a GPU captured as a CUDA graph and replayed."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,15 +27,18 @@ class TrainingStep:
         bf16: autocast to bfloat16, as torch's autocast chooses the operations.
         graph: capture the whole step as a CUDA graph; needs a GPU. The first EAGER_STEPS run as they are; a step whose
             learning rate is another than the captured one is captured again.
+        fall_back: told in a line why a capture failed, and the steps then run without one; where it is left out, that is a RunError.
 
     Attributes:
         names: of the losses, once a step has run.
     """
 
-    def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False):
+    def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False,
+                 fall_back: Callable[[str], None] | None = None):
         self.stage = stage
         self.streams = streams
         self.bf16 = bf16
+        self.fall_back = fall_back
         self.names: Sequence[str] = ()
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(streams.device) if graph else None
@@ -48,14 +51,15 @@ class TrainingStep:
         """One step; the losses, [number of names]."""
         if self.side is None:
             return self.run(start)
-        self.side.wait_stream(torch.cuda.current_stream(self.streams.device))
-        with torch.cuda.stream(self.side):
+        side = self.side
+        side.wait_stream(torch.cuda.current_stream(self.streams.device))
+        with torch.cuda.stream(side):
             if self.eager_left:
                 self.eager_left -= 1
                 losses = self.run(start)
             else:
                 losses = self.replay(start)
-        torch.cuda.current_stream(self.streams.device).wait_stream(self.side)
+        torch.cuda.current_stream(self.streams.device).wait_stream(side)
         return losses
 
     def run(self, start: Sequence[Tensor]) -> Tensor:
@@ -76,7 +80,14 @@ class TrainingStep:
     def replay(self, start: Sequence[Tensor]) -> Tensor:
         if self.graph is None or self.outdated():
             self.graph, self.losses = None, torch.empty(0)  # gives back the memory of the one before
-            self.graph, self.rates = self.capture(start), self.numbers()
+            try:
+                self.graph, self.rates = self.capture(start), self.numbers()
+            except RunError as error:
+                if self.fall_back is None:
+                    raise
+                self.fall_back(f"{error}, as this stage does now")
+                self.side = None
+                return self.run(start)
         for mine, given in zip(self.start, start):
             mine.copy_(given)
         self.graph.replay()

@@ -121,7 +121,9 @@ class Trainer:
         """The epochs of a stage that are not done."""
         state = self.state
         state.start_stage(stage)
-        step = TrainingStep(stage, state.streams, bf16=self.settings.precision == "bf16", graph=captures(self.settings, self.device))
+        step = TrainingStep(
+            stage, state.streams, bf16=self.settings.precision == "bf16", graph=captures(self.settings, self.device),
+            fall_back=None if self.settings.graph == "on" else state.log.line)
         for epoch in range(state.place.epoch, stage.epochs):
             self.train_epoch(step, epoch)
             state.place.epoch = epoch + 1
