@@ -38,7 +38,7 @@ class AlwaysBeDreaming(DreamingLearner):
                 layer.momentum = 0.1 if task.old == 0 else 1 - 0.9**2
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
-        if not self.old:  # over all outputs, unseen ones too, as L_ft is: no other learner's first task
+        if not self.old:  # over all outputs, unseen ones too, as L_ft is: so no other learner shares this first task
             return {"classification": F.cross_entropy(self.model(x), y)}
         old, seen, batch = self.old, self.seen, len(x)
         x_all = torch.cat([x, self.dream(batch)])

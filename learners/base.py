@@ -56,11 +56,11 @@ class Learner(nn.Module):
         model: the classifier.
 
     Attributes:
-        settings: a learner with settings of its own declares them in a dataclass on Settings, and names that class here
-            by an annotation in its own body.
+        settings: of the run. A learner with flags of its own declares them in a dataclass that extends Settings, and annotates
+            this attribute with it: ``settings: BICSettings`` in the body of BIC (learners/bic.py).
         model: the student, which is kept from task to task.
         teacher: the model as it was after the previous task.
-        frozen_teacher: what it computes, faster.
+        frozen_teacher: what losses call in its place: it computes the same, faster and without gradients.
         coreset: the training images kept, where the learner ``takes_coreset`` and ``--memory`` is above 0.
         ranges: the classes of every task, as places of the class order.
         old, seen: classes learned before the current task, and including it.
@@ -69,9 +69,10 @@ class Learner(nn.Module):
         normalised: whether the networks see normalised images.
         takes_coreset: whether ``--memory`` above 0 is meaningful.
         takes_oracle: whether ``--oracle_flag`` is.
+        step_cost: of a step of the stage "learn" from the second task on, see Stage.cost.
         generator_type: the kind of generator needed, as ``--gen_model_type`` names it; "" where none is.
         first_task: what its first task trains, the same words as of the learners that train the same; "" where it shares that with none.
-        published: its lines in the paper's tables.
+        published: its lines in the published tables, with the numbers there.
     """
 
     learner_type = ""

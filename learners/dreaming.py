@@ -65,7 +65,7 @@ class DreamingLearner(Learner):
     Attributes:
         generator: lives on from task to task, as does its Adam, where the learner ``keeps_generator``; otherwise every
             task makes new ones of both.
-        frozen_generator: what it computes, faster; made when it dreams for the first time after it was trained.
+        frozen_generator: what ``dream`` calls in its place: it computes the same, faster; made at the first dream after training.
         observed_teacher: the teacher and the statistics that its batch-norm layers see.
         balance_weight: of the class balance, 1 in every published loss. balance_added: to probabilities in its logarithm.
     """

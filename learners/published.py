@@ -9,7 +9,7 @@ from utils.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A line of a published table, or one to stand beside them.
+    """A line of a published table, or one to stand beside them; a learner may have several.
 
     Attributes:
         numbers: {column: (mean, std)} of final accuracy in percent over three repeats; empty where the publication has none, std NaN

@@ -35,7 +35,7 @@ def setting(
 
 @dataclass
 class Settings:
-    """The settings of one run; the fields are the flags. A method that needs more declares a subclass in its file (learners/base.py)."""
+    """The settings of one run; the fields are the flags. A method that needs more declares a subclass in its file (learners/bic.py)."""
 
     # What to run
     learner_type: str = setting("default", "learner", "kind of learner")
@@ -96,7 +96,7 @@ class Settings:
         "weigh images by the inverse frequency of their class in the data of the task: NormalNN and LWF with a coreset, "
         "DeepInversionGenBN and DeepInversionLWF; the others take the flag and do not read it, as published")
     memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
-    power_iters: int = setting(10, "method", "training steps of the generator after every task but the last", low=1)
+    power_iters: int = setting(10, "method", "training steps of the generator before every task but the first", low=1)
     deep_inv_params: list[float] = setting(
         [-1.0], "method",
         "generator's loss: Adam's learning rate, batch-norm weight, smoothness weight, content temperature, content weight; "
@@ -160,7 +160,7 @@ Reader = Callable[[Any, Mapping[str, Any], str], Any]
 
 
 class Method(Protocol):
-    """What the parser asks of a learner's class."""
+    """What the parser asks of a learner's class (learners/published.py has another Method, a line of a table)."""
 
     learner_type: str
     generator_type: str

@@ -1,4 +1,4 @@
-"""The paper's two tables with the runs that belong in them."""
+"""The paper's two tables with the runs that belong in them; where there are runs of R-DFCIL's protocol, its two as well."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class PaperTables:
     """The tables with the runs under a folder, found by what they hold. Raises UserError where there is no such folder.
 
     Attributes:
-        cells: {(label, method, own, split): of its runs the one with the most finished repeats}.
+        cells: {(label, method, own, split): of its runs the one with the most finished repeats}; label and own: see Run.
         joints: {(protocol, split): the run with every task's joint model}, of the paper's study.
         warnings: a line each on what cannot be read, is in no table or is there twice.
     """

@@ -211,7 +211,7 @@ def half_first(settings: dict[str, Any]) -> tuple[Study, int] | None:
 
 
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
-    """The run in ``folder``; None where it has no place in the paper's tables. Results that cannot be read are missing
+    """The run in ``folder``; None where it has no place in the published tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
     path, recorded = folder / "args.yaml", read_recorded(folder)
     settings = recorded.settings

@@ -1,7 +1,7 @@
 """The paper's two tables with what has been measured, or accuracy after each task of some runs side by side.
 
-    python -m utils.reports.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh);
-                                            with --figures DIR the figures that go with them, too
+    python -m utils.reports.tables [OUTPUTS]        tables 1 and 2 out of all runs under OUTPUTS (sh experiments/tables.sh), and
+                                            R-DFCIL's, 3 and 4, where there are runs for them; with --figures DIR figures, too
     python -m utils.reports.tables RUN [RUN ...]    these runs side by side
 
 Accuracies are in percent, over the repeats that have finished their last task, with the population's deviation where

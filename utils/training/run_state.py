@@ -1,4 +1,5 @@
-"""The state of a run: all that a checkpoint holds and a resumed run loads."""
+"""The state of a run: all that a resumed run loads. A checkpoint holds it, and the settings, by which utils/training/checkpoint.py tells
+whether a run may resume from it."""
 
 import dataclasses
 from typing import Any
@@ -42,6 +43,7 @@ class RunState:
         log: its files, whose lengths a checkpoint holds.
         tasks, learner: of the current repeat.
         stage: under way; None between stages.
+        saved: what ``load_state_dict`` was given, of which the learner and a stage under way load their parts when they are there.
     """
 
     tasks: list[Task]

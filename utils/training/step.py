@@ -21,7 +21,8 @@ def capture_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 class TrainingStep:
-    """A step of a stage, from what ``stage.batches.starts`` gives; call it once for each.
+    """A step of a stage, from what ``stage.batches.starts`` gives; call it once for each. ``run`` is the step, the rest captures and
+    replays it.
 
     Args:
         bf16: autocast to bfloat16, as torch's autocast chooses the operations.
@@ -43,7 +44,7 @@ class TrainingStep:
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(streams.device) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.rates: list[float] = []  # see numbers(); these three as captured
+        self.rates: list[float] = []  # of the captured step, see numbers(); as are the next two
         self.start: list[Tensor] = []
         self.losses = torch.empty(0)
 
