@@ -1,3 +1,5 @@
+"""The scripts in experiments/."""
+
 import dataclasses
 import json
 import os
@@ -10,155 +12,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dataloaders.datasets import DATASETS
-from learners import LEARNERS, REGISTRY
+from learners import REGISTRY
+from tests.test_configs import METHODS, STATED, ours, published, published_imagenet, published_tinyimagenet
 from utils.command_line import parse
 from utils.files import write_yaml
 from utils.reports.paper_tables import PaperTables
 from utils.reports.runs import PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent
-RDFCIL_PROTOCOLS = {f"{name}-{split}": (classes, decay) for name, classes, decay, splits in (
-    ("cifar100", 100, 5e-4, ("b50-t5", "b50-t10", "b50-t25", "rdfcil")),
-    ("tinyimagenet", 200, 2e-4, ("b100-t5", "b100-t10", "b100-t25", "rdfcil"))) for split in splits}
-PROTOCOLS = ("cifar100", "cifar10", "cifar100-laptop", "cifar100-tenth", "digits", "tinyimagenet", "imagenet", *RDFCIL_PROTOCOLS)
-# Settings whose published default is none of ours: where a file or script of ours left one out, the default would leak in.
-STATED = {"dataroot", "workers", "lr", "momentum", "batch_size", "schedule", "power_iters", "deep_inv_params", "beta", "first_split_size",
-          "other_split_size"}
-OURS = {"dataroot": "datasets", "lr": 0.1, "momentum": 0.9, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], "beta": 1.0, "temp": 2.0}
-METHODS = {  # file of a method's settings -> learner, coreset
-    "base": ("NormalNN", 0), "lwf": ("LWF", 0), "lwf_mc": ("LWF_MC", 0), "dgr": ("Generative_Replay", 0),
-    "deep_inversion": ("DeepInversionGenBN", 0), "lwf_synthetic": ("DeepInversionLWF", 0), "abd": ("AlwaysBeDreaming", 0),
-    "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000), "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
-}
-SUCCESSORS = {"rdfcil": ("RDFCIL", 0), "cwd": ("CwD", 0), "rfd": ("RFD", 0)}  # not in the paper's tables
 TABLES = ROOT / "experiments" / "tables.sh"
 RUN_NOTHING = {TABLES, *(ROOT / "experiments" / f"{name}.sh" for name in ("common", "sweep", "benchmark", "diagnose"))}  # of their own
 SCRIPTS = sorted({*ROOT.glob("experiments/*.sh")} - RUN_NOTHING)
 SHELL = [*SCRIPTS, *sorted(RUN_NOTHING), ROOT / "install_requirements.sh", ROOT / "tests" / "run.sh"]
-
-
-# Configs
-
-
-@pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in {**METHODS, **SUCCESSORS} if (p, m) != ("imagenet", "dgr")])
-def test_every_method_goes_on_top_of_every_protocol(protocol, method):
-    paths = [str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method)]
-    settings = parse(REGISTRY, ["--config", *paths])
-    assert (settings.learner_name, settings.memory) == {**METHODS, **SUCCESSORS}[method]
-    decay = RDFCIL_PROTOCOLS[protocol][1] if protocol in RDFCIL_PROTOCOLS else 1e-4 if protocol == "imagenet" else 2e-4
-    assert settings.weight_decay == (0 if method == "dgr" else decay)
-
-
-def test_every_config_is_tested_above():
-    assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS, *SUCCESSORS}
-
-
-def ours(settings):
-    """What this project's files and scripts have always run with, whatever the defaults."""
-    dreams = {"deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]} if settings.learner_name == "CwD" else {}  # which does not smooth
-    assert {name: getattr(settings, name) for name in OURS} == {**OURS, **dreams}
-    assert settings.workers == (8 if settings.dataset == "ImageNet" else 0)
-    assert settings.mu == (0.1 if settings.learner_name in ("AlwaysBeDreaming", "DeepInversionLWF") else 1)
-    of_epochs = {250: 10000, 200: 5000}.get(settings.schedule[-1], 1000)
-    assert settings.power_iters == {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, of_epochs)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_protocol_states_every_setting_whose_default_is_not_ours(protocol):
-    assert STATED - yaml.safe_load((ROOT / "configs" / f"{protocol}.yaml").read_text()).keys() == set()
-
-
-@pytest.mark.parametrize(("protocol", "method"), [(p, m) for p in PROTOCOLS for m in METHODS if (p, m) != ("imagenet", "dgr")])
-def test_no_default_leaks_into_a_protocol(protocol, method):
-    ours(parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))]))
-
-
-def test_defaults_of_flags_are_none_of_ours():
-    """Else the two tests above could not fail."""
-    defaults = parse(REGISTRY, [])
-    assert all(getattr(defaults, name) != value for name, value in OURS.items() if name != "temp")
-
-
-@pytest.mark.parametrize("protocol", ["cifar100", "cifar10"])
-def test_the_protocols_of_cifar_are_the_published_ones(protocol):
-    settings = parse(REGISTRY, ["--config", str(ROOT / "configs" / f"{protocol}.yaml")])
-    published(settings)
-    assert settings.first_split_size == settings.other_split_size == DATASETS[settings.dataset].classes // 5
-
-
-def published(settings):
-    assert settings.model_name == "resnet32"
-    assert (settings.optimizer, settings.lr, settings.momentum) == ("SGD", 0.1, 0.9)
-    assert settings.weight_decay == (0 if settings.learner_name == "Generative_Replay" else 2e-4)
-    assert (settings.schedule, settings.batch_size, settings.repeat) == ([100, 150, 200, 250], 128, 3)
-    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
-
-
-def published_tinyimagenet(settings):
-    published(settings)
-    assert (settings.dataset, settings.other_split_size) == ("TinyImageNet", 10 if settings.first_split_size == 10 else 200)
-    assert settings.power_iters == 10000
-    assert settings.gen_model_name == "TINYIMNET_GEN" or not LEARNERS[settings.learner_name].generator_type
-
-
-def published_imagenet(settings):
-    assert (settings.dataset, settings.model_name) == ("ImageNet", "resnet18")
-    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 1e-4)
-    assert (settings.schedule, settings.batch_size, settings.repeat) == ([30, 60, 80, 90, 100], 256, 3)
-    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
-    assert (settings.power_iters, settings.gen_model_name) == (50000, "IMNET_GEN") or not LEARNERS[settings.learner_name].generator_type
-
-
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "dgr"])
-@pytest.mark.parametrize(("protocol", "check"), [("tinyimagenet", published_tinyimagenet), ("imagenet", published_imagenet)])
-def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, check, method):
-    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, method))])
-    check(settings)
-    assert settings.first_split_size == settings.other_split_size == 10
-
-
-@pytest.mark.parametrize(("method", "mu"), [
-    ("lwf", 1.0), ("dgr", 1.0), ("deep_inversion", 1.0), ("lwf_synthetic", 0.1), ("abd", 0.1), ("lwf_coreset", 1.0), ("e2e", 1.0)])
-def test_methods_have_their_published_mu(method, mu):
-    assert parse(REGISTRY, ["--config", str(ROOT / "configs" / f"{method}.yaml")]).mu == mu
-
-
-@pytest.mark.parametrize("method", ["deep_inversion", "lwf_synthetic", "abd"])
-def test_dreaming_has_its_published_settings(method):
-    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
-    assert settings.deep_inv_params == [1e-3, 50, 1e-3, 1e3, 1]
-    assert (settings.power_iters, settings.gen_model_name, settings.temp) == (10000, "CIFAR_GEN", 2)
-
-
-@pytest.mark.parametrize("protocol", RDFCIL_PROTOCOLS)
-def test_r_dfcils_protocols_are_those_of_its_paper(protocol):
-    classes, decay = RDFCIL_PROTOCOLS[protocol]
-    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in (protocol, "rdfcil"))])
-    assert (settings.model_type, settings.model_name, settings.transforms) == ("rdfcil_resnet", "resnet32", "rdfcil")
-    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, decay)
-    assert (settings.schedule, settings.batch_size, settings.repeat, settings.power_iters) == ([80, 120, 200], 128, 3, 5000)
-    assert (settings.train_aug, settings.rand_split, settings.max_task, settings.validation) == (True, True, -1, False)
-    assert round(settings.head_share * 200) == 40
-    first, other = settings.first_split_size, settings.other_split_size
-    assert (first, other) == (classes // 10, classes // 10) if protocol.endswith("rdfcil") else (first, (classes - first) // other) == (
-        classes // 2, int(protocol.rpartition("t")[2]))
-    assert DATASETS[settings.dataset].classes == classes
-
-
-@pytest.mark.parametrize(("method", "weights", "smoothness"), [
-    ("rdfcil", {"old_logits_weight": 0.15, "angle_weight": 0.5}, 1e-3),
-    ("cwd", {"old_logits_weight": 0.15, "angle_weight": 0.5, "alignment_weight": 0.1, "consistency_weight": 0.05}, 0),
-    ("rfd", {"dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}, 1e-3)])
-def test_the_successors_have_their_published_weights(method, weights, smoothness):
-    settings = parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in ("cifar100", method))])
-    published, *_ = LEARNERS[settings.learner_name].published  # under the protocol of the paper's tables
-    for name, value in {**weights, "classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}.items():
-        assert getattr(settings, name) == published.settings[name] == value
-    assert settings.deep_inv_params == published.settings["deep_inv_params"] == [1e-3, 50, smoothness, 1e3, 1]
-
-
-# Scripts
 
 
 @pytest.fixture
