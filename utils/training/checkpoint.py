@@ -61,7 +61,7 @@ class RunFolder:
             f"{self.flag}: its file system has no locks ({self.lock.missing}), so start no second run in it: one is refused only while this one's "
             "sign of life is seen there"] if self.lock.missing else []
         self.damage = ""
-        self.saved = self.saving = 0.0  # when the latest checkpoint was written, how long that took
+        self.saved_at = self.saving = 0.0  # when the latest checkpoint was written, how long that took
         self.state = None if settings.overwrite else self._load()
         self.place = Place(**self.state["place"]) if self.state else None
         self.settings = dataclasses.replace(settings, threads=self._threads())
@@ -138,13 +138,13 @@ class RunFolder:
         keeping = None if self.damage else self.path / PREVIOUS
         write_tensors(self.path / CHECKPOINT, {"settings": computed_from(self.settings), **state}, keeping)
         self.damage, self.place = "", Place(**state["place"])
-        self.saved = time.monotonic()
-        self.saving = self.saved - began
+        self.saved_at = time.monotonic()
+        self.saving = self.saved_at - began
 
     @property
     def due(self) -> bool:
         """Whether it is time for another checkpoint."""
-        return time.monotonic() - self.saved >= self.saving / SAVING_SHARE
+        return time.monotonic() - self.saved_at >= self.saving / SAVING_SHARE
 
     def resume_hint(self) -> str:
         """For the user of a run that ended early."""

@@ -44,7 +44,7 @@ class TrainingStep:
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(streams.device) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.rates: list[float] = []  # of the captured step, see numbers(); as are the next two
+        self.rates: list[float] = []  # of the captured step, see plain_rates(); as are the next two
         self.start: list[Tensor] = []
         self.losses = torch.empty(0)
 
@@ -82,7 +82,7 @@ class TrainingStep:
         if self.graph is None or self.outdated():
             self.graph, self.losses = None, torch.empty(0)  # gives back the memory of the one before
             try:
-                self.graph, self.rates = self.capture(start), self.numbers()
+                self.graph, self.rates = self.capture(start), self.plain_rates()
             except RunError as error:
                 if self.fall_back is None:
                     raise
@@ -94,13 +94,13 @@ class TrainingStep:
         self.graph.replay()
         return self.losses.clone()  # the next replay writes over them
 
-    def numbers(self) -> list[float]:
+    def plain_rates(self) -> list[float]:
         """The learning rates that a capture takes as they are: those that are no tensors."""
         return [group["lr"] for group in self.stage.optimizer.param_groups if not isinstance(group["lr"], Tensor)]
 
     def outdated(self) -> bool:
         """Whether the captured step computes with another learning rate than is set now."""
-        return self.rates != self.numbers()
+        return self.rates != self.plain_rates()
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         """Record the step; nothing of it is done yet."""

@@ -13,7 +13,8 @@ import pytest
 from utils.errors import UserError
 from utils.sweeps import sweep
 from utils.sweeps.engines import Ended, Local, Run
-from utils.sweeps.sweep import Plan, run_all
+from utils.sweeps.plan import Plan
+from utils.sweeps.sweep import run_all
 from utils.training import device
 from utils.training.stop import Stopped, StopRequest
 
@@ -248,7 +249,7 @@ def test_python_called_by_its_own_name_is_not_run_either(script, tmp_path):
 
 
 def test_a_script_that_works_by_itself_is_not_waited_for(script, monkeypatch):
-    monkeypatch.setattr(sweep, "LONG", 0.5)
+    monkeypatch.setattr("utils.sweeps.plan.LONG", 0.5)
     with pytest.raises(UserError, match="must call run.py by"):
         Plan([script("sleep 30")])
 
