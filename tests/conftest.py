@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import run
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.sets.imagenet import ilsvrc, published_order
 from dataloaders.tasks import split_classes, task_sequence
@@ -264,3 +265,14 @@ def problem():
         return build_learner(settings, streams, torch.device(device), 0), sequence
 
     return build
+
+
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """run.py in this process: main(flag, ...) -> (exit status, lines of stderr)."""
+    def start(*arguments):
+        monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
+        status = run.main()
+        return status, capsys.readouterr().err.splitlines()
+
+    return start

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import serve
+from conftest import serve, train
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.coreset import herding, nearest_to_mean
@@ -12,7 +12,7 @@ from dataloaders.tasks import Task
 from learners.base import distillation
 from learners.bic import BIC, BICSettings
 from models import classifier
-from tests.learners.test_learners import learn_task, prepare, same, state, train
+from tests.learners.conftest import learn_task, prepare, same, state
 from utils.streams import Streams
 
 RANKED = {"ETE": nearest_to_mean, "BIC": herding}

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from conftest import train
 
-from tests.learners.test_learners import learn_task, prepare, same, state, train
+from tests.learners.conftest import learn_task, prepare, same, state
 
 
 @pytest.fixture

@@ -69,3 +69,13 @@ def as_published():
             (folder / name).unlink(missing_ok=True)
 
     return run
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes a YAML file: config(text) -> path."""
+    def write(text, name="config.yaml"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write

@@ -1,21 +1,16 @@
-"""Runs side by side: with small programs in place of run.py, and once with the real ones."""
+"""Runs side by side, with small programs in place of run.py."""
 
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from utils.errors import UserError
 from utils.sweeps import sweep
-from utils.sweeps.engines import Ended, Local, Run
-from utils.sweeps.plan import Plan
+from utils.sweeps.engines import Local, Run
 from utils.sweeps.sweep import run_all
-from utils.training import device
 from utils.training.stop import Stopped, StopRequest
 
 
@@ -38,9 +33,6 @@ def program(tmp_path):
 def run(runs, engine=None, stop_request=None):
     """Exit statuses of those that failed, by name."""
     return {how.run.name: how.status for how in run_all(runs, engine or Local([-1], 2), stop_request or StopRequest())}
-
-
-# Side by side
 
 
 def test_as_many_as_allowed_on_each_device_and_no_more(program, tmp_path):
@@ -194,189 +186,9 @@ def test_in_a_terminal_lines_update_and_in_a_file_they_come_now_and_then(monkeyp
     assert capsys.readouterr() == (f"a\n{'b' * 300}\n", "")
 
 
-# The runs of scripts
-
-
-@pytest.fixture
-def script(tmp_path):
-    def write(text, name="script.sh"):
-        path = tmp_path / name
-        path.write_text(f"set -e\nP='--dataset Digits --first_split_size 2 --other_split_size 2 --gpuid 3'\n{text}\n")
-        return str(path)
-
-    return write
-
-
-def test_the_runs_are_those_of_the_script_and_nothing_is_done(script, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = script("echo run.py --log_dir nothing\n$PYTHON run.py $P --log_dir 'outputs/a run' --lr 0.2 --threads 3\n"
-                  "$PYTHON run.py $P --load_model_dir ./outputs/../outputs/'a run' --log_dir b\n$PYTHON -m utils.reports.tables 'outputs/a run' b")
-    plan = Plan([path])
-    first, second = plan.runs
-    assert (first.name, first.folder, first.threads, first.after) == ("outputs/a run", Path("outputs/a run"), 3, None)
-    assert (second.threads, second.processes) == (0, 1)
-    assert first.arguments[-6:] == ["--log_dir", "outputs/a run", "--lr", "0.2", "--threads", "3"]
-    assert second.after is first
-    assert plan.afterwards == [(["-m", "utils.reports.tables", "outputs/a run", "b"], plan.runs)]
-    assert [path.name for path in tmp_path.iterdir()] == ["script.sh"]
-
-
-def test_a_run_of_two_scripts_is_one(script):
-    line = "$PYTHON run.py $P --log_dir shared"
-    first, second = script(f"{line} --lr 0.2"), script(f"{line} --lr 2e-1 --gpuid 1\n$PYTHON run.py $P --log_dir own", "second.sh")
-    assert [one.name for one in Plan([first, second]).runs] == ["shared", "own"]
-    with pytest.raises(UserError, match="third.sh: --log_dir shared is there twice, with another --lr"):
-        Plan([first, script(line, "third.sh")])
-
-
-@pytest.mark.parametrize(("text", "message"), [
-    ("$PYTHON run.py --lr fast", "script.sh: --lr: 'fast'"),
-    ("echo nothing", "script.sh: calls no run.py by"),
-    ("$PYTHON run.py $P --log_dir a --overwrite 1", "--log_dir a: --overwrite 1 would start each attempt from scratch"),
-    ("echo 'it broke' >&2; false", "script.sh: ends with status 1: it broke"),
-    ("$PYTHON run.py $P --log_dir a --load_model_dir b\n$PYTHON run.py $P --log_dir b --load_model_dir a", "a waits for itself, by way of b"),
-])
-def test_a_wrong_script_is_refused(script, text, message):
-    with pytest.raises(UserError, match=message):
-        Plan([script(text)])
-
-
-def test_python_called_by_its_own_name_is_not_run_either(script, tmp_path):
-    code = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()"
-    path = script(f'$PYTHON run.py $P --log_dir a\npython3 -c "{code}"')
-    assert [call for call, _ in Plan([path]).afterwards] == [["-c", code]]
-    assert not (tmp_path / "ran").exists()
-
-
-def test_a_script_that_works_by_itself_is_not_waited_for(script, monkeypatch):
-    monkeypatch.setattr("utils.sweeps.plan.LONG", 0.5)
-    with pytest.raises(UserError, match="must call run.py by"):
-        Plan([script("sleep 30")])
-
-
-def test_the_published_columns_are_one_list_that_shares_the_upper_bound(root, monkeypatch):
-    monkeypatch.chdir(root)
-    plan = Plan([f"experiments/cifar100-{name}task.sh" for name in ("five", "ten")])
-    names = [one.name for one in plan.runs]
-    assert len(names) == len(set(names)) == 23
-    assert {one.after.name for one in plan.runs if one.after} == {f"outputs/cifar100-{name}task/base" for name in ("five", "ten")}
-    assert [len(runs) for _, runs in plan.afterwards] == [12, 12]
-
-
-# The command
-
-
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["nowhere.sh"], "nowhere.sh: there is no such script"),
-    (["--runs_per_gpu", "0", "x.sh"], "argument --runs_per_gpu: '0' is not a whole number above 0"),
-    (["x.sh", "--address", "there"], "--address there: is of a Ray cluster; add --engine ray"),
-    (["x.sh", "--engine", "ray", "--gpuid", "0"], "--gpuid: Ray chooses the GPUs"),
-    ([], "the following arguments are required: SCRIPT"),
-])
-def test_what_is_wrong_is_one_line_and_status_2(capsys, arguments, message):
-    assert sweep.main(arguments) == 2
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"experiments/sweep.sh: {message}")
-
-
-@pytest.fixture
-def gpus(monkeypatch):
-    """torch and so many GPUs, or one that it cannot use: gpus(count, why)."""
-
-    def have(count, why=""):
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setattr(device, "visible_gpus", lambda: count)
-        monkeypatch.setattr(device, "unusable_gpu", lambda: why)
-
-    return have
-
-
-@pytest.mark.parametrize(("count", "gpuid", "found"), [
-    (0, [], [-1]), (0, [1], [-1]), (2, [], [0, 1]), (2, [1], [1]), (2, [1, 0], [1, 0]), (2, [-1], [-1]), (2, [0, -1], [-1])])
-def test_devices_are_all_gpus_or_the_cpu(gpus, count, gpuid, found):
-    gpus(count)
-    assert sweep.devices(gpuid) == found
-
-
-def test_a_gpu_that_is_not_there_is_refused(gpus):
-    gpus(2)
-    with pytest.raises(UserError, match="--gpuid 2"):
-        sweep.devices([0, 2])
-
-
-@pytest.mark.parametrize("gpuid", [[], ["--gpuid", "0"], ["--gpuid", "1", "0"]])
-def test_a_gpu_that_torch_cannot_use_is_refused(gpus, script, capsys, gpuid):
-    gpus(0, "the driver is too old")
-    assert sweep.main([script("$PYTHON run.py $P --log_dir a"), *gpuid]) == 2
-    line, = capsys.readouterr().err.splitlines()
-    assert line == f"experiments/sweep.sh: --gpuid {gpuid[1] if gpuid else 0}: the driver is too old"
-
-
-@pytest.mark.parametrize(("gpuid", "expected"), [([], True), (["--gpuid", "-1"], False)])
-def test_a_sweep_says_that_it_found_no_gpu(gpus, script, monkeypatch, capsys, gpuid, expected):
-    gpus(0)
-    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [])
-    assert sweep.main([script("$PYTHON run.py $P --log_dir a"), *gpuid]) == 0
-    assert ("no NVIDIA GPU was found" in capsys.readouterr().out) == expected
-
-
-def test_runs_side_by_side_share_the_cores(monkeypatch, tmp_path):
-    monkeypatch.setattr(sweep, "default_threads", lambda processes: 24 // processes)
-
-    def shared(places, *runs):
-        made = [Run(str(number), [], tmp_path, *run) for number, run in enumerate(runs)]
-        sweep.share_cores(made, places)
-        return [run.threads for run in made]
-
-    assert shared(1, (0, 1), (0, 1)) == [24, 24]
-    assert shared(2, (0, 1), (0, 3), (5, 3)) == [12, 4, 5]
-    assert shared(8, (0, 1), (0, 1)) == [12, 12]  # there are no more runs than two
-
-
 def test_a_run_is_told_its_share(program, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     runs = [program(name, "print(os.environ['OMP_NUM_THREADS'])") for name in ("shared", "as it is")]
     runs[0].threads = 3
     assert run(runs) == {}
     assert [one.console.read_text() for one in runs] == ["3\n", "7\n"]
-
-
-@pytest.mark.parametrize(("failing", "status", "tables"), [(False, 0, True), (True, 1, False)])
-def test_tables_come_where_their_runs_are_done(script, monkeypatch, capfd, failing, status, tables):
-    """Without runs, and with a program that says how it was called in place of the tables."""
-    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [Ended(runs[0], 2, "wrong")] if failing else [])
-    assert sweep.main([script("$PYTHON run.py $P --log_dir 'a b'\n$PYTHON -c 'print(\"the table\")'")]) == status
-    out, errors = capfd.readouterr()
-    assert ("the table" in out) == tables
-    assert errors == ("experiments/sweep.sh: 1 of 1 runs failed: a b; the same command tries again\n" if failing else "")
-
-
-def test_tables_that_fail_are_named(script, monkeypatch, capfd):
-    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [])
-    assert sweep.main([script("$PYTHON run.py $P --log_dir a\n$PYTHON -c 'raise SystemExit(2)'")]) == 1
-    assert capfd.readouterr().err == "experiments/sweep.sh: this failed: python -c 'raise SystemExit(2)'; the same command tries again\n"
-
-
-def test_a_killed_sweep_started_again_ends_like_its_runs_alone(tiny, script, root, environment, trainer, finished, lasting, tmp_path):
-    runs = tmp_path / "my runs"
-    first, second = (" ".join(tiny(name)) for name in ("NormalNN", "LWF"))
-    path = script(f"$PYTHON run.py {first} --log_dir '{runs}/first'\n"
-                  f"$PYTHON run.py {second} --load_model_dir '{runs}/first' --log_dir '{runs}/second'\n"
-                  f"$PYTHON -m utils.reports.tables '{runs}/first' '{runs}/second'")
-    command = ["sh", str(root / "experiments" / "sweep.sh"), path, "--runs_per_gpu", "2"]
-    environment = {**environment, "PYTHON": sys.executable}
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    console = runs / "first" / "console.log"
-    while "epoch 1/2" not in (console.read_text() if console.exists() else ""):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [f"{runs}/{name}" in done.stdout for name in ("first   done  final accuracy", "second  done  final accuracy")] == [True, True]
-    assert "accuracy (%) after task" in done.stdout
-    assert "resuming: repeat" in console.read_text()
-    assert lasting(runs / "first") == lasting(finished("NormalNN"))
-    trainer(tmp_path / "alone", "LWF", "--load_model_dir", runs / "first").run()
-    assert lasting(runs / "second") == lasting(tmp_path / "alone")
