@@ -1,5 +1,6 @@
 """A run that is stopped by a signal, and one beside it."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -25,15 +26,16 @@ def running(tiny, environment, root, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_a_run_with_a_line_that_says_how_to_go_on(running, trainer, finished, lasting, tmp_path, number, status):
+def test_a_signal_stops_a_run_with_a_line_that_says_how_to_resume(running, trainer, finished, lasting, tmp_path, number, status):
     process = running()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     first, line = errors.splitlines()
     assert "stopping" in first
-    for part in (f"stopped by {number.name}", str(tmp_path / "run" / "checkpoint.pt"), "repeat 1, task 1, stage 1, 1 epochs done", "same command"):
+    for part in (f"stopped by {number.name}", str(tmp_path / "run" / "checkpoint.pt"), "same command"):
         assert part in line
+    assert re.search(r"repeat 1, task 1, stage 1, [01] epochs done", line)  # a checkpoint is written where it is due
     trainer(tmp_path / "run", "NormalNN").run()
     assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
 
