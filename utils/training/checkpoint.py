@@ -13,6 +13,7 @@ from utils.files import read_tensors, write_tensors, write_yaml
 from utils.locks import FolderLock, Locked
 from utils.settings import Settings, completed, computed_from
 from utils.threads import default_threads
+from utils.training.log import Log
 from utils.training.recorded import learned_otherwise
 from utils.training.run_state import Place
 
@@ -99,6 +100,14 @@ class RunFolder:
             else:
                 left.unlink(missing_ok=True)
         write_yaml(self.path / "args.yaml", {**dataclasses.asdict(self.settings), "overwrite": 0})  # given back, it must delete nothing
+
+    def begin_log(self) -> Log:
+        """Begin, and open the log. Raises UserError where a file cannot be written or deleted."""
+        try:
+            self.begin()
+            return Log(self.path)
+        except OSError as error:
+            raise UserError(f"{self.flag}: {error.filename} cannot be written or deleted ({error.strerror})") from error
 
     def _load(self) -> dict[str, Any] | None:
         """The latest of the two checkpoints that is whole."""

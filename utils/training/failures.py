@@ -44,6 +44,12 @@ def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Mod
     return dict(zip(names, losses.mean(0).tolist()))
 
 
+def check_accuracies(by_task: Sequence[float], where: str) -> None:
+    """Raises NotFinite where one is not."""
+    if not all(math.isfinite(value) for value in by_task):
+        raise NotFinite(f"{where}  accuracy", "the model's outputs for some test images")
+
+
 @contextmanager
 def in_one_line(folder: RunFolder, device: torch.device, raise_if_stopped: Callable[[], None]) -> Iterator[None]:
     """Raises RunError in the place of what ends the run, with how to resume it; defects of the program stay as they are.

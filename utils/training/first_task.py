@@ -17,7 +17,7 @@ from utils.settings import Settings
 from utils.training.checkpoint import shown
 from utils.training.networks import read_network
 from utils.training.recorded import Code, Recorded, read_recorded
-from utils.training.run_state import Place
+from utils.training.run_state import Place, RunState
 
 # What two runs must share, beside the learner's first task, for the first task's model of one to be that of the other.
 FIRST_TASK = (
@@ -39,6 +39,12 @@ class FirstTask:
     model: dict[str, Tensor]
     seconds: float
     source: str
+
+    def take_over(self, state: RunState) -> None:
+        """In the place of the first task's stages."""
+        state.learner.model.load_state_dict(self.model)
+        state.seconds = self.seconds
+        state.log.line(f"{state.where()}  first task from {self.source}")
 
 
 def differences(theirs: Recorded, mine: Recorded) -> list[str]:

@@ -7,20 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from dataloaders.datasets import DATASETS, Data
 from dataloaders.tasks import Task, check_batches, tasks_of_repeat
 from learners import LEARNERS, Stage, build_learner
-from utils.errors import UserError
 from utils.settings import Settings
 from utils.training.checkpoint import RunFolder
 from utils.training.device import captures
-from utils.training.failures import NotFinite, in_one_line, mean_losses
+from utils.training.failures import check_accuracies, in_one_line, mean_losses
 from utils.training.first_task import first_tasks
 from utils.training.listeners import Epoch, Listener
-from utils.training.log import Log
 from utils.training.measures import measure
 from utils.training.metrics import Results
 from utils.training.run_state import RunState
@@ -53,11 +50,7 @@ class Trainer:
         self.first_tasks = first_tasks(settings, folder.place)
         if folder.state:
             RunState.check(folder.state, settings, device)
-        try:
-            folder.begin()
-            self.state = RunState(settings, device, Log(folder.path))
-        except OSError as error:
-            raise UserError(f"--log_dir {settings.log_dir}: {error.filename} cannot be written or deleted ({error.strerror})") from error
+        self.state = RunState(settings, device, folder.begin_log())
 
     def run(self) -> Results:
         """All repeats, from wherever the folder's checkpoint stands.
@@ -108,10 +101,7 @@ class Trainer:
             learner.begin_task(task)
         learner.start_task(task)
         if task.index == 0 and place.repeat in self.first_tasks:  # --load_model_dir
-            first = self.first_tasks[place.repeat]
-            learner.model.load_state_dict(first.model)
-            state.seconds = first.seconds
-            state.log.line(f"{state.where()}  first task from {first.source}")
+            self.first_tasks[place.repeat].take_over(state)
         else:
             for stage in learner.stages(task)[place.stage :]:
                 self.train_stage(stage)
@@ -154,8 +144,7 @@ class Trainer:
         """Measure what is known after a task of all tasks so far. Raises NotFinite."""
         state = self.state
         measures = measure(state.learner, state.tasks[: task.index + 1], DATASETS[self.settings.dataset].top_k, self.raise_if_stopped)
-        if not np.isfinite(measures.by_task).all():
-            raise NotFinite(f"{state.where()}  accuracy", "the model's outputs for some test images")
+        check_accuracies(measures.by_task, state.where())
         state.results.add(state.place.repeat, measures, state.learner.memory(), round(state.seconds, 3))
         self.tell(Listener.task_ended, measures)
 
