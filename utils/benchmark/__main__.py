@@ -2,37 +2,91 @@
 
     sh experiments/benchmark.sh [--learners AlwaysBeDreaming ...] [--threads N] [--precision fp32|tf32|bf16] [--graph auto|on|off]
     sh experiments/benchmark.sh --count
+    sh experiments/benchmark.sh --against DIR [--images N]
 """
 
 import multiprocessing
 import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from learners import LEARNERS
-from utils.benchmark import speed
+from utils.benchmark import against, speed
 from utils.benchmark.count import HEADING, count
-from utils.benchmark.stages import settings_of, stages_of
-from utils.errors import Parser, UserError
+from utils.benchmark.stages import OLD, SEEN, settings_of, stages_of
+from utils.errors import Parser, RunError, UserError
 from utils.reports.forms import show_rows
+from utils.settings import Settings
 from utils.startup import finish
 from utils.training.device import device_failure, open_device
 
 
+def print_learners(settings: dict[str, Settings], device: torch.device, rounds: int, form: str) -> None:
+    """Every stage, each in a process of its own."""
+    first = next(iter(settings.values()))
+    fresh = multiprocessing.get_context("spawn")
+    lines = []
+    with fresh.Pool(1, maxtasksperchild=1) as pool:
+        machine = pool.apply(speed.measure_machine, (first,))
+        print(describe(first, device))
+        rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
+        print(f"{rates}; medians of {rounds} rounds")
+        for name, stage in stages_of(settings):
+            print(f"measuring {name}, {stage}", file=sys.stderr)
+            lines.append(pool.apply(speed.measure, (stage, settings[name], rounds, machine)))
+    print(show_rows([speed.HEADING, *(speed.show(line, first.batch_size) for line in lines)], form))
+    reference = statistics.median(line.reference for line in lines)
+    print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")
+    print("shares: of a step that is not captured; on a GPU, which is waited for before and after each part, they say little of a captured one")
+
+
+def print_against(checkout: Path, settings: dict[str, Settings], device: torch.device, rounds: int, images: int, form: str) -> None:
+    """Base and ABD, and a checkout's."""
+    first, rows = next(iter(settings.values())), [against.HEADING]
+    print(describe(first, device))
+    print(f"against {checkout}; tasks of {SEEN - OLD} classes, {images} images each, its --workers {first.workers}; medians of {rounds} rounds")
+    try:
+        for name in settings:
+            print(f"measuring {name}, theirs and ours in turns", file=sys.stderr)
+            rows += against.compare(checkout, settings[name], device, rounds, images)
+    finally:  # what there is
+        if len(rows) > 1:
+            print(show_rows(rows, form))
+    print("step: theirs without the wait for its data, ours with the loading; epoch: all of it, without tests; evaluation: of a task's test images")
+
+
+def describe(settings: Settings, device: torch.device) -> str:
+    run = f"{settings.model_name}, batches of {settings.batch_size}, {settings.precision}, --graph {settings.graph}"
+    return f"{speed.describe(device)}; torch {torch.__version__}; {run}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False)
-    parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS), metavar="NAME", help="default: all")
+    parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
     parser.add_argument("--form", choices=["text", "markdown", "csv"], default="text", help="of the table; default: text")
     parser.add_argument("--count", action="store_true", help="count the operations that a step dispatches instead of timing it")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="a checkout of the authors' implementation: time it and this one in turns")
+    parser.add_argument("--images", type=int, metavar="N", help="with --against: training images of a class; default: 500, as CIFAR-100 has")
     try:
         given, flags = parser.parse_known_args(arguments)
         if given.rounds < 1:
             raise UserError(f"--rounds {given.rounds}: is below 1")
-        settings = {name: settings_of(name, flags) for name in given.learners}
+        if given.against:
+            if given.learners or given.count:
+                raise UserError("--against: times Base and ABD; leave out --learners and --count")
+            flags = ["--workers", "0", *flags]  # of their loader; as the published scripts on CIFAR have it
+        elif given.images is not None:
+            raise UserError(f"--images {given.images}: is for --against")
+        settings = {name: settings_of(name, flags) for name in (against.QUANTITIES if given.against else given.learners or LEARNERS)}
         first = next(iter(settings.values()))
+        images = 500 if given.images is None else given.images
+        if given.against:
+            given.against = given.against.expanduser().resolve()
+            against.check(given.against, first, images)
         device = open_device(first)
     except UserError as error:
         print(f"utils.benchmark: {error}", file=sys.stderr)
@@ -40,30 +94,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.count:
         print(show_rows([HEADING, *(count(stage, settings[name]).cells() for name, stage in stages_of(settings))], given.form))
         return 0
-    fresh = multiprocessing.get_context("spawn")
-    lines = []
     try:
-        with fresh.Pool(1, maxtasksperchild=1) as pool:
-            machine = pool.apply(speed.measure_machine, (first,))
-            run = f"{first.model_name}, batches of {first.batch_size}, {first.precision}, --graph {first.graph}"
-            print(f"{speed.describe(device)}; torch {torch.__version__}; {run}")
-            rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
-            print(f"{rates}; medians of {given.rounds} rounds")
-            for name, stage in stages_of(settings):
-                print(f"measuring {name}, {stage}", file=sys.stderr)
-                lines.append(pool.apply(speed.measure, (stage, settings[name], given.rounds, machine)))
+        if given.against:
+            print_against(given.against, settings, device, given.rounds, images, given.form)
+        else:
+            print_learners(settings, device, given.rounds, given.form)
     except UserError as error:
         print(f"utils.benchmark: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"utils.benchmark: {error}", file=sys.stderr)
+        return 1
     except (RuntimeError, MemoryError) as error:
         if not (reason := device_failure(error, device)):
             raise
         print(f"utils.benchmark: {reason}", file=sys.stderr)
         return 1
-    print(show_rows([speed.HEADING, *(speed.show(line, first.batch_size) for line in lines)], given.form))
-    reference = statistics.median(line.reference for line in lines)
-    print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")
-    print("shares: of a step that is not captured; on a GPU, which is waited for before and after each part, they say little of a captured one")
     return 0
 
 

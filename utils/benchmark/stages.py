@@ -12,14 +12,14 @@ from utils.command_line import parse
 from utils.settings import Settings
 from utils.streams import Streams
 
-OLD, SEEN, IMAGES = 20, 40, 2560  # classes before the measured task and with it; its images
+OLD, SEEN, IMAGES = 20, 40, 128  # classes before the measured task and with it; images of each of its own
 
 
-def second_task(learner_class: type[Learner], device: torch.device) -> Task:
-    """A task of random images in front of which there was one."""
+def second_task(learner_class: type[Learner], device: torch.device, count: int) -> Task:
+    """A task of so many random images of each class in front of which there was one."""
     random = torch.Generator().manual_seed(0)
-    labels = OLD + torch.arange(IMAGES) % (SEEN - OLD)
-    images = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=random)
+    labels = torch.arange(OLD, SEEN).repeat(count)
+    images = torch.randint(256, (len(labels), 3, 32, 32), dtype=torch.uint8, generator=random)
     pixels = Pixels((0.5,) * 3, (0.25,) * 3, device) if learner_class.normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
     chosen = Images.all_of(InMemory(images.to(device), labels.to(device), pixels))
     return Task(1, OLD, SEEN, chosen, chosen, ("",) * SEEN)
@@ -43,10 +43,10 @@ def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
     return [pair for pair in found if pair not in dreaming[1:]]
 
 
-def second_stages(settings: Settings, device: torch.device) -> tuple[Learner, list[Stage]]:
+def second_stages(settings: Settings, device: torch.device, images: int = IMAGES) -> tuple[Learner, list[Stage]]:
     """A learner in front of its second task, and the stages of that."""
     learner = build_learner(settings, Streams(device), device, 0)
-    task = second_task(type(learner), device)
+    task = second_task(type(learner), device, images)
     if settings.memory:
         learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
     learner.begin_task(task)
@@ -54,9 +54,9 @@ def second_stages(settings: Settings, device: torch.device) -> tuple[Learner, li
     return learner, learner.stages(task)
 
 
-def build(stage: str, settings: Settings, device: torch.device) -> tuple[Learner, Stage]:
+def build(stage: str, settings: Settings, device: torch.device, images: int = IMAGES) -> tuple[Learner, Stage]:
     """A learner in front of a stage of its second task, and the stage."""
-    learner, stages = second_stages(settings, device)
+    learner, stages = second_stages(settings, device, images)
     chosen = next(candidate for candidate in stages if candidate.name == stage)
     learner.eval()
     chosen.trained.train()
