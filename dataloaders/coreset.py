@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dataloaders.batches import Images, Source
+from utils.files import on_cpu
 
 
 def nearest_to_mean(features: Tensor, count: int) -> Tensor:
@@ -55,7 +56,7 @@ class Coreset(nn.Module):
     parameters, so that a learner's checkpoint holds it.
 
     Attributes:
-        classes: [class] the rows kept of a class.
+        classes: [class] the rows kept of a class, in the CPU's memory.
     """
 
     classes: list[Tensor]
@@ -69,15 +70,14 @@ class Coreset(nn.Module):
         return sum(map(len, self.classes))
 
     def images(self, source: Source) -> Images:
-        device = source.labels.device
-        return Images(source, torch.cat([torch.empty(0, dtype=torch.long, device=device), *(rows.to(device) for rows in self.classes)]))
+        return Images(source, torch.cat([torch.empty(0, dtype=torch.long), *self.classes]).to(source.labels.device))
 
     def draw(self, data: Images, seen: int, random: torch.Generator) -> None:
         """Choose all again at random: of each class its share of ``data``, without replacement."""
         order = torch.randperm(len(data), generator=random, device=data.rows.device)
         rows, labels = data.rows[order], data.labels[order]
         by_class = [rows[labels == label] for label in range(seen)]
-        self.classes = [mine[:share] for mine, share in zip(by_class, shares(self.memory, list(map(len, by_class))))]
+        self.classes = on_cpu([mine[:share] for mine, share in zip(by_class, shares(self.memory, list(map(len, by_class))))])
 
     def rank(self, data: Images, seen: int, features: Callable[[Images], Tensor], choose: Callable[[Tensor, int], Tensor]) -> None:
         """Rank the images of the classes that are new in ``data``; a known class keeps the first of its own list.
@@ -89,11 +89,11 @@ class Coreset(nn.Module):
         new = [data[(data.labels == label).nonzero().flatten()] for label in range(len(self.classes), seen)]
         share = shares(self.memory, [*map(len, self.classes), *map(len, new)])
         self.classes += [mine.rows[choose(features(mine), count)] for mine, count in zip(new, share[len(self.classes):])]
-        self.classes = [rows[:count] for rows, count in zip(self.classes, share)]
+        self.classes = on_cpu([rows[:count] for rows, count in zip(self.classes, share)])
 
     def get_extra_state(self) -> Tensor:
         """[2, N]: row and class of every image."""
-        pairs = [torch.stack([rows.cpu(), torch.full((len(rows),), label)]) for label, rows in enumerate(self.classes)]
+        pairs = [torch.stack([rows, torch.full((len(rows),), label)]) for label, rows in enumerate(self.classes)]
         return torch.cat([torch.empty(2, 0, dtype=torch.long), *pairs], 1)
 
     def set_extra_state(self, state: Tensor) -> None:

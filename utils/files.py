@@ -81,18 +81,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def on_cpu(content: Any) -> Any:
-    """The same with every tensor in the CPU's memory, in dicts, lists and tuples of any depth. What lies there already stays as it is."""
+    """The same with every tensor in the CPU's memory, in dicts, lists and tuples of any depth. What lies there already stays as it is;
+    a GPU is waited for once, whatever the number of tensors."""
+    left: set[torch.device] = set()
+    moved = _copied(content, left)
+    for device in left:
+        torch.cuda.current_stream(device).synchronize()
+    return moved
+
+
+def _copied(content: Any, left: set[torch.device]) -> Any:
+    """What ``on_cpu`` gives, with copies under way from the devices that ``left`` then names."""
     if isinstance(content, torch.Tensor):
-        return content if content.device.type == "cpu" else content.detach().cpu()
+        if content.device.type == "cpu":
+            return content
+        left.add(content.device)
+        return content.detach().to("cpu", non_blocking=True)  # torch takes pinned memory for it, so that nothing waits
     if isinstance(content, dict):
-        moved = {name: on_cpu(value) for name, value in content.items()}
+        moved = {name: _copied(value, left) for name, value in content.items()}
         if all(moved[name] is content[name] for name in content):
             return content
         other = copy.copy(content)  # with what a state_dict has beside its items
         other.update(moved)
         return other
     if isinstance(content, (list, tuple)):
-        parts = [on_cpu(value) for value in content]
+        parts = [_copied(value, left) for value in content]
         if all(part is value for part, value in zip(parts, content)):
             return content
         return type(content)(*parts) if hasattr(content, "_fields") else type(content)(parts)

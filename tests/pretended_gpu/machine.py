@@ -56,7 +56,7 @@ class Stream:
             self.seen[stream] = max(self.seen[stream], time)
 
     def synchronize(self):
-        Machine.it.host_waits(self)
+        Machine.it.wait("synchronize", self)
 
 
 class Machine:
@@ -64,6 +64,7 @@ class Machine:
 
     Attributes:
         graph: being captured, if any.
+        host: how far into each stream the host has waited.
         waits: {(what, line): how often} the host waited for the GPU or copied to it.
         launches: operations so far.
     """
@@ -72,18 +73,19 @@ class Machine:
 
     def __init__(self):
         self.default = self.current = Stream()
+        self.host = Stream()
         self.streams = weakref.WeakSet([self.default])
         self.graph = None
         self.waits = collections.Counter()
         self.launches = 0
         Machine.it = self
 
-    def wait(self, what):
-        """The host waits for the GPU."""
+    def wait(self, what, stream=None):
+        """The host waits for a stream of the GPU."""
         if self.graph:
             raise Wrong(f"{what} while capturing, at {place()}")
         self.waits[what, place()] += 1
-        self.host_waits(self.current)
+        self.host_waits(stream or self.current)
 
     def copies_to_gpu(self, what="a copy from the host"):
         if self.graph:
@@ -91,8 +93,22 @@ class Machine:
         self.waits["copy to GPU", place()] += 1
 
     def host_waits(self, stream):
-        for other in self.streams:
+        for other in (self.host, *self.streams):
             other.wait_stream(stream)
+
+    def leaves(self, source, copied):
+        """A copy to the host that nothing waits for begins."""
+        if self.graph:
+            raise Wrong(f"copy to host while capturing, at {place()}")
+        self.ran("copy", [source.untyped_storage()], [])
+        copied.untyped_storage().arrives = self.current, self.current.now
+
+    def host_reads(self, tensor):
+        """What the host reads of the GPU has arrived."""
+        if tensor.layout is torch.strided and (arrives := getattr(tensor.untyped_storage(), "arrives", None)):
+            stream, time = arrives
+            if self.host.seen[stream] < time:
+                raise Wrong(f"the host reads a copy that is still under way, at {place()}")
 
     def ran(self, name, read, written):
         """An operation on the current stream: it uses nothing of another stream's that was not waited for."""

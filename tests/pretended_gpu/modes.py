@@ -35,6 +35,8 @@ class Functions(TorchFunctionMode):
             return self.attribute(func, args)
         mine = tensors(args, kwargs)
         gpu = [tensor for tensor in mine if on_gpu(tensor)]
+        if name in ("numpy", "untyped_storage") and not gpu:
+            self.machine.host_reads(args[0])
         if name in ("to", "cpu", "cuda") and mine:
             return self.to(func, name, mine[0], args[1:], kwargs)
         if gpu:
@@ -107,7 +109,8 @@ class Functions(TorchFunctionMode):
             kwargs.update({key: value for key, value in zip(names, rest) if value is not None})
             rest = []
         now, then = on_gpu(tensor), on_gpu(tensor) if device is None else is_cuda(device)
-        if now and not then:
+        behind = now and not then and kwargs.get("non_blocking")
+        if now and not then and not behind:
             self.machine.wait("copy to host")
         elif then and not now and not (kwargs.get("non_blocking") and tensor.is_pinned()):
             self.machine.copies_to_gpu()
@@ -118,6 +121,8 @@ class Functions(TorchFunctionMode):
             out = torch.Tensor.to(tensor, *rest, **(kwargs if now == then else {**kwargs, "copy": True}))
         finally:
             self.inside.pop()
+        if behind:
+            self.machine.leaves(tensor, out)
         if now != then:
             mark(out, then)
             if then:
@@ -137,6 +142,9 @@ class Operations(TorchDispatchMode):
         mine = [tensor for tensor in tensors(args, kwargs) if tensor.layout is torch.strided]
         gpu = [tensor for tensor in mine if on_gpu(tensor)]
         name = str(func).removeprefix("aten.")
+        if not func.is_view:
+            for tensor in mine:
+                machine.host_reads(tensor)
         if gpu:
             self.check(name, packet, args, kwargs, mine, gpu)
         if packet is aten.copy_:

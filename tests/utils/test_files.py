@@ -1,10 +1,13 @@
 import errno
+import math
 import os
 from collections import OrderedDict, namedtuple
 
 import pytest
 import torch
 import yaml
+from pretended_gpu import Wrong, pretended
+from pretended_gpu.machine import Stream
 
 from utils.errors import UserError
 from utils.files import expand_home, has_checksum, on_cpu, read_plain_tensors, read_tensors, replacing, write_tensors, write_yaml
@@ -133,38 +136,41 @@ def test_a_home_that_is_not_known_is_refused_by_name(path):
 # Where tensors lie
 
 
-class OnAGpu(torch.Tensor):
-    """Pretends to lie there: says so, and is written with its place, until it is moved."""
+def content(device):
+    """Such as a checkpoint holds."""
+    def numbers(*shape):
+        return torch.arange(float(math.prod(shape)), device=device).view(shape)
 
-    @property
-    def device(self):
-        return torch.device("cuda", 1)
-
-    def detach(self):
-        return self
-
-    def cpu(self):
-        return torch.Tensor.detach(self.as_subclass(torch.Tensor)).clone()
+    state = OrderedDict(
+        weight=numbers(2, 3, 4, 4).to(memory_format=torch.channels_last), half=numbers(6).bfloat16(), empty=numbers(0), count=numbers().long(), name="a")
+    state._metadata = {"version": 1}
+    return {"model": state, "optimizers": [{"state": {0: {"step": numbers(1), "text": "a"}}}, (1, numbers(6))], "rows": torch.arange(3)}
 
 
-def test_every_tensor_is_written_as_the_cpus_and_the_bytes_are_the_same(tmp_path):
-    Pair = namedtuple("Pair", "first second")  # not saved: torch.load would refuse it
+@pytest.mark.parametrize("form", [lambda content: content, lambda content: content["model"]])
+def test_the_bytes_are_the_same_of_a_gpus_tensors_and_the_host_waits_once(tmp_path, form):
+    write_tensors(tmp_path / "cpu", form(content("cpu")))
+    with pretended() as machine:
+        mine = form(content("cuda"))
+        machine.waits.clear()
+        write_tensors(tmp_path / "gpu", mine)
+    assert (tmp_path / "gpu").read_bytes() == (tmp_path / "cpu").read_bytes()
+    assert sum(machine.waits.values()) == 1
 
-    def content(kind):
-        tensor = torch.arange(6.0).as_subclass(kind)
-        state = OrderedDict(weight=tensor, count=3)
-        state._metadata = {"version": 1}
-        return {"model": state, "optimizers": [{"state": {0: {"step": tensor, "text": "a"}}}, (1, tensor)], "alone": tensor}
 
-    for name, kind in (("cpu", torch.Tensor), ("gpu", OnAGpu)):
-        write_tensors(tmp_path / name, content(kind))
-    found = torch.load(tmp_path / "gpu", weights_only=True)
-    for tensor in (found["model"]["weight"], found["optimizers"][0]["state"][0]["step"], found["optimizers"][1][1], found["alone"]):
-        assert type(tensor) is torch.Tensor and tensor.tolist() == [0, 1, 2, 3, 4, 5]
-    assert b"cuda" not in (tmp_path / "gpu").read_bytes()
-    moved = on_cpu(content(OnAGpu))
-    assert moved["model"]._metadata == {"version": 1} and isinstance(moved["optimizers"][1], tuple)
-    assert on_cpu(Pair(torch.ones(2).as_subclass(OnAGpu), 1)).first.device.type == "cpu"
+def test_a_copy_that_is_not_waited_for_is_caught(tmp_path, monkeypatch):
+    monkeypatch.setattr(Stream, "synchronize", lambda stream: None)
+    with pretended(), pytest.raises(Wrong, match="still under way"):
+        write_tensors(tmp_path / "gpu", content("cuda"))
+
+
+def test_moved_tensors_are_plain_and_keep_their_strides_and_their_containers():
+    Pair = namedtuple("Pair", "first second")
+    with pretended():
+        model, pair = on_cpu([content("cuda")["model"], Pair(torch.ones(2, device="cuda"), 1)])
+        assert model["weight"].device.type == pair.first.device.type == "cpu"
+        assert type(model["weight"]) is torch.Tensor and model["weight"].is_contiguous(memory_format=torch.channels_last)
+    assert model._metadata == {"version": 1} and isinstance(pair, Pair)
 
 
 def test_what_lies_in_the_cpus_memory_is_not_copied():

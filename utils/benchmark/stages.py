@@ -48,7 +48,7 @@ def second_stages(settings: Settings, device: torch.device, images: int = IMAGES
     learner = build_learner(settings, Streams(device), device, 0)
     task = second_task(type(learner), device, images)
     if settings.memory:
-        learner.coreset.classes = list(torch.arange(settings.memory, device=device).split(settings.memory // OLD))
+        learner.coreset.classes = list(torch.arange(settings.memory).split(settings.memory // OLD))
     learner.begin_task(task)
     learner.start_task(task)
     return learner, learner.stages(task)
