@@ -34,6 +34,7 @@ from learners import LEARNERS, REGISTRY, Learner  # noqa: E402
 from run import build_trainer  # noqa: E402
 from utils.command_line import parse  # noqa: E402
 from utils.training.checkpoint import RunFolder  # noqa: E402
+from utils.training.device import choose_device  # noqa: E402
 
 GOLDEN_RUNS = ROOT / "tests" / "golden_runs"
 TOLERANCE = 1e-6
@@ -114,7 +115,7 @@ def measure(name: str, *more: str) -> list[dict[str, Any]]:
 
         torch.set_num_threads(settings.threads)
         with patch.object(learner_class, "end_task", noted):
-            build_trainer(settings, made_up_images(), RunFolder(settings), torch.device("cpu")).run()
+            build_trainer(settings, made_up_images(), RunFolder(settings), choose_device(settings.gpuid)).run()
         records = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     for number, task in enumerate(tasks, 1):
         mine = [record for record in records if record["task"] == number]

@@ -142,7 +142,7 @@ def content(device):
         return torch.arange(float(math.prod(shape)), device=device).view(shape)
 
     state = OrderedDict(
-        weight=numbers(2, 3, 4, 4).to(memory_format=torch.channels_last), half=numbers(6).bfloat16(), empty=numbers(0), count=numbers().long(), name="a")
+        weight=numbers(2, 3, 4, 4).to(memory_format=torch.channels_last), half=numbers(6).bfloat16(), empty=numbers(0), count=numbers(), name="a")
     state._metadata = {"version": 1}
     return {"model": state, "optimizers": [{"state": {0: {"step": numbers(1), "text": "a"}}}, (1, numbers(6))], "rows": torch.arange(3)}
 
