@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
-from utils.files import replacing
+from utils.files import on_cpu, replacing
 
 PICTURED = 20  # images a class that the teacher is shown; the surest are in the picture
 ROWS = 20  # classes in a picture
@@ -101,6 +101,7 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
     Args:
         names: of the classes.
     """
+    dreams, real = on_cpu((dreams, real))
     classes, size = pictured_classes(dreams.labels), min(dreams.images.shape[-1], SIDE)
     side = size + max(size // 16, 1)  # with the gap between two
     cell = side / size * SIDE / DOTS_PER_INCH
@@ -115,7 +116,7 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
             shown = gallery.images[mine[gallery.confidence[mine].argsort(descending=True)][:COLUMNS]]
             if shown.shape[-1] > size:
                 shown = F.interpolate(shown, size, mode="bilinear", antialias=True)
-            for column, pixels in enumerate((shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()):
+            for column, pixels in enumerate((shown * 255).round().byte().permute(0, 2, 3, 1).numpy()):
                 canvas[row * side : row * side + size, column * side : column * side + size] = pixels
             sure = f"{100 * gallery.confidence[mine].mean().item():.0f} % sure"
             captions.append(

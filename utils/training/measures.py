@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from dataloaders.coreset import first_of_each_class
 from dataloaders.tasks import Task
 from learners import Learner
+from utils.files import on_cpu
 
 # Training images that a class mean is of, at most: as many as CIFAR-100 has test images of a class, so that measuring takes twice as long.
 IMAGES_A_MEAN = 100
@@ -96,15 +97,16 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1, between: Ca
                     own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)
                     near = (F.normalize(features[-1].float()) @ means.T).argmax(1) == labels
                     right += torch.stack([hits[:, :top_k].sum(), own.sum(), hits[:, 0].sum(), hits[:, :5].sum(), near.sum()])
-                    confusion += torch.bincount(labels * seen + logits[:, :seen].argmax(1), minlength=seen * seen)
+                    pairs = labels * seen + logits[:, :seen].argmax(1)
+                    confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount would wait for a GPU
                 rights.append(right)
                 counts.append(len(task.test))
         finally:
             hook.remove()
-    by_count = torch.stack(rights).cpu()
+    by_count, confusion = on_cpu((torch.stack(rights), confusion))
     by_task, local = (100 * by_count[:, :2] / torch.tensor(counts).unsqueeze(1)).T.tolist()
     top1, top5, ncm = (100 * by_count[:, 2:].sum(0) / sum(counts)).tolist()
-    return Measures(by_task, local, counts, top1, top5, ncm, confusion.view(seen, seen).cpu())
+    return Measures(by_task, local, counts, top1, top5, ncm, confusion.view(seen, seen))
 
 
 def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
