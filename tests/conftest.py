@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pretended_gpu import pretended
 
 import run
 from dataloaders.datasets import DATASETS, Split
@@ -265,6 +266,13 @@ def problem():
         return build_learner(settings, streams, torch.device(device), 0), sequence
 
     return build
+
+
+@pytest.fixture
+def machine():
+    """A pretended GPU, for as long as the test lasts."""
+    with pretended() as machine:
+        yield machine
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ graph forbids raises ``Wrong``.
 
 What it holds each operation to:
 
-* device: tensors of both devices in one operation, a generator of another device, ``.numpy()`` of a GPU's tensor; a copy to the host that
-  is read before it was waited for;
+* device: tensors of both devices in one operation, a generator of another device, a GPU's tensor that is read or written to a file
+  as it is, a copy to the host that is read before it was waited for;
 * capture: whatever waits for the GPU, copies to or from the host, makes or seeds a generator, or draws from one that is not
   registered with the graph; gradients that were there before the capture;
 * replay: a tensor that the captured step uses and that was freed; a setting of the optimiser, a batch norm's momentum or a module's mode

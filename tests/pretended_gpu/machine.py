@@ -7,7 +7,6 @@ import weakref
 from pathlib import Path
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +26,16 @@ def mark(tensor, gpu):
 
 
 def tensors(*things):
-    return [leaf for leaf in tree_leaves(things) if isinstance(leaf, torch.Tensor)]
+    """All of them in lists, tuples and dicts of any depth."""
+    found = []
+    for thing in things:
+        if isinstance(thing, torch.Tensor):
+            found.append(thing)
+        elif isinstance(thing, (list, tuple)):
+            found += tensors(*thing)
+        elif isinstance(thing, dict):
+            found += tensors(*thing.values())
+    return found
 
 
 def is_cuda(device):
@@ -67,6 +75,7 @@ class Machine:
         host: how far into each stream the host has waited.
         waits: {(what, line): how often} the host waited for the GPU or copied to it.
         launches: operations so far.
+        captures: names of the stages whose step was captured, in their order.
     """
 
     it = None
@@ -78,6 +87,7 @@ class Machine:
         self.graph = None
         self.waits = collections.Counter()
         self.launches = 0
+        self.captures = []
         Machine.it = self
 
     def wait(self, what, stream=None):

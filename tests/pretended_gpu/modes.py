@@ -1,5 +1,7 @@
 """What watches: a function mode for what Python calls, a dispatch mode for what is computed, backward included."""
 
+import sys
+
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,12 +37,14 @@ class Functions(TorchFunctionMode):
             return self.attribute(func, args)
         mine = tensors(args, kwargs)
         gpu = [tensor for tensor in mine if on_gpu(tensor)]
-        if name in ("numpy", "untyped_storage") and not gpu:
+        if name == "untyped_storage" and sys._getframe(1).f_code.co_name == "_typed_storage":
+            name = "save"  # this is how torch.save comes by the bytes
+        if name in ("numpy", "save") and not gpu:
             self.machine.host_reads(args[0])
         if name in ("to", "cpu", "cuda") and mine:
             return self.to(func, name, mine[0], args[1:], kwargs)
         if gpu:
-            if name in ("numpy", "__array__", "__array_wrap__", "pin_memory", "share_memory_"):
+            if name in ("numpy", "save", "__array__", "__array_wrap__", "pin_memory", "share_memory_"):
                 raise Wrong(f"{name} of a tensor on cuda:0, at {place()}")
             if name == "tolist":
                 self.machine.wait("tolist")

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import torch
 
-from .machine import GPU, Generator, Machine, Stream, Wrong, on_gpu
+from .machine import GPU, Generator, Machine, Stream, Wrong
 from .modes import Functions, Operations
 
 
@@ -76,11 +76,14 @@ def capture(graph, pool=None, stream=None, capture_error_mode="global", **more):
     graph.before = graph.baked()
     try:
         yield
+    except RuntimeError:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # as torch does  # noqa: B904
     finally:
         machine.graph, machine.current = None, before
         graph.made.clear()
-    if any(p.grad is not None and not on_gpu(p.grad) for p in parameters):
+    if any(p.grad is not None and not p.grad.is_cuda for p in parameters):
         raise Wrong("a gradient lies on the CPU")
+    machine.captures.append(step.stage.name)
 
 
 @contextlib.contextmanager
@@ -98,7 +101,7 @@ def grouped(plain):
 
     def by_device(*args, **kwargs):
         found = plain(*args, **kwargs)
-        return {(GPU if on_gpu(lists[0][0]) else device, dtype): (lists, places) for (device, dtype), (lists, places) in found.items()}
+        return {(GPU if lists[0][0].is_cuda else device, dtype): (lists, places) for (device, dtype), (lists, places) in found.items()}
 
     return staticmethod(by_device)
 

@@ -164,6 +164,12 @@ def test_a_copy_that_is_not_waited_for_is_caught(tmp_path, monkeypatch):
         write_tensors(tmp_path / "gpu", content("cuda"))
 
 
+def test_a_tensor_that_is_written_as_the_gpus_is_caught(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.files.on_cpu", lambda content: content)
+    with pretended(), pytest.raises(Wrong, match="save of a tensor on cuda:0"):
+        write_tensors(tmp_path / "gpu", content("cuda"))
+
+
 def test_moved_tensors_are_plain_and_keep_their_strides_and_their_containers():
     Pair = namedtuple("Pair", "first second")
     with pretended():

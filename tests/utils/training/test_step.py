@@ -1,21 +1,18 @@
-import contextlib
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import each_epoch, train
 
-from utils.errors import RunError
 from utils.training.step import EAGER_STEPS, TrainingStep
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 LEARNERS = ["NormalNN", "LWF_MC", "Generative_Replay", "DeepInversionGenBN", "AlwaysBeDreaming", "CwD", "RFD"]
 
 
-def trained(problem, name, device="cpu", epochs=3, settings=None, **options):
+def trained(problem, name, device="cpu", epochs=3, **options):
     """The losses of every step of a learner's two tasks, and its state after them."""
-    learner, tasks = problem(name, device=device, **{"schedule": [1, epochs], "power_iters": 12, **(settings or {})})
+    learner, tasks = problem(name, device=device, schedule=[1, epochs], power_iters=12)
     losses = []
     for task in tasks:
         learner.begin_task(task)
@@ -56,53 +53,6 @@ def test_in_bf16_weights_and_their_gradients_stay_in_fp32(problem):
     assert {value.dtype for value in state.values() if isinstance(value, torch.Tensor) and value.is_floating_point()} == {torch.float32}
 
 
-@pytest.fixture
-def graphs(monkeypatch):
-    """CUDA graphs as far as a CPU can play them: while capturing nothing happens, a replay does the captured step on the
-    tensors that it was captured with. The list holds the learning rate at each capture."""
-    captured = []
-
-    class Graph:
-        def register_generator_state(self, generator):
-            pass
-
-        def replay(self):
-            self.step.losses.copy_(self.run(self.start))
-
-    @contextlib.contextmanager
-    def capture(graph, stream, capture_error_mode):
-        step = stream.step
-        graph.step, graph.run, graph.start = step, step.run, step.start
-        captured.append(step.stage.optimizer.param_groups[0]["lr"])
-        with monkeypatch.context() as patches:
-            patches.setattr(step, "run", lambda start: torch.zeros(len(step.names)))
-            yield
-
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    monkeypatch.setattr("utils.training.step.capture_stream", lambda device: SimpleNamespace(wait_stream=lambda other: None))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(wait_stream=lambda other: None))
-    init = TrainingStep.__init__
-
-    def known_to_its_stream(self, *arguments, graph=False, **options):
-        init(self, *arguments, graph=graph, **options)
-        if graph:
-            self.side.step = self
-
-    monkeypatch.setattr(TrainingStep, "__init__", known_to_its_stream)
-    return captured
-
-
-@pytest.mark.parametrize("name", ["NormalNN", "AlwaysBeDreaming"])
-def test_replayed_steps_see_the_batches_and_the_learning_rates_of_plain_ones(problem, graphs, name):
-    plain, graph = (trained(problem, name, epochs=4, settings={"schedule": [2, 4], "lr": 0.01}, graph=graph) for graph in (False, True))
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(plain[0], graph[0], strict=True))
-    assert all(torch.equal(value, graph[1][key]) for key, value in plain[1].items() if isinstance(value, torch.Tensor))
-    dream = [1e-3] if name == "AlwaysBeDreaming" else []
-    assert graphs == pytest.approx([0.01, 0.001, *dream, 0.01, 0.001])  # captured again when the rate falls, at no other time
-
-
 @cuda
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_captured_step_does_what_a_step_does(problem, name):
@@ -126,32 +76,3 @@ def test_a_captured_step_draws_what_a_step_draws(problem):
                 step(start)
         streams.append(learner.streams.state_dict())
     assert all(torch.equal(streams[0][name], streams[1][name]) for name in streams[0])
-
-
-def test_a_step_that_cannot_be_captured_is_one_line_with_the_remedy(problem, graphs, monkeypatch):
-    @contextlib.contextmanager
-    def failing(graph, stream, capture_error_mode):
-        try:
-            raise RuntimeError("operation not permitted when stream is capturing\nmore")
-        except RuntimeError:
-            raise RuntimeError("operation failed due to a previous error during capture")  # as torch does  # noqa: B904
-        yield
-
-    monkeypatch.setattr(torch.cuda, "graph", failing)
-    with pytest.raises(RunError, match=r"--graph: .*stage learn .*\(operation not permitted when stream is capturing\).* --graph off"):
-        trained(problem, "NormalNN", epochs=4, graph=True)
-
-
-@pytest.mark.parametrize("message", ["CUDA out of memory. Tried to allocate 2.00 GiB", "CUDA error: unspecified launch failure"])
-def test_a_gpu_that_fails_in_a_capture_is_no_fault_of_the_capture(problem, graphs, monkeypatch, message):
-    @contextlib.contextmanager
-    def failing(graph, stream, capture_error_mode):
-        try:
-            raise RuntimeError(message)
-        except RuntimeError:
-            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # as torch does  # noqa: B904
-        yield
-
-    monkeypatch.setattr(torch.cuda, "graph", failing)
-    with pytest.raises(RuntimeError, match=f"^{message}"):
-        trained(problem, "NormalNN", epochs=4, graph=True)
