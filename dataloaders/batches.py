@@ -19,22 +19,27 @@ class Pixels:
     Args:
         mean, std: of each channel in [0, 1].
         normalised_first: see Transforms (dataloaders/transforms.py).
+        memory_format: of the images.
     """
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu", normalised_first: bool = False):
+    def __init__(
+        self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu", normalised_first: bool = False,
+        memory_format: torch.memory_format = torch.channels_last,
+    ):
         self.normalised_first = normalised_first
+        self.memory_format = memory_format
         self.mean = torch.tensor(mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(std, device=device).view(1, -1, 1, 1)
 
     def normalise(self, images: Tensor) -> Tensor:
         images = (images / 255 - self.mean) / self.std
-        return images.to(torch.get_default_dtype(), memory_format=torch.channels_last)
+        return images.to(torch.get_default_dtype(), memory_format=self.memory_format)
 
     def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
         """Training images, augmented and normalised."""
         if not self.normalised_first:
             return self.normalise(augment(images, random))
-        return shift_and_flip(self.normalise(images), random).contiguous(memory_format=torch.channels_last)
+        return shift_and_flip(self.normalise(images), random).contiguous(memory_format=self.memory_format)
 
     def denormalise(self, images: Tensor) -> Tensor:
         """Back to [0, 1], for pictures."""

@@ -13,6 +13,7 @@ from dataloaders.datasets import DATASETS, Data, Split, class_count
 from dataloaders.image_files import ImageFiles
 from dataloaders.sets.imagenet import published_order
 from dataloaders.transforms import TRANSFORMS
+from utils.arithmetic import memory_format as format_of_run
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -107,6 +108,7 @@ def task_sequence(
     device: torch.device | str = "cpu",
     raise_if_stopped: Callable[[], None] = lambda: None,
     transforms: str = "abd",
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> list[Task]:
     """The tasks of one repeat, on the device.
 
@@ -118,11 +120,12 @@ def task_sequence(
         workers: processes that decode images that stay on disk.
         raise_if_stopped: called while one of them is waited for; may raise, to end that.
         transforms: as ``--transforms`` names them.
+        memory_format: of the images.
     """
     known = DATASETS[dataset]
     how = TRANSFORMS[transforms]
     mean, std = how.statistics.get(dataset, (known.mean, known.std)) if normalised else ((0.0,) * 3, (1.0,) * 3)
-    pixels = Pixels(mean, std, device, how.normalised_first)
+    pixels = Pixels(mean, std, device, how.normalised_first, memory_format)
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
 
@@ -169,7 +172,7 @@ def tasks_of_repeat(
     return task_sequence(
         settings.dataset, train, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
         normalised=normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=device, raise_if_stopped=raise_if_stopped,
-        transforms=settings.transforms)
+        transforms=settings.transforms, memory_format=format_of_run(settings, device))
 
 
 def check_batches(settings: Settings, data: Data, planned: Callable[[int, list[int], int, int, int], dict[str, int]]) -> None:

@@ -17,6 +17,7 @@ from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
 from models import FAMILIES, GENERATORS, RESNETS, classifier, image_generator
+from utils.arithmetic import memory_format
 from utils.settings import Reader, Registry, Settings
 from utils.streams import Streams, seeded_weights
 
@@ -53,7 +54,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
         networks: list[Any] = [classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
-    return learner_class(settings, streams, *(network.to(memory_format=torch.channels_last) for network in networks)).to(device)
+    return learner_class(settings, streams, *(network.to(memory_format=memory_format(settings, device)) for network in networks)).to(device)
 
 
 __all__ = ["LEARNERS", "REGISTRY", "Learner", "Stage", "build_learner"]

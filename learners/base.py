@@ -22,6 +22,7 @@ from dataloaders.tasks import Task, check_split, task_ranges
 from learners.published import Method
 from learners.stage import Losses, Stage
 from models import Classifier, Frozen, HeadPairs, Heads, folded, image_sides
+from utils.arithmetic import exact
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
@@ -140,7 +141,7 @@ class Learner(nn.Module):
     def start_task(self, task: Task) -> None:
         """Set what the losses read of the task. Called before its stages, again after resuming."""
         self.old, self.seen = task.old, task.seen
-        self.frozen_teacher = Frozen(self.teacher)
+        self.frozen_teacher = Frozen(self.teacher, self.bf16)
 
     def stages(self, task: Task) -> list[Stage]:
         """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
@@ -161,7 +162,7 @@ class Learner(nn.Module):
         """While open, the model is a copy of it in evaluation mode that computes the same from fewer operations."""
         model, self.model = self.model, folded(self.model)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), exact():
                 yield
         finally:
             self.model = model
@@ -225,6 +226,11 @@ class Learner(nn.Module):
             return torch.cat([self.model.features(x) for x, _ in images.in_order()])
 
     # What losses are made of
+
+    @property
+    def bf16(self) -> bool:
+        """Whether steps run under autocast to bfloat16."""
+        return self.settings.precision == "bf16"
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         raise NotImplementedError

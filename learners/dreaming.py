@@ -47,13 +47,23 @@ def statistics_distance(mean: Tensor, var: Tensor, teacher: Observed) -> Tensor:
     return kl @ teacher.share
 
 
+def mirrored(images: Tensor, width: int) -> Tensor:
+    """Images [B, C, H, W] reflected at the border, ``width`` pixels more on every side."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.pad(images, (width,) * 4, mode="reflect")
+    for dim in (2, 3):  # on a GPU torch's own adds up gradients in any order
+        size, inner = images.shape[dim], images.flip(dim)
+        images = torch.cat([inner.narrow(dim, size - 1 - width, width), images, inner.narrow(dim, 1, width)], dim)
+    return images
+
+
 def smoothness(images: Tensor) -> Tensor:
     """MSE between images [B, 3, H, W] and themselves blurred by a 5 x 5 Gaussian, reflected at the border."""
     steps = (torch.arange(5, dtype=images.dtype, device=images.device) - 2) / 2
     row = torch.exp(-(steps**2))
     kernel = torch.outer(row, row) / row.sum() ** 2
     channels = images.shape[1]
-    blurred = F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel.expand(channels, 1, 5, 5), groups=channels)
+    blurred = F.conv2d(mirrored(images, 2), kernel.expand(channels, 1, 5, 5), groups=channels)
     return F.mse_loss(images, blurred)
 
 
@@ -102,7 +112,7 @@ class DreamingLearner(Learner):
 
     def start_task(self, task: Task) -> None:
         super().start_task(task)
-        self.observed_teacher = Observed(self.teacher)
+        self.observed_teacher = Observed(self.teacher, self.bf16)
         self.frozen_generator = None
 
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -133,7 +143,7 @@ class DreamingLearner(Learner):
     def dream(self, count: int) -> Tensor:
         """x~: fresh images of the old classes, from the generator in evaluation mode."""
         if self.frozen_generator is None:
-            self.frozen_generator = Frozen(self.generator)
+            self.frozen_generator = Frozen(self.generator, self.bf16)
         return self.frozen_generator(self.noise(count))
 
     def dream_loss(self) -> Losses:

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from models.generator import laid_out_as
+
 # name -> (side of the images in pixels, channels of the encoder, channels of the decoder, latent dimensions).
 # CIFAR_GEN_SMALL is CIFAR_GEN at a quarter of the width, for CPUs.
 AUTOENCODERS = {
@@ -45,7 +47,7 @@ class Autoencoder(nn.Module):
     def decode_logits(self, z: Tensor) -> Tensor:
         """Codes [B, latent] to the logits of images [B, 3, S, S]."""
         x = self.project(z).unflatten(1, (-1, self.side, self.side))
-        return self.decoder(x.contiguous(memory_format=torch.channels_last))
+        return self.decoder(laid_out_as(next(self.decoder.parameters()), x))
 
     def decode(self, z: Tensor) -> Tensor:
         """Codes [B, latent] to images [B, 3, S, S] in [0, 1]."""

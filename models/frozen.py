@@ -1,6 +1,8 @@
 """Networks that learn no more: teachers, the generator that dreams for them, and the model while it is tested."""
 
 import copy
+from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -30,12 +32,27 @@ def folded(network: Network) -> Network:
     return network
 
 
+def cast_once(network: Network) -> Network:
+    """The layers that autocast would run in bfloat16, casting their weights in every step, with weights in bfloat16; but for a
+    classifier's ``last``, which losses read. Under autocast the outputs are the same. In place."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name.partition(".")[0] != "last":
+            layer.to(torch.bfloat16)
+    return network
+
+
 class Frozen:
     """What a network computes now, whatever it learns later, without a gradient graph. Not a module: no part of a
-    learner's parameters or checkpoint."""
+    learner's parameters or checkpoint.
 
-    def __init__(self, network: nn.Module):
-        self.network: Any = folded(network)
+    Args:
+        bf16: in bfloat16, as autocast does.
+    """
+
+    def __init__(self, network: nn.Module, bf16: bool = False):
+        one = folded(network)
+        self.network: Any = cast_once(one) if bf16 else one
+        self.bf16 = bf16
 
     @property
     def last(self) -> nn.Linear:
@@ -43,24 +60,25 @@ class Frozen:
         return self.network.last
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to logits [B, classes], noise to images: of the input's precision under autocast too."""
-        return self.network(x).to(x.dtype)
+    def run(self, part: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+            return part(x)
 
-    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to logits [B, classes], noise to images: of the input's precision."""
+        return self.run(self.network, x).to(x.dtype)
+
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's features [B, 64]."""
-        return self.network.features(images)
+        return self.run(self.network.features, images)
 
-    @torch.no_grad()
     def first_stage(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's maps after the first stage of blocks."""
-        return self.network.first_stage(images)
+        return self.run(self.network.first_stage, images)
 
-    @torch.no_grad()
     def pooled(self, maps: Tensor) -> Tensor:
         """Maps after the first stage to features [B, 64]."""
-        return self.network.pooled(maps)
+        return self.run(self.network.pooled, maps)
 
 
 class NormWithStatistics(torch.autograd.Function):
@@ -108,6 +126,9 @@ class Observed:
     """What a classifier computes now, with gradients for the images alone, and what its batch-norm layers see on the way.
     Not a module, as Frozen.
 
+    Args:
+        bf16: for use under autocast to bfloat16, see cast_once.
+
     Attributes:
         last: the linear layer on the features.
         mean, var: [channels of all batch-norm layers] running statistics of their inputs.
@@ -115,7 +136,7 @@ class Observed:
     """
 
     @torch.no_grad()
-    def __init__(self, network: Classifier):
+    def __init__(self, network: Classifier, bf16: bool = False):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.last = self.network.last
         self.noted: dict[int, tuple[Tensor, Tensor]] = {}
@@ -128,6 +149,8 @@ class Observed:
         self.mean = torch.cat([layer.running_mean for layer in norms])
         self.var = torch.cat([layer.running_var for layer in norms])
         self.share = torch.cat([torch.full_like(layer.running_mean, 1 / (len(norms) * layer.num_features)) for layer in norms])
+        if bf16:
+            cast_once(self.network)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images [B, 3, H, W] to (features [B, 64], batch means, biased batch variances), the latter as ``mean`` and ``var``."""

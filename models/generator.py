@@ -17,6 +17,12 @@ GENERATORS = {
 }
 
 
+def laid_out_as(weight: Tensor, x: Tensor) -> Tensor:
+    """x [B, C, H, W] in the memory format of a convolution's weight."""
+    last = weight.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
 class UpsampledConv2d(nn.Conv2d):
     """A 3 x 3 convolution, padding 1, of the input with every pixel repeated 2 x 2 (nearest upsampling).
 
@@ -42,7 +48,7 @@ class UpsampledConv2d(nn.Conv2d):
     def as_transposed(self) -> nn.ConvTranspose2d:
         """The transposed convolution that this is, its kernel made once and for all."""
         layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, device=self.weight.device, dtype=self.weight.dtype)
-        layer.weight = nn.Parameter(self.kernel().contiguous(memory_format=torch.channels_last), requires_grad=False)
+        layer.weight = nn.Parameter(laid_out_as(self.weight, self.kernel()), requires_grad=False)
         layer.bias = nn.Parameter(self.bias.clone(), requires_grad=False) if self.bias is not None else None
         return layer
 
@@ -76,7 +82,7 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         x = self.l1(noise).unflatten(1, (-1, self.start, self.start))
-        x = self.conv_blocks0(x.contiguous(memory_format=torch.channels_last))
+        x = self.conv_blocks0(laid_out_as(next(self.get_submodule("conv_blocks1").parameters()), x))
         for number in range(1, self.blocks + 1):
             x = getattr(self, f"conv_blocks{number}")(x)
         return x

@@ -19,6 +19,7 @@ from dataloaders.sets.imagenet import ilsvrc, published_order
 from dataloaders.tasks import split_classes, task_sequence
 from learners import LEARNERS, REGISTRY, build_learner
 from run import build_trainer
+from utils.arithmetic import memory_format
 from utils.command_line import parse
 from utils.streams import Streams
 from utils.training.checkpoint import RunFolder
@@ -260,7 +261,7 @@ def problem():
         split = Split(images, torch.arange(10).repeat(24).numpy())
         sequence = task_sequence(
             "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, tasks), list(range(10)), normalised=LEARNERS[name].normalised,
-            device=torch.device(device))
+            device=torch.device(device), memory_format=memory_format(settings, torch.device(device)))
         streams = Streams(device)
         streams.start(0, 0)
         return build_learner(settings, streams, torch.device(device), 0), sequence

@@ -21,8 +21,8 @@ ARROWS = {
     "utils.sweeps": {"utils.training", "learners", "dataloaders", "models"} | GROUND,
 }
 ARROWS["run"] = ARROWS["utils.benchmark"] = set(ARROWS)  # the commands that know everything
-# Of the ground, what learners may use: the types of settings, errors and random streams.
-LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams"}
+# Of the ground, what learners may use: the types of settings, errors, random streams, and how numbers are computed.
+LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams", "utils.arithmetic"}
 
 
 def module(path):

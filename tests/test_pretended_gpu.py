@@ -8,11 +8,14 @@ import torch
 from pretended_gpu import GPU, Wrong
 from pretended_gpu.machine import Stream
 from torch import nn
+from torch.nn import functional as F
 
 from dataloaders.batches import Images, InMemory
 from learners.base import Stage
+from utils.arithmetic import set_deterministic
 from utils.errors import RunError
 from utils.training.failures import mean_losses
+from utils.training.measures import measure
 from utils.training.step import TrainingStep
 
 CAUGHT = (Wrong, RunError)  # the latter names what went wrong in a capture
@@ -39,6 +42,27 @@ def test_the_host_waits_once_for_an_epochs_losses_and_the_check_of_its_weights(m
     assert set(mean_losses(losses, ["a", "b", "c"], learner, "here")) == {"a", "b", "c"}
     assert [count for (what, _), count in machine.waits.items() if what != "synchronize"] == [1]
     assert machine.launches - launched < 12  # whatever the number of weights
+
+
+@pytest.fixture
+def deterministic():
+    set_deterministic(True)
+    yield
+    set_deterministic(False)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_deterministic_run_uses_no_kernel_that_torch_would_refuse(machine, deterministic, problem, name):
+    learner, tasks = problem(name, device=GPU, train_aug=True, deterministic=1)
+    for task in tasks:
+        learner.start_task(task)
+        for stage in learner.stages(task):
+            step = TrainingStep(stage, learner.streams)
+            stage.trained.train()
+            stage.start_epoch(0)
+            assert step(next(stage.batches.starts(0))).isfinite().all()
+        learner.end_task(task)
+        measure(learner, [task])
 
 
 # Planted faults: each must be caught
@@ -75,6 +99,12 @@ LOSSES = {
     "copy from the host": (lambda learner, h, y: h.sum() * torch.tensor(1.0, device=h.device), "torch.tensor while capturing"),
     "seeding within a step": (lambda learner, h, y: h.sum() * (learner.streams.noise.manual_seed(0) is not None), "manual_seed while capturing"),
 }
+
+
+def test_a_kernel_that_is_not_deterministic_is_caught(machine, deterministic, problem):
+    fault = Faulty(problem, lambda learner, h, y: F.pad(h.view(1, 1, *h.shape), (1, 1, 1, 1), mode="reflect").sum())
+    with pytest.raises(Wrong, match="reflection_pad2d_backward.* has no deterministic implementation"):
+        fault.run()
 
 
 @pytest.mark.parametrize("fault", LOSSES)

@@ -113,6 +113,13 @@ class Settings:
     precision: str = setting(
         "fp32", "run", "arithmetic of training: fp32; tf32, faster products of GPUs; bf16, autocast to bfloat16. Evaluation is not in bf16",
         choices=["fp32", "tf32", "bf16"], before="fp32")
+    memory_format: str = setting(
+        "auto", "run", "how images and convolutions' weights lie in memory; auto: channels_last on a CPU and with bf16, otherwise contiguous",
+        choices=["auto", "channels_last", "contiguous"], before="auto")
+    deterministic: int = setting(
+        0, "run", "1: a GPU's kernels add up in a fixed order, slower, so that the same command gives the same bytes on the same card, "
+        "also when it was stopped and resumed. A CPU's do without it",
+        choices=[0, 1], before=0)
     graph: str = setting(
         "auto", "run", "capture training steps as CUDA graphs, which spares a GPU most of its waiting; auto: where there is a GPU, and step by "
         "step where a capture fails",

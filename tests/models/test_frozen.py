@@ -86,6 +86,31 @@ def test_an_observed_classifier_computes_the_same_with_its_gradients_and_the_sta
     assert not any(p.requires_grad for p in observed.network.parameters())
 
 
+@pytest.mark.parametrize("made", [lambda: ResNet(RESNETS["resnet8"], 7), lambda: Generator(*GENERATORS["CIFAR_GEN_SMALL"])])
+def test_casting_once_is_what_autocast_does_in_every_step(made):
+    network = lived_in(made()).float()
+    plain, cast = Frozen(network), Frozen(network, bf16=True)
+    x = torch.randn(4, 1000) if isinstance(network, Generator) else torch.randn(4, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = plain(x)
+    assert torch.equal(cast(x), expected) and cast(x).dtype == torch.float32  # inside autocast and outside
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(cast(x), expected)
+        if isinstance(network, ResNet):
+            assert torch.equal(cast.features(x), plain.features(x)) and cast.features(x).dtype == torch.float32
+            assert cast.last.weight.dtype == torch.float32
+    assert {layer.weight.dtype for layer in cast.network.modules() if isinstance(layer, nn.Conv2d)} == {torch.bfloat16}
+
+
+def test_an_observed_classifier_that_is_cast_once_gives_what_autocast_gives(classifier, images):
+    images = images.float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, cast = (Observed(classifier.float(), bf16)(images) for bf16 in (False, True))
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(cast, plain, strict=True))
+    gradients = [torch.autograd.grad(sum(part.sum() for part in parts), images)[0] for parts in (plain, cast)]
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))])
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
 def test_a_norm_with_statistics_and_its_gradient_are_those_of_their_formulas(device, form):

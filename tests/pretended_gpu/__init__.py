@@ -9,6 +9,7 @@ What it holds each operation to:
 
 * device: tensors of both devices in one operation, a generator of another device, a GPU's tensor that is read or written to a file
   as it is, a copy to the host that is read before it was waited for;
+* ``--deterministic 1``: operations that have no deterministic implementation;
 * capture: whatever waits for the GPU, copies to or from the host, makes or seeds a generator, or draws from one that is not
   registered with the graph; gradients that were there before the capture;
 * replay: a tensor that the captured step uses and that was freed; a setting of the optimiser, a batch norm's momentum or a module's mode

@@ -15,6 +15,11 @@ WAITS = {
     aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten._unique2, aten._unique, aten.unique_dim, aten.unique_consecutive,
     aten.unique_dim_consecutive, aten.bincount, aten.equal, aten.is_nonzero, aten.item, aten.histc, aten.multinomial, aten.combinations,
     aten._linalg_svd, aten._linalg_eigh, aten.linalg_eig}
+# Refused with ``--deterministic 1``: on a GPU they add up in any order (torch.use_deterministic_algorithms lists them).
+UNORDERED = {
+    aten._adaptive_avg_pool2d_backward, aten.adaptive_max_pool2d_backward, aten.upsample_bilinear2d_backward, aten.upsample_bicubic2d_backward,
+    aten.reflection_pad1d_backward, aten.reflection_pad2d_backward, aten.replication_pad2d_backward, aten.nll_loss2d_forward,
+    aten.nll_loss2d_backward, aten.put_, aten.histc, aten.kthvalue, aten.grid_sampler_2d_backward, aten.cumsum}
 # They take tensors of both devices by nature.
 MIXED = {
     aten.copy_, aten._to_copy, aten.index, aten.index_put_, aten.index_put, aten._index_put_impl_, aten.set_, aten._has_same_storage_numel}
@@ -170,6 +175,8 @@ class Operations(TorchDispatchMode):
     def check(self, name, packet, args, kwargs, mine, gpu):
         """An operation with a tensor on the GPU."""
         machine = self.machine
+        if packet in UNORDERED and torch.are_deterministic_algorithms_enabled() and gpu[0].is_floating_point():
+            raise Wrong(f"{name} has no deterministic implementation on cuda:0, at {place()}")
         if len(gpu) < len(mine) and packet not in MIXED:
             if packet in (aten.cat, aten.stack) or any(tensor.dim() for tensor in mine if not on_gpu(tensor)):
                 raise Wrong(f"{name}: tensors on cuda:0 and on cpu, at {place()}")

@@ -23,9 +23,10 @@ from torch.utils.flop_counter import flop_registry
 
 from learners import Learner, Stage
 from models import RESNETS, Frozen, Observed, ResNet
+from utils.arithmetic import set_precision
 from utils.benchmark.stages import OLD, SEEN, build, endless
 from utils.settings import Settings
-from utils.training.device import captures, open_device, probe, set_precision
+from utils.training.device import captures, open_device, probe
 from utils.training.step import EAGER_STEPS, TrainingStep
 
 # Timed apart. The rest of a step is the student, of DGR the autoencoder too, of "dream" the generator and the gradients that

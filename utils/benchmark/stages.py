@@ -8,6 +8,7 @@ from torch import Tensor
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
+from utils.arithmetic import memory_format
 from utils.command_line import parse
 from utils.settings import Settings
 from utils.streams import Streams
@@ -15,12 +16,13 @@ from utils.streams import Streams
 OLD, SEEN, IMAGES = 20, 40, 128  # classes before the measured task and with it; images of each of its own
 
 
-def second_task(learner_class: type[Learner], device: torch.device, count: int) -> Task:
+def second_task(learner_class: type[Learner], settings: Settings, device: torch.device, count: int) -> Task:
     """A task of so many random images of each class in front of which there was one."""
     random = torch.Generator().manual_seed(0)
     labels = torch.arange(OLD, SEEN).repeat(count)
     images = torch.randint(256, (len(labels), 3, 32, 32), dtype=torch.uint8, generator=random)
-    pixels = Pixels((0.5,) * 3, (0.25,) * 3, device) if learner_class.normalised else Pixels((0.0,) * 3, (1.0,) * 3, device)
+    mean, std = ((0.5,) * 3, (0.25,) * 3) if learner_class.normalised else ((0.0,) * 3, (1.0,) * 3)
+    pixels = Pixels(mean, std, device, memory_format=memory_format(settings, device))
     chosen = Images.all_of(InMemory(images.to(device), labels.to(device), pixels))
     return Task(1, OLD, SEEN, chosen, chosen, ("",) * SEEN)
 
@@ -46,7 +48,7 @@ def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
 def second_stages(settings: Settings, device: torch.device, images: int = IMAGES) -> tuple[Learner, list[Stage]]:
     """A learner in front of its second task, and the stages of that."""
     learner = build_learner(settings, Streams(device), device, 0)
-    task = second_task(type(learner), device, images)
+    task = second_task(type(learner), settings, device, images)
     if settings.memory:
         learner.coreset.classes = list(torch.arange(settings.memory).split(settings.memory // OLD))
     learner.begin_task(task)

@@ -29,6 +29,7 @@ from dataloaders.tasks import order_of_repeat, splits_of_repeat, task_ranges, ta
 from learners import REGISTRY, Learner, build_learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
+from utils.arithmetic import memory_format, set_precision
 from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.files import expand_home, user_path
@@ -122,6 +123,7 @@ def diagnose(
         raise UserError(f"{run}: is no run, it has no args.yaml; name the log_dir of one")
     settings, name = parse(REGISTRY, ["--config", str(run / "args.yaml")]), run.resolve().name
     settings.dataroot = dataroot or settings.dataroot
+    settings.precision = "fp32"  # of what is measured, whatever the run was trained with
     if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
         raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
     data = read_data(settings)
@@ -133,7 +135,8 @@ def diagnose(
         _, test = splits_of_repeat(settings, data, repeat)
         tasks = task_sequence(
             settings.dataset, test, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
-            normalised=learner.normalised, workers=settings.workers, device=device)
+            normalised=learner.normalised, workers=settings.workers, device=device,
+            transforms=settings.transforms, memory_format=memory_format(settings, device))
         for task in tasks[1 : finished_tasks(run, repeat)]:
             load_after(learner, task.index, run / "models" / f"repeat-{repeat + 1}")
             learner.start_task(task)
@@ -232,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"--images {given.images}: a distance needs two at least")
         device = choose_device([given.gpuid])
         probe(device)
+        set_precision("fp32")
         diagnoses = [diagnose(run, given.dataroot, given.images, given.seed, device) for run in given.runs]
         if len({diagnosis.name for diagnosis in diagnoses}) < len(diagnoses):
             for run, diagnosis in zip(given.runs, diagnoses):

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from utils.arithmetic import set_deterministic, set_precision
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.threads import default_threads
@@ -126,6 +126,7 @@ def open_device(settings: Settings) -> torch.device:
         raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
     use_threads(settings.threads or default_threads())
     set_precision(settings.precision)
+    set_deterministic(bool(settings.deterministic))
     keep_freed_memory()
     return device
 
@@ -138,14 +139,6 @@ def use_threads(number: int) -> None:
 def captures(settings: Settings, device: torch.device) -> bool:
     """Whether steps are captured as CUDA graphs."""
     return device.type == "cuda" and settings.graph != "off"
-
-
-def set_precision(precision: str) -> None:
-    """What ``--precision`` means for a GPU's products and convolutions of float32 tensors."""
-    arithmetic = "tf32" if precision == "tf32" else "ieee"
-    cudnn: Any = torch.backends.cudnn
-    for kind in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn):  # rnn too, or torch calls its settings contradictory
-        kind.fp32_precision = arithmetic
 
 
 def keep_freed_memory() -> None:

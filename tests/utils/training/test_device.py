@@ -4,6 +4,7 @@ import stat
 import pytest
 import torch
 
+from utils.arithmetic import set_precision
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.training import device as device_module
@@ -15,7 +16,6 @@ from utils.training.device import (
     listed_by_nvidia_smi,
     open_device,
     probe,
-    set_precision,
     unusable_gpu,
 )
 
