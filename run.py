@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     import torch
 
 
-def side_by_side(settings: Settings, folder: RunFolder) -> bool:
-    return settings.parallel > 1 or folder.parallel
-
-
 def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: torch.device) -> Trainer:
     """The trainer of a run and all that listen to it. Raises UserError where data and settings do not fit, before any work."""
-    trainer = (ParallelTrainer if side_by_side(settings, folder) else Trainer)(settings, data, folder, device)
+    if settings.parallel > 1 or folder.parallel:
+        trainer: Trainer = ParallelTrainer(settings, data, folder, device, build_trainer)
+    else:
+        trainer = Trainer(settings, data, folder, device)
     trainer.listeners += [ResultFiles(folder), Journal(settings, trainer.state.log, data.notes)]
     drawn = None
     if settings.tensorboard:
@@ -70,15 +69,10 @@ def main() -> int:
         settings = folder.settings
         use_threads(settings.threads)
         folder.notices += cpu_notices(settings.gpuid, device)
-        if not side_by_side(settings, folder):  # a card in exclusive mode is left to those who train
-            probe(device)
+        probe(device)
         build_trainer(settings, data, folder, device).run()
-    except UserError as error:
-        message, status = str(error), 2
-    except RunError as error:
-        message, status = str(error), 1
-    except Stopped as stopped:
-        message, status = str(stopped), stopped.status
+    except (UserError, RunError, Stopped) as error:
+        message, status = str(error), error.status
     except KeyboardInterrupt:
         message, status = "stopped before any work", 130
     else:

@@ -1,18 +1,24 @@
 """run.py --parallel: repeats side by side leave what one after the other do."""
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 from kill import ending
+from pretended_gpu import GPU, pretended
 
 import run
+from utils.errors import RunError, UserError
 from utils.files import read_tensors
-from utils.sweeps.engines import Local
+from utils.sweeps.engines import Ended, Local, Run
 from utils.sweeps.parallel import ParallelTrainer
+from utils.sweeps.turns import Turns
 from utils.training.stop import Stopped
 
 
@@ -143,3 +149,98 @@ def test_overwriting_deletes_repeats_that_were_begun_side_by_side(trainer, tmp_p
     (tmp_path / "run" / "args.yaml").touch()
     trainer(tmp_path / "run", "NormalNN", "--overwrite", "1")
     assert not (tmp_path / "run" / "parallel").exists()
+
+
+# On a GPU: in one process
+
+
+@pytest.mark.parametrize(("name", "repeats", "flags"), [("NormalNN", 3, "--schedule 1"), ("AlwaysBeDreaming", 2, "--schedule 2 --power_iters 5")])
+def test_repeats_that_share_a_gpu_leave_what_one_after_the_other_do(main, tmp_path, name, repeats, flags):
+    flags = f"--repeat {repeats} {flags} --gpuid 0".split()
+    with pretended():
+        assert main(name, *flags)[::2] == (0, [])
+        alone = (tmp_path / "run").rename(tmp_path / "alone")
+        status, out, errors = main(name, *flags, "--parallel", "2")
+    assert (status, errors) == (0, [])
+    assert sorted(line.split("  ")[0] for line in out.splitlines() if "  done" in line) == [f"repeat {number}" for number in range(1, repeats + 1)]
+    assert ending(tmp_path / "run") == ending(alone)
+    assert checkpoint(tmp_path / "run") == checkpoint(alone)
+    assert not (tmp_path / "run" / "parallel").exists()
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """An engine that shares the pretended GPU, its turns in the order in which they were taken, and a run of it by number."""
+    took = []
+
+    class Steps:
+        """A trainer of so many steps; then it raises what is given."""
+
+        def __init__(self, number, count, error=None):
+            self.number, self.count, self.error, self.folder = number, count, error, SimpleNamespace(release=lambda: took.append("released"))
+
+        def steps(self):
+            for _ in range(self.count):
+                took.append((self.number, torch.cuda.current_stream()))
+                print(f"a step of {self.number}")
+                yield
+            if self.error:
+                raise self.error
+
+    trainers = {}
+    with pretended():
+        engine = Turns(GPU, 2, lambda run: trainers[run.name])
+
+        def begin(number, *what):
+            trainers[str(number)] = Steps(number, *what)
+            one = Run(str(number), [], tmp_path / str(number))
+            engine.start(one)
+            return one
+
+        yield engine, took, begin
+
+
+def test_runs_take_turns_each_on_a_stream_of_its_own_and_say_all_into_their_console(shared, capsys):
+    engine, took, begin = shared
+    first, second = begin(1, 2), begin(2, 3)
+    assert not engine.free()
+    assert [how for _ in range(2) for how in engine.ended()] == [Ended(first, 0), Ended(second, 0)]
+    assert engine.free()
+    assert [what if what == "released" else what[0] for what in took] == [1, 2, 1, 2, "released", 2, "released"]
+    streams = {number: {stream for one, stream in (what for what in took if what != "released") if one == number} for number in (1, 2)}
+    assert [len(each) for each in streams.values()] == [1, 1] and streams[1] != streams[2]
+    assert torch.cuda.default_stream() not in streams[1] | streams[2]
+    assert first.last_lines() == ["a step of 1"] * 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("error", "status", "said"), [
+    (RunError("the disk is full"), 1, "the disk is full"), (UserError("--lr: is wrong"), 2, "--lr: is wrong"),
+    (Stopped(signal.SIGTERM, "stopped by SIGTERM"), 143, "stopped by SIGTERM"), (KeyError("a defect"), 1, "KeyError: 'a defect'")])
+def test_a_run_that_fails_says_why_and_stops_no_other(shared, error, status, said):
+    engine, _, begin = shared
+    failing, other = begin(1, 1, error), begin(2, 4)
+    assert engine.ended() == [Ended(failing, status)]
+    assert failing.last_lines()[-1] == said
+    assert engine.ended() == [Ended(other, 0)]
+
+
+def test_a_signal_stops_all_repeats_that_share_a_gpu_and_they_are_resumed(main, monkeypatch, tmp_path):
+    flags = "--repeat 2 --schedule 2 --gpuid 0 --no_figures".split()
+    steps = itertools.count(1)
+    with pretended():
+        assert main("NormalNN", *flags)[::2] == (0, [])
+        alone = (tmp_path / "run").rename(tmp_path / "alone")
+        with monkeypatch.context() as patches:
+            advance = Turns.advance
+
+            def stopping(self, turn):
+                if next(steps) == 12:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return advance(self, turn)
+
+            patches.setattr(Turns, "advance", stopping)
+            status, _, (line,) = main("NormalNN", *flags, "--parallel", "2")
+        assert (status, line) == (143, "run.py: stopped by SIGTERM, 0 of 2 runs are done; the same command resumes them")
+        assert main("NormalNN", *flags, "--parallel", "2")[::2] == (0, [])
+    assert ending(tmp_path / "run") == ending(alone)

@@ -5,7 +5,9 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Refused before any work: a message that names the flag, file or field at fault and the remedy; status 2."""
+    """Refused before any work: a message that names the flag, file or field at fault and the remedy."""
+
+    status = 2
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,4 +18,6 @@ class Parser(argparse.ArgumentParser):
 
 
 class RunError(Exception):
-    """What ends a run that had begun, such as a full disk or a loss that is not finite; status 1."""
+    """What ends a run that had begun, such as a full disk or a loss that is not finite."""
+
+    status = 1

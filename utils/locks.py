@@ -122,7 +122,7 @@ def alive(pid: int) -> bool:
 
 
 class FolderLock:
-    """This process's until it ends. Raises Locked; OSError where the folder cannot be written.
+    """This process's until it ends or releases it. Raises Locked; OSError where the folder cannot be written.
 
     Attributes:
         missing: why there is no lock; empty where there is one.
@@ -150,6 +150,12 @@ class FolderLock:
         """Raises OSError where the folder is no longer this process's."""
         if self.heartbeat:
             self.heartbeat.check()
+
+    def release(self) -> None:
+        """Give the folder back before the process ends."""
+        if self.heartbeat:
+            self.heartbeat.stop()
+        self.file.close()
 
 
 def is_locked(path: Path) -> bool:

@@ -108,7 +108,8 @@ class Settings:
         0, "run", "seed of the first repeat's class order, weights and random streams; each further repeat's is one more, "
         "so that --seed 2 --repeat 1 is the third repeat of --seed 0", low=0, high=2**31 - 1, before=0)
     repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
-    parallel: int = setting(1, "run", "repeats side by side, as processes on the one device", low=1)
+    parallel: int = setting(
+        1, "run", "repeats side by side on the one device: on a CPU as processes, on a GPU in one process, a training step each in turn", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
     precision: str = setting(
         "fp32", "run", "arithmetic of training: fp32; tf32, faster products of GPUs; bf16, autocast to bfloat16. Evaluation is not in bf16",

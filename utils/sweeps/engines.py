@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 from utils.sweeps.processes import start_process
 
 ROOT = Path(__file__).resolve().parents[2]
+MOMENT = 0.1  # seconds
 CONSOLE = "console.log"  # beside output.log: what the run wrote to stdout and stderr
 
 
@@ -82,7 +84,7 @@ class Engine(Protocol):
         """Raises OSError where the run's folder cannot be written."""
 
     def ended(self) -> list[Ended]:
-        """The runs that have ended since the last call."""
+        """The runs that have ended since the last call; takes a moment, for others to end."""
 
     def stop(self) -> None:
         """Have all runs stop soon."""
@@ -111,6 +113,7 @@ class Local:
         self.processes[run] = process, self.places.pop(0)
 
     def ended(self) -> list[Ended]:
+        time.sleep(MOMENT)
         ended = [Ended(run, status) for run, (process, _) in self.processes.items() if (status := process.poll()) is not None]
         self.places += [self.processes.pop(run)[1] for run, *_ in ended]
         return ended

@@ -1,23 +1,28 @@
 """``--parallel M``: repeats side by side. What they leave is what one after the other would, byte for byte but for times.
 
-Each repeat is a run.py of its own in LOG_DIR/parallel/repeat-R. It begins from a checkpoint that says the repeats before are done,
-so that it needs no setting of its own, resumes where it was stopped, and knows nothing of the others. Repeats that have ended join
-LOG_DIR in their order; in between, that is the folder of a run that was stopped after a whole repeat.
+Each repeat is a run of its own in LOG_DIR/parallel/repeat-R: on a CPU a process, on a GPU this process's, in turns with the others.
+It begins from a checkpoint that says the repeats before are done, so that it needs no setting of its own, resumes where it was stopped,
+and knows nothing of the others. Repeats that have ended join LOG_DIR in their order; in between, that is the folder of a run that was
+stopped after a whole repeat.
 """
 
 import contextlib
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
 from dataloaders.datasets import Data
+from learners import REGISTRY
+from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
 from utils.settings import Settings, computed_from
-from utils.sweeps.engines import Local, Run
+from utils.sweeps.engines import Engine, Local, Run
 from utils.sweeps.sweep import run_all
+from utils.sweeps.turns import Turns
 from utils.training.checkpoint import CHECKPOINT, PARALLEL, RunFolder
 from utils.training.metrics import Results
 from utils.training.result_files import save_results
@@ -26,19 +31,28 @@ from utils.training.trainer import Trainer
 
 
 class ParallelTrainer(Trainer):
-    """Has other processes train the repeats, ``settings.parallel`` at a time on the one device."""
+    """Trains no step itself: each repeat has a trainer, ``settings.parallel`` of them work at a time on the one device.
 
-    def __init__(self, settings: Settings, data: Data, folder: RunFolder, device: torch.device):
+    Args:
+        build: what run.py makes a run's trainer with, for those of this process.
+    """
+
+    def __init__(
+        self, settings: Settings, data: Data, folder: RunFolder, device: torch.device,
+        build: Callable[[Settings, Data, RunFolder, torch.device], Trainer],
+    ):
         place = folder.place or Place()
         if place != Place(place.repeat):
             raise UserError(
                 f"--parallel {settings.parallel}: the run in --log_dir {settings.log_dir} is in the middle of a repeat ({place}); "
                 "leave the flag out until that is done, or start another --log_dir")
-        super().__init__(settings, data, folder, torch.device("cpu"))  # no memory of a GPU: those who train are others
-        del self.data
+        super().__init__(settings, data, folder, torch.device("cpu"))
+        if device.type == "cpu":  # those who train read it themselves
+            del self.data
+        self.build = build
         self.trained_on = device
 
-    def train_repeats(self) -> None:
+    def train_repeats(self) -> Iterator[None]:
         """All repeats that have not joined yet. Raises RunError where one failed, after the others have ended."""
         if not self.folder.place:  # nothing lies in the folder without a checkpoint that says whose it is
             self.folder.save(RunState.before(0, self.trained_on))
@@ -52,13 +66,15 @@ class ParallelTrainer(Trainer):
             while to_join and to_join[0] in done:
                 self.join(to_join.pop(0))
 
-        device = self.settings.gpuid[0] if self.trained_on.type == "cuda" else -1
-        failed = run_all(runs, Local([device], self.settings.parallel), self.stop_request, join_in_order, self.folder.resume_command)
+        each = self.settings.parallel
+        engine: Engine = Turns(self.trained_on, each, self.trainer_of) if self.trained_on.type == "cuda" else Local([-1], each)
+        failed = run_all(runs, engine, self.stop_request, join_in_order, self.folder.resume_command)
         if failed:
             count = f"{len(failed)} of {len(runs)} repeats failed"
             raise RunError(f"{failed[0].run.name}: {failed[0].message}; {count}, {self.folder.resume_command} resumes them")
         with contextlib.suppress(OSError):  # there are more where --repeat was higher before, or it was never made
             (self.folder.path / PARALLEL).rmdir()
+        return iter(())
 
     def folder_of(self, repeat: int) -> Path:
         """Where a repeat is under way."""
@@ -71,6 +87,14 @@ class ParallelTrainer(Trainer):
             write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **RunState.before(repeat, self.trained_on)})
         arguments = ["--config", self.folder.path / "args.yaml", "--log_dir", folder, "--repeat", repeat + 1, "--parallel", 1, "--overwrite", 0]
         return Run(f"repeat {repeat + 1}", [str(word) for word in arguments], folder)
+
+    def trainer_of(self, run: Run) -> Trainer:
+        """For a repeat that this process trains; it stops when this one is to. Raises UserError."""
+        settings = parse(REGISTRY, [*run.arguments, "--gpuid", str(self.trained_on.index)])
+        folder = RunFolder(settings)
+        trainer = self.build(folder.settings, self.data, folder, self.trained_on)
+        trainer.stop_request = self.stop_request
+        return trainer
 
     def join(self, run: Run) -> None:
         """Take over what the next repeat has left, its checkpoint last: a kill in between only has the rest done again.

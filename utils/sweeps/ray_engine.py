@@ -15,7 +15,7 @@ from typing import Any
 from utils import locks, threads
 from utils.errors import UserError
 from utils.sweeps import processes
-from utils.sweeps.engines import Ended, Run
+from utils.sweeps.engines import MOMENT, Ended, Run
 from utils.training.checkpoint import LOCK
 
 LOSSES = 10  # of its node, before a run counts as failed
@@ -73,7 +73,7 @@ class RayEngine:
 
     def ended(self) -> list[Ended]:
         stopped, self.stopped = self.stopped, []
-        ready = self.ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=0)[0] if self.tasks else []
+        ready = self.ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=MOMENT)[0] if self.tasks else []
         return stopped + [self.how(task, self.tasks.pop(task)) for task in ready]
 
     def how(self, task: Any, run: Run) -> Ended:

@@ -154,7 +154,6 @@ def run_all(
             for how in engine.ended():
                 end(how)
             screen.show(show)
-            time.sleep(0.1)
     finally:
         engine.close()
         screen.clear()

@@ -85,6 +85,10 @@ class RunFolder:
         self.lock.check()
         return self.folder
 
+    def release(self) -> None:
+        """Let others have it."""
+        self.lock.release()
+
     def _threads(self) -> int:
         """Those given, else those of the run to resume, whose last digits depend on them, else this process's share of the cores."""
         settings = self.settings

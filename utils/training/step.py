@@ -15,9 +15,9 @@ EAGER_STEPS = 3  # before a capture: libraries choose their kernels, the optimis
 
 
 @functools.cache
-def capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all stages: libraries keep a workspace for every stream they have seen."""
-    return torch.cuda.Stream(device)
+def capture_stream(beside: torch.cuda.Stream) -> torch.cuda.Stream:
+    """One for all stages that run on a stream: libraries keep a workspace for every stream they have seen."""
+    return torch.cuda.Stream(beside.device)
 
 
 class TrainingStep:
@@ -42,7 +42,7 @@ class TrainingStep:
         self.fall_back = fall_back
         self.names: Sequence[str] = ()
         self.eager_left = EAGER_STEPS
-        self.side = capture_stream(streams.device) if graph else None
+        self.side = capture_stream(torch.cuda.current_stream(streams.device)) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.rates: list[float] = []  # of the captured step, see plain_rates(); as are the next two
         self.start: list[Tensor] = []

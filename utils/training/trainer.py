@@ -4,7 +4,7 @@ Who shows and records a run listens (utils/training/listeners.py); what a resume
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -57,20 +57,26 @@ class Trainer:
 
         Raises RunError where a disk is full, the folder vanishes or numbers go bad; Stopped after SIGTERM or SIGINT.
         """
+        with self.stop_request:
+            for _ in self.steps():
+                pass
+        return self.state.results
+
+    def steps(self) -> Iterator[None]:
+        """The same, a training step at a time, so that other runs of this process can take theirs in between; raises as ``run``."""
         try:
-            with self.stop_request, in_one_line(self.folder, self.device, self.raise_if_stopped):
+            with in_one_line(self.folder, self.device, self.raise_if_stopped):
                 self.state.load_state_dict(self.folder.state or RunState.before(0, self.device))
                 for line in self.folder.notices:
                     self.state.log.line(line)
-                self.train_repeats()
+                yield from self.train_repeats()
                 self.tell(Listener.run_ended)
         finally:
             for listener in self.listeners:
                 listener.close()
             self.state.log.close()
-        return self.state.results
 
-    def train_repeats(self) -> None:
+    def train_repeats(self) -> Iterator[None]:
         """The repeats and tasks that are not done."""
         state = self.state
         while state.place.repeat < self.settings.repeat:
@@ -78,7 +84,7 @@ class Trainer:
             if not self.folder.place:  # no work without a checkpoint to resume from
                 self.save()
             for task in state.tasks[state.place.task :]:
-                self.train_task(task)
+                yield from self.train_task(task)
                 self.evaluate(task)
                 state.end_task()
                 self.save()
@@ -91,7 +97,7 @@ class Trainer:
         self.state.start_repeat(tasks, build_learner(self.settings, self.state.streams, self.device, repeat))
         self.tell(Listener.repeat_began)
 
-    def train_task(self, task: Task) -> None:
+    def train_task(self, task: Task) -> Iterator[None]:
         """The stages of a task that are not done."""
         state, place, learner = self.state, self.state.place, self.state.learner
         if (place.stage, place.epoch) == (0, 0):
@@ -104,10 +110,10 @@ class Trainer:
             self.first_tasks[place.repeat].take_over(state)
         else:
             for stage in learner.stages(task)[place.stage :]:
-                self.train_stage(stage)
+                yield from self.train_stage(stage)
         learner.end_task(task)
 
-    def train_stage(self, stage: Stage) -> None:
+    def train_stage(self, stage: Stage) -> Iterator[None]:
         """The epochs of a stage that are not done."""
         state = self.state
         state.start_stage(stage)
@@ -115,7 +121,7 @@ class Trainer:
             stage, state.streams, bf16=self.settings.precision == "bf16", graph=captures(self.settings, self.device),
             fall_back=None if self.settings.graph == "on" else state.log.line)
         for epoch in range(state.place.epoch, stage.epochs):
-            self.train_epoch(step, epoch)
+            yield from self.train_epoch(step, epoch)
             state.place.epoch = epoch + 1
             if state.place.epoch == stage.epochs or self.folder.due:
                 self.save()
@@ -123,7 +129,7 @@ class Trainer:
         self.tell(Listener.stage_ended, stage)
         state.end_stage()
 
-    def train_epoch(self, step: TrainingStep, epoch: int) -> None:
+    def train_epoch(self, step: TrainingStep, epoch: int) -> Iterator[None]:
         """One pass over a stage's batches. The host waits for the device once, at the end."""
         state, stage, began = self.state, step.stage, time.monotonic()
         state.learner.eval()
@@ -135,6 +141,7 @@ class Trainer:
             self.raise_if_stopped()
             losses.append(step(start))
             self.tell(Listener.step_taken)
+            yield
         means = mean_losses(losses, step.names, state.learner, state.heading(stage, epoch))
         seconds = time.monotonic() - began
         state.seconds += seconds
