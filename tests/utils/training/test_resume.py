@@ -175,7 +175,7 @@ def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(finished, tra
     train_epoch = Trainer.train_epoch
 
     def moving(self, step, epoch):
-        train_epoch(self, step, epoch)
+        yield from train_epoch(self, step, epoch)
         if (self.state.place.task, epoch) == (1, 0):
             (tmp_path / "run").rename(tmp_path / "moved")
 

@@ -62,7 +62,7 @@ def test_a_saved_generator_dreams_of_the_model_beside_it(finished, trainer, tmp_
     def spying(stage):
         if (run.state.task.index, stage.name) == (1, "learn"):
             seen.update({name: value.clone() for name, value in run.state.learner.generator.state_dict().items()})
-        train_stage(stage)
+        yield from train_stage(stage)
 
     run.train_stage = spying
     run.run()

@@ -69,7 +69,7 @@ def test_the_oracle_starts_every_task_from_new_weights_on_all_data_so_far(traine
     def spying(self, stage):
         weights = {name: value.clone() for name, value in self.state.learner.model.state_dict().items()}
         starts.append((weights, set(self.state.task.train.labels.tolist())))
-        train_stage(self, stage)
+        yield from train_stage(self, stage)
 
     monkeypatch.setattr(Trainer, "train_stage", spying)
     run = trainer(tmp_path, "NormalNN", "--oracle_flag", "--max_task", 3)
