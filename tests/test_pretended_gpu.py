@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from conftest import LEARNERS
 from pretended_gpu import GPU, Wrong
 from pretended_gpu.machine import Stream
 from torch import nn

@@ -106,6 +106,8 @@ class Functions(TorchFunctionMode):
         device, rest = kwargs.pop("device", None), []
         if name != "to":
             device, args = name, ()
+        elif args and args[0] is None:  # for a device: where it lies
+            args = args[1:]
         for value in args:
             if isinstance(value, (torch.device, str)):
                 device = value
