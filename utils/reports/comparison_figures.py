@@ -1,5 +1,5 @@
 """What papers draw to compare methods, out of the tables of utils/reports/paper_tables.py: a set of figures a protocol, and the paper's
-numbers beside the published one alone."""
+numbers beside the published one, at its own length or a shorter one."""
 
 import math
 import re
@@ -78,12 +78,14 @@ class Protocol:
         runs: that have finished a task.
         splits: that have a run of their own.
         repeats: how many every run has finished; None where they differ.
+        paper: what its numbers are called.
     """
 
     def __init__(self, tables: PaperTables, label: str):
         self.tables = tables
         found = tables.tables(label)
         studies = [STUDIES[number] for number in found]
+        self.paper = PAPER if label in {study.name for study in studies} else f"{PAPER}, full length"
         self.title = f"{' and '.join(dict.fromkeys(study.data for study in studies))}, {label}"
         self.columns = list(dict.fromkeys(column for study in studies for column in study.columns))
         self.runs = {run for lines in found.values() for line in lines for run in line.runs.values() if np.isfinite(run.accuracy).any()}
@@ -158,7 +160,8 @@ class Protocol:
             if papers:
                 axes.axvspan(split + 0.3, split + 0.3 + strip, color="#F2F2F2", zorder=0)
                 axes.set_xlim(axes.get_xlim()[0], split + 0.3 + strip)
-                axes.text(split + 0.3 + strip / 2, 0.99, PAPER, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
+                said = self.paper.replace(", ", "\n")
+                axes.text(split + 0.3 + strip / 2, 0.99, said, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
             axes.set_xticks(ticks)
             axes.set_title(f"{TABLES[number][0]}, {STUDIES[number].heading(split)}", fontsize=10)
             axes.set_xlabel("tasks learned")
@@ -167,6 +170,7 @@ class Protocol:
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8, frameon=False)
+        row[0].set_ylim(top=1.08 * row[0].get_ylim()[1])  # the paper's name stands above its marks
         row[0].set_ylabel("accuracy on all classes so far (%)")
         set_title(figure, self.title)
         return figure
@@ -203,7 +207,7 @@ class Protocol:
         for axes in grid[-1]:
             axes.set_xlabel(heading, fontsize=9)
         if drawn_paper:
-            handles = [Patch(color="#555555", label="here"), Patch(facecolor="white", edgecolor="#555555", hatch="/////", label=PAPER)]
+            handles = [Patch(color="#555555", label="here"), Patch(facecolor="white", edgecolor="#555555", hatch="/////", label=self.paper)]
             figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
         set_title(figure, self.title)
         return figure
@@ -229,7 +233,8 @@ class Protocol:
                         hollow = {**style, "markersize": 12, "markerfacecolor": "none"}  # around the other where they agree
                         axes.errorbar(stored, mean, std, capsize=4, **hollow)
                         handles[PAPER] = Line2D(
-                            [], [], label=f"hollow: {PAPER}", color="#555555", marker="o", markersize=10, markerfacecolor="none", linestyle="none")
+                            [], [], label=f"hollow: {self.paper}", color="#555555", marker="o", markersize=10, markerfacecolor="none",
+                            linestyle="none")
             axes.set_xscale("log")
             axes.set_ylim(bottom=0)
             axes.margins(x=0.15)

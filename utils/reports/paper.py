@@ -16,6 +16,8 @@ PROTOCOL: dict[str, Any] = {
     "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32", "class_order": [], "seed": 0, "incomplete_data": False,
 }
 
+# Of a run whose schedule and dreaming are as published but so many times shorter: what its length is called.
+LENGTHS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth", 20: "a twentieth", 50: "a fiftieth", 100: "a hundredth"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,14 @@ class Study:
     protocol: dict[str, Any]
     columns: dict[int, tuple[int, int]]
     over_images: bool = False
+
+    def shortened(self, times: int) -> str:
+        """The name of its protocol, so many times shorter (LENGTHS) and otherwise as published."""
+        return f"{self.name} at {LENGTHS[times]} of its length"
+
+    def compares(self, label: str) -> bool:
+        """Whether the publication's numbers belong beside the runs of a protocol: at its own length, or a shorter one."""
+        return label in (self.name, *map(self.shortened, LENGTHS))
 
     def heading(self, column: int) -> str:
         first, other = self.columns[column]

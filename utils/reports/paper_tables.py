@@ -87,7 +87,7 @@ class PaperTables:
             if label == PUBLISHED == study.name or left.intersection(methods):
                 left.difference_update(methods)
                 tables[number] = [
-                    Line(method, ", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if label == study.name else {})
+                    Line(method, ", ".join((method.name, *own)), rows.get((method, own), {}), method.numbers if study.compares(label) else {})
                     for method in methods for own in sorted(own for one, own in rows if one is method) or [()]]
         return tables
 
@@ -106,7 +106,9 @@ class PaperTables:
             for number, lines in self.tables(label).items():
                 study = STUDIES[number]
                 here, paper = ["", "repeats"], ["paper", "difference"] if label == study.name else []
-                average = ["average", "paper"] if paper and study is not PAPER else []
+                if study.compares(label) and not paper:
+                    paper = ["paper, full length"]
+                average = ["average", "paper"] if label == study.name and study is not PAPER else []
                 measure = f"final accuracy{' over images' * study.over_images} (%)"
                 rows = [[measure, *(head or study.heading(split) for split in study.columns for head in (*here, *paper, *average))]]
                 for line in lines:
@@ -116,7 +118,7 @@ class PaperTables:
                         number_here = self.measures(run)["accuracy"]
                         row += [show_number(*number_here, run.finished), show_repeats(run.finished, run.unfinished)] if run else ["", ""]
                         if paper:
-                            row += [show_number(*number_there, PAPER_REPEATS), show_value(number_here[0] - number_there[0], "+.1f")]
+                            row += [show_number(*number_there, PAPER_REPEATS), show_value(number_here[0] - number_there[0], "+.1f")][: len(paper)]
                         if average:
                             mean, std = self.measures(run)["average_incremental_accuracy"]
                             row += [show_number(mean, std, run.finished if run else 0), show_value(line.method.averages.get(split, math.nan), ".1f")]

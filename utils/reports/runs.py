@@ -16,7 +16,7 @@ from learners.published import Method
 from utils.errors import UserError
 from utils.files import read_yaml
 from utils.reports.by_task import after_on
-from utils.reports.paper import CLASSES, HALF_FIRST, PAPER, SPLITS, STUDIES, TABLES, UB, Study
+from utils.reports.paper import CLASSES, HALF_FIRST, LENGTHS, PAPER, SPLITS, STUDIES, TABLES, UB, Study
 from utils.training.first_task import differences
 from utils.training.metrics import mean_std
 from utils.training.recorded import Code, Recorded, read_recorded
@@ -29,6 +29,7 @@ MEASURES = (
     "accuracy", "accuracy_over_images", "average_incremental_accuracy", "average_incremental_accuracy_over_images", "forgetting",
     "normalised_accuracy", "seconds", "stored_values")
 WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "max_task")
+LENGTH_SETTINGS = ("schedule", "power_iters")
 PUBLISHED = PAPER.name
 UNKNOWN = (math.nan, math.nan)
 
@@ -90,6 +91,7 @@ class Run:
         seconds, memory: [task, repeat].
         code: that computed it. Of the published code, seconds and memory mean other things and are left out.
         over_images: [after task, repeat] accuracy over all test images of the classes seen; None of runs from before it was measured.
+        times_shorter: than published, its schedule and dreaming (LENGTHS), where nothing else departs; those are not in protocol and own then.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Run:
     code: Code
     over_images: np.ndarray | None = None
     study: Study = PAPER
+    times_shorter: int = 1
 
     @property
     def uneven(self) -> bool:
@@ -116,7 +119,7 @@ class Run:
     def label(self) -> str:
         """The protocol, as the tables name it."""
         if not self.protocol and not self.own:
-            return self.study.name
+            return self.study.name if self.times_shorter == 1 else self.study.shortened(self.times_shorter)
         changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
         return changed if self.study is PAPER else f"{self.study.name}, {changed}"
 
@@ -187,6 +190,12 @@ def own_departures(recorded: Recorded, own: dict[str, Any]) -> tuple[str, ...]:
     return changed
 
 
+def times_shorter(settings: dict[str, Any], published: dict[str, Any]) -> int:
+    """How many times shorter the schedule and the dreaming are than published, both alike and one of LENGTHS; else 1."""
+    lengths = [(np.array(settings[name]), np.array(published[name])) for name in LENGTH_SETTINGS if name in published]
+    return next((times for times in LENGTHS if all(np.array_equal(mine * times, theirs) for mine, theirs in lengths)), 1)
+
+
 def equal_tasks(settings: dict[str, Any], path: Path) -> int:
     """Into how many tasks of equal size a run splits all classes, where a column of the tables has so many, or 1; else 0."""
     sizes = settings["task_sizes"]
@@ -238,6 +247,12 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     # From the one run to the other as when they ran, wherever they lie now.
     if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), recorded):
         changed += (f"load_model_dir {source}" + " (load_any 1)" * bool(settings["load_any"]),)
+    own_changed = own_departures(recorded, own)
+    shorter = times_shorter(settings, {**protocol, **own})
+    if shorter > 1 and all(departure.split(" ", 1)[0] in LENGTH_SETTINGS for departure in (*changed, *own_changed)):
+        changed, own_changed = (), ()
+    else:
+        shorter = 1
     whole = tasks if study is PAPER else tasks + 1
     length = min(whole, settings["max_task"]) if settings["max_task"] > 0 else whole
 
@@ -258,5 +273,5 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     matrix = history("results-acc/pt.yaml", functools.partial(read_matrix, code=recorded.code))
     seconds, memory = (None if recorded.code is Code.PUBLISHED else history(f"results-{part}/global.yaml") for part in ("time", "mem"))
     return Run(
-        name, method, changed, own_departures(recorded, own), tasks, joint, settings["repeat"],
-        np.empty((length, 0)) if shown is None else shown, matrix, seconds, memory, recorded.code, over, study)
+        name, method, changed, own_changed, tasks, joint, settings["repeat"],
+        np.empty((length, 0)) if shown is None else shown, matrix, seconds, memory, recorded.code, over, study, shorter)

@@ -85,6 +85,17 @@ def test_the_papers_final_numbers_are_marked_beside_the_published_protocol_alone
     assert not [text for axes in scaled for text in axes.texts]
 
 
+def test_the_papers_final_numbers_are_marked_beside_shorter_runs_too_and_named_so(leave, protocol):
+    leave("tenth", [FALLING], schedule=[10, 15, 20, 25], power_iters=1000)
+    tenth = protocol(False)
+    axes = tenth.accuracy_after_each_task(5).axes[0]
+    assert {float(line.get_ydata()[0]) for line in axes.lines if line.get_markerfacecolor() == "white"} >= {43.9, 32.5, 69.9}
+    assert [text.get_text() for text in axes.texts] == ["the paper\nfull length"]
+    assert "at a tenth of its length" in tenth.accuracy_after_each_task(5).get_suptitle()
+    labels = [text.get_text() for text in tenth.bars("accuracy", "").legends[0].get_texts()]
+    assert labels == ["here", "the paper, full length"]
+
+
 def test_the_bars_of_the_published_protocol_stand_beside_the_papers(leave, protocol):
     leave("abd", [FALLING, HIGHER])
     axes = protocol().bars("accuracy", "").axes[0]

@@ -135,6 +135,23 @@ def test_a_scaled_down_run_stands_apart_with_what_differs_and_without_the_papers
     assert "paper" not in heading
 
 
+def test_a_run_that_is_shorter_and_otherwise_as_published_has_the_papers_numbers_beside_it_by_name(leave, records, tmp_path):
+    leave("tenth/abd", [matrix(5)], "abd", "cifar100-tenth")
+    leave("tenth/base", [matrix(5)], "base", "cifar100-tenth")
+    leave("fifth", [matrix(5)], schedule=[20, 30, 40, 50], power_iters=2000)
+    leave("uneven", [matrix(5)], schedule=[10, 15, 20, 25], power_iters=2000)
+    leave("more", [matrix(5)], schedule=[10, 15, 20, 25], power_iters=1000, mu=0.2)
+    cells = {cell["run"]: cell for cell in records() if cell["run"]}
+    tenth = "published protocol at a tenth of its length"
+    assert [cells[name]["protocol"] for name in ("tenth/abd", "tenth/base", "fifth")] == [tenth, tenth, tenth.replace("tenth", "fifth")]
+    assert {cells[name]["protocol"].partition(":")[0] for name in ("uneven", "more")} == {"scaled down or changed"}
+    assert (cells["tenth/abd"]["method"], cells["tenth/abd"]["paper"]) == ("ABD (Ours)", "43.900000")
+    assert cells["uneven"]["paper"] == cells["more"]["paper"] == ""
+    text = PaperTables(tmp_path).show()
+    heading = next(line for line in text.split(f"no coreset; {tenth}")[1].splitlines() if line.startswith("final"))
+    assert heading.count("paper, full length") == 3 and "difference" not in heading
+
+
 @pytest.mark.parametrize("changes", [
     {"model_name": "resnet8"}, {"schedule": [1, 2]}, {"batch_size": 64}, {"max_task": 2}, {"validation": True}, {"train_aug": False},
     {"rand_split": False}, {"lr": 0.2}, {"weight_decay": 0.0}, {"optimizer": "Adam"}, {"load_model_dir": "elsewhere"},
