@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import LEARNERS
 from pretended_gpu import GPU, Wrong
-from pretended_gpu.machine import Stream
+from pretended_gpu.machine import Generator, Stream
 from torch import nn
 from torch.nn import functional as F
 
@@ -72,8 +72,8 @@ def test_a_deterministic_run_uses_no_kernel_that_torch_would_refuse(machine, det
 class Faulty:
     """The first task of Base with something wrong in its loss."""
 
-    def __init__(self, problem, loss=lambda learner, h, y: h.sum() * 0):
-        self.learner, (self.task, _) = problem("NormalNN", device=GPU, schedule=[4, 5])
+    def __init__(self, problem, loss=lambda learner, h, y: h.sum() * 0, **options):
+        self.learner, (self.task, _) = problem("NormalNN", device=GPU, schedule=[4, 5], **options)
         self.learner.start_task(self.task)
         self.stage, = self.learner.stages(self.task)
         plain = self.stage.loss
@@ -138,7 +138,7 @@ def test_a_gpu_that_fails_in_a_capture_is_no_fault_of_the_capture(machine, probl
 
 def test_a_stage_that_cannot_be_captured_runs_step_by_step_where_that_is_allowed(machine, problem):
     loss, _ = LOSSES["item"]
-    faulty, said = Faulty(problem, loss), []
+    faulty, said = Faulty(problem, loss, train_aug=True), []
     step = TrainingStep(faulty.stage, faulty.learner.streams, graph=True, fall_back=said.append)
     faulty.learner.train()
     faulty.stage.start_epoch(0)
@@ -147,6 +147,12 @@ def test_a_stage_that_cannot_be_captured_runs_step_by_step_where_that_is_allowed
     line, = said
     assert line.startswith("--graph: the stage learn cannot be captured")
     assert line.endswith("--graph off runs it step by step, as this stage does now")
+
+
+def test_random_numbers_that_a_failed_capture_still_holds_are_caught(machine, problem, monkeypatch):
+    monkeypatch.setattr(Generator, "graphsafe_set_state", lambda self, other: None)
+    with pytest.raises(Wrong, match="Offset increment outside graph capture"):
+        test_a_stage_that_cannot_be_captured_runs_step_by_step_where_that_is_allowed(machine, problem)
 
 
 def test_labels_on_the_cpu_are_caught(machine, problem):

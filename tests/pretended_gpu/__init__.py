@@ -12,6 +12,7 @@ What it holds each operation to:
 * ``--deterministic 1``: operations that have no deterministic implementation;
 * capture: whatever waits for the GPU, copies to or from the host, makes or seeds a generator, or draws from one that is not
   registered with the graph; gradients that were there before the capture;
+* a capture that failed: draws from the generators that were registered with it, as torch 2.11 refuses them;
 * replay: a tensor that the captured step uses and that was freed; a setting of the optimiser, a batch norm's momentum or a module's mode
   that changed, since a capture bakes them in;
 * streams: an operation that uses what another stream wrote, or writes what it uses, and that was not waited for.

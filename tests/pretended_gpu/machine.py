@@ -149,6 +149,7 @@ class Generator(PlainGenerator):
         if is_cuda(device) and Machine.it.graph:
             raise Wrong(f"a generator is made while capturing, at {place()}")
         made.place = GPU if is_cuda(device) else CPU
+        made.captured = False  # by a capture that failed: torch 2.11 never lets go of its state
         return made
 
     @property
@@ -163,6 +164,13 @@ class Generator(PlainGenerator):
     def manual_seed(self, seed):
         self.guarded("manual_seed", seed)
         return self
+
+    def clone_state(self):
+        return Generator(self.place).set_state(self.get_state())
+
+    def graphsafe_set_state(self, other):
+        self.set_state(other.get_state())
+        self.captured = other.captured
 
     def get_state(self):
         return self.guarded("get_state")

@@ -98,6 +98,8 @@ class Functions(TorchFunctionMode):
             return
         if (random.device.type == "cuda") != here:
             raise Wrong(f"{name}: a generator of {random.device} for a tensor on {'cuda' if here else 'cpu'}, at {place()}")
+        if here and random.captured and not self.machine.graph:
+            raise Wrong(f"{name}: Offset increment outside graph capture encountered unexpectedly, at {place()}")
         if here and self.machine.graph and random not in self.machine.graph.registered:
             raise Wrong(f"{name} draws from a generator that is not registered with the graph, at {place()}")
 

@@ -77,6 +77,8 @@ def capture(graph, pool=None, stream=None, capture_error_mode="global", **more):
     try:
         yield
     except RuntimeError:
+        for generator in graph.registered:
+            generator.captured = True
         raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # as torch does  # noqa: B904
     finally:
         machine.graph, machine.current = None, before

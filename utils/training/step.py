@@ -104,8 +104,8 @@ class TrainingStep:
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         """Record the step; nothing of it is done yet."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in (self.streams.augmentation, self.streams.noise):
+        graph, generators = torch.cuda.CUDAGraph(), (self.streams.augmentation, self.streams.noise)
+        for generator in generators:
             graph.register_generator_state(generator)
         self.start = [tensor.clone() for tensor in start]
         self.stage.optimizer.zero_grad()  # gradients are to lie in the graph's own memory
@@ -113,6 +113,8 @@ class TrainingStep:
             with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):  # a DataLoader's threads keep running
                 self.losses = self.run(self.start)
         except RuntimeError as error:
+            for generator in generators:  # torch 2.11 leaves their states in the capture, where no other step can draw from them
+                generator.graphsafe_set_state(generator.clone_state())
             cause = error.__context__ or error  # what went wrong; the end of the capture only says that something did
             for one in (cause, error):
                 if device_failure(one, self.streams.device):  # such as no memory: without a capture it would fail too
