@@ -214,6 +214,15 @@ def test_runs_take_turns_each_on_a_stream_of_its_own_and_say_all_into_their_cons
     assert capsys.readouterr().out == ""
 
 
+def test_a_run_takes_the_stream_of_one_that_has_ended(shared):
+    engine, took, begin = shared
+    for number in range(5):
+        begin(number, 1)
+        while not engine.ended():
+            pass
+    assert len({what[1] for what in took if what != "released"}) == 1
+
+
 @pytest.mark.parametrize(("error", "status", "said"), [
     (RunError("the disk is full"), 1, "the disk is full"), (UserError("--lr: is wrong"), 2, "--lr: is wrong"),
     (Stopped(signal.SIGTERM, "stopped by SIGTERM"), 143, "stopped by SIGTERM"), (KeyError("a defect"), 1, "KeyError: 'a defect'")])

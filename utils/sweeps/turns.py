@@ -36,16 +36,18 @@ class Turns:
     """
 
     def __init__(self, device: torch.device, each: int, build: Callable[[Run], Trainer]):
-        self.device, self.each, self.build = device, each, build
+        self.device, self.build = device, build
+        # Taken and given back: torch keeps freed memory by stream, and has few streams, which it hands out again.
+        self.streams = [torch.cuda.Stream(device) for _ in range(each)]
         self.under_way: dict[Run, Turn] = {}
 
     def free(self) -> bool:
-        return len(self.under_way) < self.each
+        return bool(self.streams)
 
     def start(self, run: Run) -> None:
         run.console.parent.mkdir(parents=True, exist_ok=True)
         console = run.console.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-        self.under_way[run] = Turn(self.steps(run), torch.cuda.Stream(self.device), console)
+        self.under_way[run] = Turn(self.steps(run), self.streams.pop(), console)
 
     def steps(self, run: Run) -> Iterator[None]:
         trainer = self.build(run)
@@ -61,7 +63,9 @@ class Turns:
         while self.under_way and not ended and time.monotonic() < end:
             for run, turn in list(self.under_way.items()):
                 if (status := self.advance(turn)) is not None:
-                    self.under_way.pop(run).console.close()
+                    del self.under_way[run]
+                    turn.console.close()
+                    self.streams.append(turn.stream)
                     ended.append(Ended(run, status))
         if ended:
             gc.collect()  # trainers and tasks refer to each other and hold the GPU's memory
