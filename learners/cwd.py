@@ -115,7 +115,7 @@ class CwD(RDFCIL):
                 x = self.dream(self.settings.batch_size)
                 features.append(self.model.features(x))
                 labels.append(self.teach(x).argmax(1))
-        means, present, covariance = class_statistics(torch.cat(features), torch.cat(labels), task.seen)
+            means, present, covariance = class_statistics(torch.cat(features), torch.cat(labels), task.seen)
         self.means[: task.seen], self.has_mean[: task.seen] = means, present
         self.covariance.copy_(covariance)
 

@@ -4,7 +4,7 @@ from conftest import LEARNERS, serve
 from torch import nn
 from torch.nn import functional as F
 
-from learners import build_learner
+from learners import build_learner, cwd
 from learners.dreaming import mirrored, smoothness
 from utils.arithmetic import exact, memory_format, set_deterministic, set_precision
 from utils.settings import Settings
@@ -41,6 +41,16 @@ def test_what_is_measured_is_of_full_precision_and_training_goes_on_as_it_was(as
     with pytest.raises(ZeroDivisionError), exact():
         raise ZeroDivisionError
     assert products() == {"tf32"}
+
+
+def test_the_statistics_that_cwd_keeps_are_of_full_precision(as_before, problem, monkeypatch):
+    learner, (task, _) = problem("CwD", precision="tf32")
+    set_precision("tf32")
+    seen, plain = [], cwd.class_statistics
+    monkeypatch.setattr(cwd, "class_statistics", lambda *given: seen.append(products()) or plain(*given))
+    learner.start_task(task)
+    learner.keep_statistics(task)
+    assert seen == [{"ieee"}]
 
 
 @pytest.mark.parametrize(("asked", "precision", "device", "found"), [
