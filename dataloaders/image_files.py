@@ -21,6 +21,7 @@ from torchvision import transforms
 
 from dataloaders.batches import Pixels
 from utils.errors import UserError
+from utils.files import on_cpu
 from utils.streams import global_state_seeded
 
 # docs/specification.md, "Protocol"; normalisation follows on the device.
@@ -112,23 +113,28 @@ class ImageFiles:
         device = self.labels.device
         if self.pixels.normalised_first:
             random = None  # what is decoded is not augmented yet
-        seeds = [torch.randint(2**63 - 1, (len(chosen),), generator=random, device=device).tolist() if random else None for chosen in rows]
+        seeds = [torch.randint(2**63 - 1, (len(chosen),), generator=random, device=device) if random else None for chosen in rows]
+        planned = [(chosen.tolist(), seed if seed is None else seed.tolist()) for chosen, seed in on_cpu(list(zip(rows, seeds)))]
         loader = DataLoader(
-            _DecodedBatches(self.paths), batch_size=None, sampler=list(zip([chosen.tolist() for chosen in rows], seeds)),
-            num_workers=self.workers, collate_fn=_as_it_is, worker_init_fn=_begin_worker, generator=torch.Generator())
-        others, ended = set(multiprocessing.active_children()), False
+            _DecodedBatches(self.paths), batch_size=None, sampler=planned, num_workers=self.workers, collate_fn=_as_it_is,
+            worker_init_fn=_begin_worker, generator=torch.Generator())
+        others, mine, ended = set(multiprocessing.active_children()), set[Any](), False
         try:
-            batches = iter(loader)
+            try:
+                batches = iter(loader)
+            finally:
+                mine = set(multiprocessing.active_children()) - others  # now: later there may be those of other runs
             while (images := self._next(batches)) is not None:
                 if isinstance(images, UserError):
                     raise images
-                yield torch.from_numpy(images).to(device)
+                batch = torch.from_numpy(images)
+                yield batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch
             ended = True
         except (OSError, ImportError) as error:  # no process, or no semaphore, which lies in /dev/shm
             raise UserError(worker_failure(RuntimeError(f"DataLoader: {error}"), self.workers)) from error
         finally:
             if not ended:
-                _kill(set(multiprocessing.active_children()) - others)
+                _kill(mine)
 
     def _next(self, batches: Iterator[Any]) -> np.ndarray | UserError | None:
         """What the workers give next, None after the last. Raises UserError where one died or hangs, or what ``raise_if_stopped`` raises."""

@@ -3,13 +3,16 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 import torch
 import whole_runs
-from conftest import tiny_flags
+from conftest import tiny_flags, write_pictures
 from pretended_gpu import GPU, pretended
 
+from dataloaders.batches import Pixels
 from dataloaders.coreset import herding
+from dataloaders.image_files import ImageFiles
 from learners import LEARNERS, REGISTRY, Learner
 from run import build_trainer
 from utils.command_line import parse
@@ -167,6 +170,15 @@ def test_a_wait_at_every_batch_of_an_evaluation_would_be_seen(machine, problem, 
     monkeypatch.setattr(Learner, "predict", lambda self, images: predict(self, images) * images.isfinite().all().item())
     with pytest.raises(AssertionError):
         test_an_evaluation_waits_for_the_host_as_often_whatever_the_number_of_batches(machine, problem)
+
+
+def test_images_on_disk_are_sent_without_a_wait_and_an_epochs_rows_come_by_one(machine, tmp_path):
+    write_pictures(tmp_path, [f"{place}.JPEG" for place in range(6)], 64, 0)
+    source = ImageFiles(np.array(sorted(tmp_path.iterdir())), torch.zeros(6, dtype=torch.long, device=GPU), Pixels((0.5,), (0.5,), GPU), 0)
+    rows, random = torch.arange(6, device=GPU).split(2), torch.Generator(GPU)
+    machine.waits.clear()
+    assert [images.device for images in source.fetch(rows, random)] == 3 * [GPU]
+    assert machine.waits.total() == 1
 
 
 def test_herding_waits_for_nothing(machine):

@@ -271,6 +271,14 @@ def test_an_epoch_left_early_leaves_no_worker(paths):
     assert multiprocessing.active_children() == []
 
 
+def test_an_epoch_left_early_ends_no_other_runs_workers(paths):
+    first, second = (source(paths, workers=1).fetch(torch.arange(7).split(1), None) for _ in range(2))
+    next(first), next(second)
+    first.close()
+    assert len(multiprocessing.active_children()) == 1
+    assert len(list(second)) == 6
+
+
 def test_the_timer_is_given_back_and_other_threads_go_without(paths):
     before = signal.getsignal(signal.SIGALRM)
     fetched(paths)

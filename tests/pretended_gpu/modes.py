@@ -46,6 +46,10 @@ class Functions(TorchFunctionMode):
             name = "save"  # this is how torch.save comes by the bytes
         if name in ("numpy", "save") and not gpu:
             self.machine.host_reads(args[0])
+        if name == "pin_memory" and mine and not gpu:
+            pinned = args[0].clone()
+            pinned.untyped_storage().pinned = True
+            return pinned
         if name in ("to", "cpu", "cuda") and mine:
             return self.to(func, name, mine[0], args[1:], kwargs)
         if gpu:
@@ -125,7 +129,7 @@ class Functions(TorchFunctionMode):
         behind = now and not then and kwargs.get("non_blocking")
         if now and not then and not behind:
             self.machine.wait("copy to host")
-        elif then and not now and not (kwargs.get("non_blocking") and tensor.is_pinned()):
+        elif then and not now and not (kwargs.get("non_blocking") and getattr(tensor.untyped_storage(), "pinned", False)):
             self.machine.copies_to_gpu()
         elif now == then and not rest and not kwargs:
             return tensor
