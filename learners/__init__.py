@@ -16,7 +16,7 @@ from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
-from models import FAMILIES, GENERATORS, RESNETS, classifier, image_generator
+from models import FAMILIES, GENERATORS, RESNETS, image_generator
 from utils.arithmetic import memory_format
 from utils.settings import Reader, Registry, Settings
 from utils.streams import Streams, seeded_weights
@@ -51,7 +51,7 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(settings.seed + repeat, task):
-        networks: list[Any] = [classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)]
+        networks: list[Any] = [learner_class.new_model(settings)]
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     return learner_class(settings, streams, *(network.to(memory_format=memory_format(settings, device)) for network in networks)).to(device)

@@ -21,7 +21,7 @@ from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, check_split, task_ranges
 from learners.published import Method
 from learners.stage import Losses, Stage
-from models import Classifier, Frozen, HeadPairs, Heads, folded, image_sides
+from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded, image_sides
 from utils.arithmetic import exact
 from utils.errors import UserError
 from utils.settings import Settings
@@ -129,6 +129,11 @@ class Learner(nn.Module):
                 raise UserError(f"--gen_model_name {size}: there is no autoencoder of that size; one of {', '.join(sides)}")
             if sides[size] != side:
                 raise UserError(f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, {settings.dataset} has {side}")
+
+    @classmethod
+    def new_model(cls, settings: Settings) -> Classifier:
+        """What learns, with initial weights from torch's random state."""
+        return classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)
 
     # The contract with the trainer
 

@@ -3,7 +3,6 @@ relay through the student's later stages in place of its two distillations."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +10,13 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn import functional as F
 
+from dataloaders.tasks import task_ranges
 from learners.base import Losses
 from learners.dreaming import PUBLISHED_DREAMS
 from learners.published import Method, half_first, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
-from models import Classifier, Generator, HeadPairs
-from utils.errors import UserError
+from models import Classifier, HeadPairs
 from utils.settings import Settings, setting
-from utils.streams import Streams
 
 
 @dataclass
@@ -60,15 +58,10 @@ class RFD(TwoPhaseLearner):
     step_cost = 3.5
 
     @classmethod
-    def check(cls, settings: Settings) -> None:
-        super().check(settings)
-        if settings.load_model_dir:
-            raise UserError("--load_model_dir: RFD's heads are of two layers, and no other learner's; leave the flag out")
-
-    def __init__(self, settings: RFDSettings, streams: Streams, model: Classifier, generator: Generator):
-        super().__init__(settings, streams, model, generator)
-        self.model.last = HeadPairs(model.feature_size, self.ranges)
-        self.teacher.last = copy.deepcopy(self.model.last).requires_grad_(False)
+    def new_model(cls, settings: Settings) -> Classifier:
+        model = super().new_model(settings)
+        model.last = HeadPairs(model.feature_size, task_ranges(settings, whole=True))
+        return model
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
         return {

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dataloaders.datasets import DATASETS
 from learners import LEARNERS
-from models import classifier
 from utils.errors import UserError
 from utils.files import read_yaml
 from utils.settings import Settings
@@ -77,7 +75,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
     if reasons and not settings.load_any:
         raise UserError(f"{flag}: its first task is another: {'; '.join(reasons)}; name another run, or take it all the same with --load_any 1")
     with torch.device("meta"):
-        network = classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)
+        network = LEARNERS[settings.learner_name].new_model(settings)
     try:
         model, checked = read_network(path, network)
     except OSError as error:
