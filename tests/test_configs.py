@@ -1,11 +1,16 @@
 """Protocols and methods in configs/."""
 
+import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from dataloaders.datasets import DATASETS
+from dataloaders.sets.imagenet import ilsvrc
+from dataloaders.tasks import task_ranges
 from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 
@@ -129,6 +134,21 @@ def test_r_dfcils_protocols_are_those_of_its_paper(protocol):
     assert (first, other) == (classes // 10, classes // 10) if protocol.endswith("rdfcil") else (first, (classes - first) // other) == (
         classes // 2, int(protocol.rpartition("t")[2]))
     assert DATASETS[settings.dataset].classes == classes
+
+
+def test_r_dfcils_protocol_of_imagenet_is_the_command_of_its_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "classes").write_text("\n".join(ilsvrc()[:100]))
+    command, = re.findall(r"python run\.py (.*?)\n```", (ROOT / "docs" / "methods.md").read_text(), re.S)
+    settings = parse(REGISTRY, shlex.split(command.replace("\\\n", "").replace("FILE", shlex.quote(str(tmp_path / "classes")))))
+    assert (settings.model_type, settings.model_name, settings.transforms, settings.gen_model_name) == (
+        "rdfcil_resnet", "resnet18", "rdfcil", "IMNET_GEN")
+    assert (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay) == ("SGD", 0.1, 0.9, 1e-4)
+    assert (settings.schedule, settings.batch_size, settings.power_iters) == ([30, 60, 120], 64, 10000)
+    assert settings.head_share * 120 == 30
+    assert [len(new) for new in task_ranges(settings)] == [10] * 10
+    np.random.seed(1993)
+    assert settings.class_order == np.random.permutation(100).tolist()
 
 
 @pytest.mark.parametrize(("method", "weights", "smoothness"), [
