@@ -211,10 +211,10 @@ def equal_tasks(settings: dict[str, Any], path: Path) -> int:
 def half_first(settings: dict[str, Any]) -> tuple[Study, int] | None:
     """The study and the column of a run that learns half of its classes first; None where it is none."""
     for study in HALF_FIRST.values():
-        if settings["dataset"] == study.protocol["dataset"] and not settings["task_sizes"]:
-            split = (settings["first_split_size"], settings["other_split_size"])
-            for column, sizes in study.columns.items():
-                if split == sizes:
+        if settings["dataset"] == study.protocol["dataset"]:
+            given = settings["task_sizes"] or (settings["first_split_size"], settings["other_split_size"])
+            for column, (first, other) in study.columns.items():
+                if given in ((first, other), [first, *[other] * column]):
                     return study, column
     return None
 

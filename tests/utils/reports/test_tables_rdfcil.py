@@ -30,6 +30,12 @@ def test_a_run_of_r_dfcils_protocol_stands_beside_its_papers_numbers_over_images
     assert "50.5 ± 1.1" in other or "50.6 ± 1.1" in other
 
 
+@pytest.mark.parametrize(("sizes", "tables"), [([50, *[10] * 5], {"3"}), ([50, *[10] * 4], set())])
+def test_a_split_may_be_given_task_by_task(leave, records, sizes, tables):
+    leave("listed", [half(len(sizes))], "rdfcil", "cifar100-b50-t5", task_sizes=sizes, other_split_size=2, images=SIZES[: len(sizes)])
+    assert {cell["table"] for cell in records() if cell["run"]} == tables
+
+
 def test_tinyimagenets_numbers_have_no_deviation(leave, tmp_path):
     leave("half", [], "abd", "tinyimagenet-b100-t5")
     text = PaperTables(tmp_path).show()
