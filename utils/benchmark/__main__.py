@@ -18,6 +18,7 @@ from utils.benchmark import against, speed
 from utils.benchmark.count import HEADING, count
 from utils.benchmark.stages import OLD, SEEN, settings_of, stages_of
 from utils.errors import Parser, RunError, UserError
+from utils.files import user_path
 from utils.reports.forms import show_rows
 from utils.settings import Settings
 from utils.startup import finish
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
     parser.add_argument("--form", choices=["text", "markdown", "csv"], default="text", help="of the table; default: text")
     parser.add_argument("--count", action="store_true", help="count the operations that a step dispatches instead of timing it")
-    parser.add_argument("--against", type=Path, metavar="DIR", help="a checkout of the authors' implementation: time it and this one in turns")
+    parser.add_argument("--against", type=user_path, metavar="DIR", help="a checkout of the authors' implementation: time it and this one in turns")
     parser.add_argument("--images", type=int, metavar="N", help="with --against: training images of a class; default: 500, as CIFAR-100 has")
     try:
         given, flags = parser.parse_known_args(arguments)
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         first = next(iter(settings.values()))
         images = 500 if given.images is None else given.images
         if given.against:
-            given.against = given.against.expanduser().resolve()
+            given.against = given.against.resolve()
             against.check(given.against, first, images)
         device = open_device(first)
     except UserError as error:
