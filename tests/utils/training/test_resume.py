@@ -18,7 +18,7 @@ from utils.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["after-saving", "with-an-epoch-lost"])
-@pytest.mark.parametrize("name", ["NormalNN", "ETE", "BIC", "Generative_Replay", ABD, "RDFCIL", "CwD", "RFD"])
+@pytest.mark.parametrize("name", ["NormalNN", "ETE", "BIC", "Generative_Replay", ABD, "CwD", "RFD"])
 def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, name, lost):
     undisturbed = finished(name)
     monkeypatch.setattr("learners.dreaming.Iterations", functools.partial(Iterations, round=2))

@@ -22,13 +22,14 @@ UNEVEN = ("--first_split_size", "4", "--other_split_size", "4", "--max_task", "-
 
 
 @pytest.mark.parametrize("name", ["AlwaysBeDreaming", "ETE", "BIC"])
-def test_tasks_may_be_of_several_sizes_and_a_list_of_them_is_the_same_run(finished, trainer, lasting, tmp_path, name):
-    run = finished(name, *UNEVEN)
-    history = np.array(read(run / "results-acc" / "global.yaml")["history"], dtype=float)
+def test_tasks_may_be_of_several_sizes(finished, name):
+    history = np.array(read(finished(name, *UNEVEN) / "results-acc" / "global.yaml")["history"], dtype=float)
     assert history.shape == (3, 1)
     assert np.isfinite(history).all()
-    trainer(tmp_path, name, "--task_sizes", "4", "4", "2", "--max_task", "-1").run()
-    assert lasting(tmp_path) == lasting(run)
+
+
+def test_a_list_of_sizes_is_the_same_run(finished, lasting):
+    assert lasting(finished("NormalNN", *UNEVEN)) == lasting(finished("NormalNN", "--task_sizes", "4", "4", "2", "--max_task", "-1"))
 
 
 def test_max_task_stops_before_the_smaller_task(finished, trainer, tmp_path):
