@@ -130,7 +130,7 @@ class Ours:
 
     def build(self, name: str, images: int) -> tuple[Learner, Stage, TrainingStep]:
         learner, stage = build(name, self.settings, self.device, images)
-        step = TrainingStep(stage, learner.streams, self.settings.precision == "bf16", captures(self.settings, self.device))
+        step = TrainingStep(stage, learner.streams, learner.bf16, captures(self.settings, self.device))
         return learner, stage, step
 
     def epoch(self) -> dict[str, float]:

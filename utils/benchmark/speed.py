@@ -191,7 +191,7 @@ def measure(stage_name: str, settings: Settings, rounds: int, machine: Machine) 
     """Time a stage of a learner; in a fresh process."""
     device = open_device(settings)
     learner, stage = build(stage_name, settings, device)
-    bf16, graph = settings.precision == "bf16", captures(settings, device)
+    bf16, graph = learner.bf16, captures(settings, device)
     step, plain = TrainingStep(stage, learner.streams, bf16, graph), TrainingStep(stage, learner.streams, bf16)
     starts = endless(stage)
     in_a_row = 20 if device.type == "cuda" else 1

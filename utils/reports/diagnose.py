@@ -25,11 +25,11 @@ from torch import Tensor
 
 from dataloaders.batches import Images
 from dataloaders.datasets import read_data
-from dataloaders.tasks import order_of_repeat, splits_of_repeat, task_ranges, task_sequence
+from dataloaders.tasks import tasks_of_repeat
 from learners import REGISTRY, Learner, build_learner
 from learners.bic import BIC
 from learners.dgr import Generative_Replay
-from utils.arithmetic import memory_format, set_precision
+from utils.arithmetic import set_precision
 from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.files import expand_home, user_path
@@ -132,11 +132,7 @@ def diagnose(
 
     found: dict[int, list[dict[str, float]]] = {}
     for repeat in range(settings.repeat):
-        _, test = splits_of_repeat(settings, data, repeat)
-        tasks = task_sequence(
-            settings.dataset, test, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
-            normalised=learner.normalised, workers=settings.workers, device=device,
-            transforms=settings.transforms, memory_format=memory_format(settings, device))
+        tasks = tasks_of_repeat(settings, data, repeat, learner.normalised, device)
         for task in tasks[1 : finished_tasks(run, repeat)]:
             load_after(learner, task.index, run / "models" / f"repeat-{repeat + 1}")
             learner.start_task(task)

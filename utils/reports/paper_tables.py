@@ -105,10 +105,9 @@ class PaperTables:
             details: dict[Run, str] = {}
             for number, lines in self.tables(label).items():
                 study = STUDIES[number]
-                here, paper = ["", "repeats"], ["paper", "difference"] if label == study.name else []
-                if study.compares(label) and not paper:
-                    paper = ["paper, full length"]
-                average = ["average", "paper"] if label == study.name and study is not PAPER else []
+                here, published = ["", "repeats"], label == study.name
+                paper = ["paper", "difference"] if published else ["paper, full length"] if study.compares(label) else []
+                average = ["average", "paper"] if published and study is not PAPER else []
                 measure = f"final accuracy{' over images' * study.over_images} (%)"
                 rows = [[measure, *(head or study.heading(split) for split in study.columns for head in (*here, *paper, *average))]]
                 for line in lines:

@@ -192,8 +192,12 @@ def own_departures(recorded: Recorded, own: dict[str, Any]) -> tuple[str, ...]:
 
 def times_shorter(settings: dict[str, Any], published: dict[str, Any]) -> int:
     """How many times shorter the schedule and the dreaming are than published, both alike and one of LENGTHS; else 1."""
-    lengths = [(np.array(settings[name]), np.array(published[name])) for name in LENGTH_SETTINGS if name in published]
-    return next((times for times in LENGTHS if all(np.array_equal(mine * times, theirs) for mine, theirs in lengths)), 1)
+
+    def divided(length: Any, times: int) -> Any:
+        return [number / times for number in length] if isinstance(length, list) else length / times
+
+    lengths = {name: published[name] for name in LENGTH_SETTINGS if name in published}
+    return next((times for times in LENGTHS if all(settings[name] == divided(length, times) for name, length in lengths.items())), 1)
 
 
 def equal_tasks(settings: dict[str, Any], path: Path) -> int:

@@ -118,7 +118,7 @@ class Trainer:
         state = self.state
         state.start_stage(stage)
         step = TrainingStep(
-            stage, state.streams, bf16=self.settings.precision == "bf16", graph=captures(self.settings, self.device),
+            stage, state.streams, bf16=state.learner.bf16, graph=captures(self.settings, self.device),
             fall_back=None if self.settings.graph == "on" else state.log.line)
         for epoch in range(state.place.epoch, stage.epochs):
             yield from self.train_epoch(step, epoch)

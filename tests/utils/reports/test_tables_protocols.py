@@ -152,6 +152,11 @@ def test_a_run_that_is_shorter_and_otherwise_as_published_has_the_papers_numbers
     assert heading.count("paper, full length") == 3 and "difference" not in heading
 
 
+def test_a_schedule_that_is_none_is_no_shorter_one(leave, records):
+    leave("odd", [matrix(5)], schedule="soon")
+    assert records(run="odd")[0]["protocol"].startswith("scaled down or changed: schedule soon")
+
+
 @pytest.mark.parametrize("changes", [
     {"model_name": "resnet8"}, {"schedule": [1, 2]}, {"batch_size": 64}, {"max_task": 2}, {"validation": True}, {"train_aug": False},
     {"rand_split": False}, {"lr": 0.2}, {"weight_decay": 0.0}, {"optimizer": "Adam"}, {"load_model_dir": "elsewhere"},
