@@ -1,4 +1,4 @@
-"""Imports run one way: run -> sweeps, reports -> training -> learners -> dataloaders, models -> utils' ground (CONTRIBUTING.md)."""
+"""Imports run one way: run -> sweeps, reports -> training -> learners -> dataloaders, models -> the files directly in utils (CONTRIBUTING.md)."""
 
 import ast
 from pathlib import Path
@@ -9,19 +9,19 @@ ROOT = Path(__file__).resolve().parent.parent
 TREES = ("learners", "dataloaders", "models", "utils")
 FILES = {ROOT / "run.py", *(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))}
 
-# {room: rooms that it may import, beside itself}
-GROUND = {"utils"}
-ARROWS = {
+# {part of the code: parts that it may import, beside itself}
+BASE = {"utils"}
+MAY_IMPORT = {
     "utils": set(),
-    "models": GROUND,
-    "dataloaders": GROUND,
-    "learners": {"dataloaders", "models"} | GROUND,
-    "utils.training": {"learners", "dataloaders", "models"} | GROUND,
-    "utils.reports": {"utils.training", "learners", "dataloaders", "models"} | GROUND,
-    "utils.sweeps": {"utils.training", "learners", "dataloaders", "models"} | GROUND,
+    "models": BASE,
+    "dataloaders": BASE,
+    "learners": {"dataloaders", "models"} | BASE,
+    "utils.training": {"learners", "dataloaders", "models"} | BASE,
+    "utils.reports": {"utils.training", "learners", "dataloaders", "models"} | BASE,
+    "utils.sweeps": {"utils.training", "learners", "dataloaders", "models"} | BASE,
 }
-ARROWS["run"] = ARROWS["utils.benchmark"] = set(ARROWS)  # the commands that know everything
-# Of the ground, what learners may use: the types of settings, errors, random streams, and how numbers are computed.
+MAY_IMPORT["run"] = MAY_IMPORT["utils.benchmark"] = set(MAY_IMPORT)  # the commands that know everything
+# Of the files directly in utils, what learners may use: the types of settings, errors, random streams, and how numbers are computed.
 LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams", "utils.arithmetic"}
 
 
@@ -32,10 +32,10 @@ def module(path):
 MODULES = {module(path): path for path in FILES}
 
 
-def room(name):
-    """The folder or wing that a module is in; run and the benchmark are rooms of their own."""
+def part(name):
+    """The folder or subfolder of utils that a module is in; run and the benchmark are parts of their own."""
     first, *rest = name.split(".")
-    return f"utils.{rest[0]}" if first == "utils" and rest and f"utils.{rest[0]}" in ARROWS else first
+    return f"utils.{rest[0]}" if first == "utils" and rest and f"utils.{rest[0]}" in MAY_IMPORT else first
 
 
 def imports(path, text=None):
@@ -72,9 +72,9 @@ def later():
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_no_arrow_runs_back(name):
-    path, here = MODULES[name], room(name)
-    wrong = {there: line for there, line in imports(path).items() if room(there) != here and room(there) not in ARROWS[here]}
+def test_no_part_imports_one_above_it(name):
+    path, here = MODULES[name], part(name)
+    wrong = {there: line for there, line in imports(path).items() if part(there) != here and part(there) not in MAY_IMPORT[here]}
     assert not wrong, f"{path.relative_to(ROOT)} is in {here}, which may not import {wrong}"
     if here == "learners":
         beyond = {there for there in imports(path) if there.startswith("utils") and there not in LEARNERS_USE}
@@ -98,7 +98,7 @@ def test_no_module_imports_itself_in_a_circle():
         visit(name)
 
 
-def test_every_file_is_in_a_room_and_each_wing_says_what_lives_in_it():
-    assert {room(name) for name in MODULES} == set(ARROWS)
+def test_every_file_is_in_a_part_and_each_folder_says_what_it_holds():
+    assert {part(name) for name in MODULES} == set(MAY_IMPORT)
     for tree in ("dataloaders", "learners", "models", "utils", "utils/training", "utils/reports", "utils/sweeps"):
         assert ast.get_docstring(ast.parse((ROOT / tree / "__init__.py").read_text(encoding="utf-8")))

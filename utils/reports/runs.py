@@ -161,7 +161,7 @@ class Run:
             each["seconds"] = self.seconds.sum(0)
         if self.memory is not None:
             each["stored_values"] = self.memory[-1]
-        # The NaN of tasks that a repeat has not come to run through every sum and mean, and leave it out here.
+        # A repeat that has not finished has NaN in its sums and means, and is left out here.
         known = {name: [value for value in values.tolist() if math.isfinite(value)] for name, values in each.items()}
         return {name: mean_std(known.get(name, [])) for name in MEASURES}
 
