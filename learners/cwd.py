@@ -13,7 +13,7 @@ from dataloaders.batches import ShuffledBatches
 from dataloaders.tasks import Task
 from learners.base import Losses
 from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, half_first, own_defaults
+from learners.published import Method, half_first_lines, own_defaults
 from learners.rdfcil import RDFCIL, RDFCILSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -64,7 +64,7 @@ class CwD(RDFCIL):
     learner_type = "datafree"
     published = (
         Method("CwD", settings={**PUBLISHED_DREAMS, **OWN}),
-        *half_first("CwD", OWN))
+        *half_first_lines("CwD", OWN))
     settings: CwDSettings
     balance_added = 1e-6
     past_share = 0.9  # of what came before, in running statistics

@@ -39,7 +39,9 @@ def own_defaults(kind: type[Settings]) -> dict[str, Any]:
 Numbers = dict[int, tuple[float, float, float]]
 
 
-def half_first(name: str, settings: dict[str, Any], cifar100: Numbers | None = None, tinyimagenet: Numbers | None = None) -> tuple[Method, Method]:
+def half_first_lines(
+    name: str, settings: dict[str, Any], cifar100: Numbers | None = None, tinyimagenet: Numbers | None = None,
+) -> tuple[Method, Method]:
     """A method's lines in tables 3 and 4; numbers as {tasks after the first: (final accuracy, its std, average incremental accuracy)}."""
 
     def line(table: int, numbers: Numbers) -> Method:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dataloaders.tasks import Task
 from learners.base import Losses
 from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, half_first, own_defaults
+from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -50,7 +50,7 @@ class RDFCIL(TwoPhaseLearner):
     first_task = "cross-entropy over the seen classes, for the epochs of the first phase"
     published = (
         Method("R-DFCIL", settings={**PUBLISHED_DREAMS, **own_defaults(RDFCILSettings)}),
-        *half_first(
+        *half_first_lines(
             "R-DFCIL", {"deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"], **own_defaults(RDFCILSettings)},
             {5: (54.76, 0.76, 64.78), 10: (49.70, 0.61, 61.71), 25: (30.01, 0.56, 49.95)},
             {5: (40.44, nan, 48.91), 10: (38.19, nan, 47.60), 25: (27.29, nan, 40.85)}))

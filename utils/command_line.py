@@ -14,9 +14,9 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
+from utils.code_2021 import is_published, not_read, says_nothing
 from utils.errors import Parser, UserError
 from utils.files import expand_home
-from utils.published import is_published, not_read, says_nothing
 from utils.settings import Flag, Registry, Settings
 
 

@@ -167,8 +167,8 @@ class Flag(NamedTuple):
 Reader = Callable[[Any, Mapping[str, Any], str], Any]
 
 
-class Method(Protocol):
-    """What the parser asks of a learner's class (learners/published.py has another Method, a line of a table)."""
+class LearnerClass(Protocol):
+    """What the parser asks of a learner's class."""
 
     learner_type: str
     generator_type: str
@@ -194,7 +194,7 @@ class Registry:
     Raises TypeError where two declare a setting of the same name, or a class of settings is no dataclass.
     """
 
-    def __init__(self, learners: Mapping[str, Method], choices: Mapping[str, Sequence[str]], readers: Mapping[str, Reader] | None = None):
+    def __init__(self, learners: Mapping[str, LearnerClass], choices: Mapping[str, Sequence[str]], readers: Mapping[str, Reader] | None = None):
         self.learners = learners
         self.readers = readers or {}
         types = sorted({learner.learner_type for learner in learners.values()})

@@ -6,9 +6,9 @@ import torch
 
 from dataloaders.tasks import split_classes
 from learners import REGISTRY
+from utils.code_2021 import FLAGS
 from utils.command_line import parse
 from utils.files import read_yaml, write_yaml
-from utils.published import FLAGS
 from utils.training.measures import Measures
 from utils.training.metrics import Results
 

@@ -30,7 +30,7 @@ STYLES = {
 }
 OTHER_STYLE = ("#7F7F7F", "p")  # of a learner that the paper has not
 DASHES = ("-", "--", ":", "-.")  # several lines of one method, which differ in its own settings
-PAPER = "the paper"
+PAPER_NAME = "the paper"
 
 
 def colour_marker(method: Method) -> tuple[str, str]:
@@ -40,7 +40,7 @@ def colour_marker(method: Method) -> tuple[str, str]:
     return colour, {"o": "s", "v": "p"}.get(marker, marker) if method.memory else marker
 
 
-def set_title(figure: Figure, text: str) -> None:
+def wrap_title(figure: Figure, text: str) -> None:
     """Over the figure, in lines no wider than it is; the layout engine makes room."""
     figure.suptitle("\n".join(textwrap.wrap(text, int(12.4 * figure.get_figwidth()))), fontsize=10)
 
@@ -52,7 +52,7 @@ def draw_comparison(tables: PaperTables, folder: Path) -> list[Path]:
     """
     paths: list[Path] = []
     for label in tables.labels():
-        protocol = Protocol(tables, label)
+        protocol = ProtocolFigures(tables, label)
         if not protocol.runs:
             continue
         name = short = re.sub(r"[^A-Za-z0-9._]+", "-", label)[:100].strip("-")
@@ -70,7 +70,7 @@ def draw_comparison(tables: PaperTables, folder: Path) -> list[Path]:
     return paths
 
 
-class Protocol:
+class ProtocolFigures:
     """The lines of the tables under one protocol, and their figures.
 
     Attributes:
@@ -85,7 +85,7 @@ class Protocol:
         self.tables = tables
         found = tables.tables(label)
         studies = [STUDIES[number] for number in found]
-        self.paper = PAPER if label in {study.name for study in studies} else f"{PAPER}, full length"
+        self.paper = PAPER_NAME if label in {study.name for study in studies} else f"{PAPER_NAME}, full length"
         self.title = f"{' and '.join(dict.fromkeys(study.data for study in studies))}, {label}"
         self.columns = list(dict.fromkeys(column for study in studies for column in study.columns))
         self.runs = {run for lines in found.values() for line in lines for run in line.runs.values() if np.isfinite(run.accuracy).any()}
@@ -172,7 +172,7 @@ class Protocol:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8, frameon=False)
         row[0].set_ylim(top=1.08 * row[0].get_ylim()[1])  # the paper's name stands above its marks
         row[0].set_ylabel("accuracy on all classes so far (%)")
-        set_title(figure, self.title)
+        wrap_title(figure, self.title)
         return figure
 
     def bars(self, measure: str, heading: str) -> Figure:
@@ -209,7 +209,7 @@ class Protocol:
         if drawn_paper:
             handles = [Patch(color="#555555", label="here"), Patch(facecolor="white", edgecolor="#555555", hatch="/////", label=self.paper)]
             figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        set_title(figure, self.title)
+        wrap_title(figure, self.title)
         return figure
 
     def accuracy_against_memory(self) -> Figure:
@@ -232,7 +232,7 @@ class Protocol:
                         mean, std = line.numbers[split]
                         hollow = {**style, "markersize": 12, "markerfacecolor": "none"}  # around the other where they agree
                         axes.errorbar(stored, mean, std, capsize=4, **hollow)
-                        handles[PAPER] = Line2D(
+                        handles[PAPER_NAME] = Line2D(
                             [], [], label=f"hollow: {self.paper}", color="#555555", marker="o", markersize=10, markerfacecolor="none",
                             linestyle="none")
             axes.set_xscale("log")
@@ -246,11 +246,11 @@ class Protocol:
             axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[-1] in "25" else "")
             axes.tick_params(which="both", labelsize=8, length=3, pad=3)
         row[0].set_ylabel("final accuracy (%)", fontsize=9)
-        handles.update({PAPER: handles.pop(PAPER)} if PAPER in handles else {})  # last
+        handles.update({PAPER_NAME: handles.pop(PAPER_NAME)} if PAPER_NAME in handles else {})  # last
         figure.legend(handles=list(handles.values()), loc="outside right center", fontsize=8, frameon=False)
         stored_values = "stored between tasks (millions of values): parameters of model and generator, the coreset's pixels"
         figure.supxlabel("\n".join(textwrap.wrap(stored_values, int(13 * figure.get_figwidth()))), fontsize=9)
-        set_title(figure, self.title)
+        wrap_title(figure, self.title)
         return figure
 
 

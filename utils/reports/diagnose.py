@@ -33,7 +33,7 @@ from utils.arithmetic import set_precision
 from utils.command_line import parse
 from utils.errors import Parser, UserError
 from utils.files import expand_home, user_path
-from utils.reports.diagnosis_measures import LEFT, MEASURES, measure
+from utils.reports.diagnosis_measures import DIAGNOSTICS, LEFT, diagnose_model
 from utils.reports.figures import save_figure
 from utils.reports.forms import show_rows, show_value
 from utils.reports.runs import read_history
@@ -101,7 +101,7 @@ def sample(images: Sequence[Images], count: int, seed: int) -> list[Tensor]:
 
 
 def measured(run: Path, repeat: int, task: int) -> dict[str, float]:
-    """Those of the MEASURES that a run has LEFT itself; NaN of one from before they were measured. Raises UserError."""
+    """Those of the DIAGNOSTICS that a run has LEFT itself; NaN of one from before they were measured. Raises UserError."""
     paths = {name: run / "results-acc" / f"{name}.yaml" for name in LEFT}
     histories = {name: read_history(path) for name, path in paths.items() if path.exists()}
     known = {name: history for name, history in histories.items() if task < history.shape[0] and repeat < history.shape[1]}
@@ -141,8 +141,8 @@ def diagnose(
             new = sample([task.test], count, seed_of(*place, "new"))
             streams.noise.manual_seed(seed_of(*place, "dreams"))
             dreams = [learner.dream(len(x)) for x in old] if learner.generator_type else []
-            found.setdefault(task.index + 1, []).append({**measure(learner, task, old, new, dreams), **measured(run, repeat, task.index)})
-    values = {task: {measure: float(np.mean([one[measure] for one in each])) for measure in MEASURES} for task, each in sorted(found.items())}
+            found.setdefault(task.index + 1, []).append({**diagnose_model(learner, task, old, new, dreams), **measured(run, repeat, task.index)})
+    values = {task: {measure: float(np.mean([one[measure] for one in each])) for measure in DIAGNOSTICS} for task, each in sorted(found.items())}
     return Diagnosis(name, {task: len(found[task]) for task in values}, values)
 
 
@@ -151,14 +151,14 @@ def diagnose(
 
 def table(diagnoses: Sequence[Diagnosis], form: str = "text") -> str:
     """A line a run and task; below it, but in CSV, what each number says."""
-    rows = [["run", "task", "repeats", *(MEASURES if form == "csv" else (heading for heading, *_ in MEASURES.values()))]]
+    rows = [["run", "task", "repeats", *(DIAGNOSTICS if form == "csv" else (heading for heading, *_ in DIAGNOSTICS.values()))]]
     for diagnosis in diagnoses:
         for task, values in diagnosis.values.items():
-            numbers = [show_value(values[name], ".6f" if form == "csv" else shown) for name, (_, shown, _) in MEASURES.items()]
+            numbers = [show_value(values[name], ".6f" if form == "csv" else shown) for name, (_, shown, _) in DIAGNOSTICS.items()]
             rows.append([diagnosis.name, str(task), str(diagnosis.repeats[task]), *numbers])
     if form == "csv":
         return show_rows(rows, form)
-    explained = [["number", "what it says"], *([heading, text] for heading, _, text in MEASURES.values())]
+    explained = [["number", "what it says"], *([heading, text] for heading, _, text in DIAGNOSTICS.values())]
     if form == "text":
         width = max(len(heading) for heading, _ in explained)
         return "\n".join([show_rows(rows, form), "", *(f"{heading.ljust(width)}  {text}" for heading, text in explained[1:])])

@@ -8,7 +8,7 @@ from dataloaders.tasks import Task
 from learners import Learner
 
 # {measure: (heading of its column, form, what the number says)}
-MEASURES = {
+DIAGNOSTICS = {
     "mmd_new": ("MMD² old:new", ".3f", "squared maximum mean discrepancy between the model's features of real old and of real new images"),
     "mmd_dreams": ("MMD² old:dreams", ".3f", "the same between real old images and dreams: how far replay is from what it stands for"),
     "cka_old": ("CKA old", ".3f", "linear CKA between model and teacher on real old images: 1 where they differ by rotation and scale alone"),
@@ -54,8 +54,8 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 
 
 @torch.no_grad()
-def measure(learner: Learner, task: Task, old: list[Tensor], new: list[Tensor], dreams: list[Tensor]) -> dict[str, float]:
-    """The MEASURES after a task that the run has not LEFT itself, those of dreams NaN where there are none.
+def diagnose_model(learner: Learner, task: Task, old: list[Tensor], new: list[Tensor], dreams: list[Tensor]) -> dict[str, float]:
+    """The DIAGNOSTICS after a task that the run has not LEFT itself, those of dreams NaN where there are none.
 
     Args:
         old, new, dreams: images in batches, as networks see them.
@@ -76,4 +76,4 @@ def measure(learner: Learner, task: Task, old: list[Tensor], new: list[Tensor], 
     }
     if dreams:
         found["mmd_dreams"] = squared_mmd(features["old"], features["dreams"], bandwidth)
-    return {name: found.get(name, np.nan) for name in MEASURES if name not in LEFT}
+    return {name: found.get(name, np.nan) for name in DIAGNOSTICS if name not in LEFT}

@@ -10,7 +10,7 @@ import numpy as np
 from dataloaders.datasets import DATASETS
 from utils.reports.forms import show_number, show_rows
 from utils.reports.paper import SPLITS
-from utils.reports.runs import half_first
+from utils.reports.runs import half_first_column
 from utils.settings import Settings
 from utils.training.first_task import origin
 from utils.training.listeners import Listener
@@ -52,7 +52,7 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
         lines.append("data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
     if not settings.no_figures:
         lines.append(f"figures:  {folder / 'figures'}")
-    published = (settings.dataset == "CIFAR100" and len(rows) in SPLITS) or half_first(vars(settings))
+    published = (settings.dataset == "CIFAR100" and len(rows) in SPLITS) or half_first_column(vars(settings))
     lines.append(f"next:     {command('tables.sh', folder.parent if published else folder)}")
     if len(rows) > 1:
         lines.append(f"          {command('diagnose.sh', folder)}")

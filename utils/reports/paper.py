@@ -54,7 +54,7 @@ class Study:
 PAPER = Study("published protocol", "CIFAR-100", PROTOCOL, {tasks: (CLASSES // tasks, CLASSES // tasks) for tasks in SPLITS})
 
 
-def _half_first(data: str, classes: int, **more: Any) -> Study:
+def _half_first_study(data: str, classes: int, **more: Any) -> Study:
     """R-DFCIL's: half of the classes first, then 5, 10 or 25 tasks. docs/successors.md, "Protocol"."""
     protocol = {
         **PROTOCOL, "dataset": data.replace("-", ""), "model_type": "rdfcil_resnet", "transforms": "rdfcil", "schedule": [80, 120, 200],
@@ -64,8 +64,8 @@ def _half_first(data: str, classes: int, **more: Any) -> Study:
 
 
 HALF_FIRST = {
-    3: _half_first("CIFAR-100", 100, weight_decay=5e-4, gen_model_name="CIFAR_GEN"),
-    4: _half_first("TinyImageNet", 200, weight_decay=2e-4, gen_model_name="TINYIMNET_GEN"),
+    3: _half_first_study("CIFAR-100", 100, weight_decay=5e-4, gen_model_name="CIFAR_GEN"),
+    4: _half_first_study("TinyImageNet", 200, weight_decay=2e-4, gen_model_name="TINYIMNET_GEN"),
 }
 STUDIES = {1: PAPER, 2: PAPER, **HALF_FIRST}
 

@@ -212,7 +212,7 @@ def equal_tasks(settings: dict[str, Any], path: Path) -> int:
     return len(ranges) if equal and len(ranges) in (1, *SPLITS) else 0
 
 
-def half_first(settings: dict[str, Any]) -> tuple[Study, int] | None:
+def half_first_column(settings: dict[str, Any]) -> tuple[Study, int] | None:
     """The study and the column of a run that learns half of its classes first; None where it is none."""
     for study in HALF_FIRST.values():
         if settings["dataset"] == study.protocol["dataset"]:
@@ -238,7 +238,7 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
 
     need("dataset", "learner_name", "memory", "first_split_size", "other_split_size", "oracle_flag", "repeat")
     joint = settings["oracle_flag"] is True
-    study, tasks = half_first(settings) or (PAPER, equal_tasks(settings, path))
+    study, tasks = half_first_column(settings) or (PAPER, equal_tasks(settings, path))
     method = METHODS.get((study, str(settings["learner_name"]), settings["memory"] > 0))
     if study is PAPER and settings["learner_name"] == UB.learner_name and not settings["memory"] and (joint or tasks == 1):
         method = UB

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from learners import LEARNERS
+from utils.code_2021 import OURS
 from utils.errors import UserError
 from utils.files import read_yaml
-from utils.published import OURS
 from utils.settings import Settings, completed
 
 

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 from PIL import Image
 
-from utils.reports.comparison_figures import STYLES, Protocol, colour_marker, draw_comparison
+from utils.reports.comparison_figures import STYLES, ProtocolFigures, colour_marker, draw_comparison
 from utils.reports.paper import TABLES
 from utils.reports.paper_tables import PaperTables
 from utils.reports.runs import PUBLISHED
@@ -20,7 +20,7 @@ def protocol(tmp_path):
 
     def of(published=True):
         tables = PaperTables(tmp_path)
-        return Protocol(tables, next(label for label in tables.labels() if (label == PUBLISHED) == published))
+        return ProtocolFigures(tables, next(label for label in tables.labels() if (label == PUBLISHED) == published))
 
     return of
 
@@ -140,7 +140,7 @@ def test_variants_of_a_method_are_told_apart(leave, protocol):
 def test_runs_half_first_are_drawn_beside_r_dfcils_numbers(leave, tmp_path):
     rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
     leave("half", [rows], "rdfcil", "cifar100-b50-t5", images=[5000, *[1000] * 5])
-    protocol = Protocol(PaperTables(tmp_path), "R-DFCIL's protocol")
+    protocol = ProtocolFigures(PaperTables(tmp_path), "R-DFCIL's protocol")
     assert (protocol.title, protocol.splits) == ("CIFAR-100, R-DFCIL's protocol; one repeat", [5])
     axes, = protocol.accuracy_after_each_task(5).axes
     assert axes.get_title() == "CIFAR-100, half of the classes first, 50 + 5 x 10"

@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 
 from utils.reports.diagnose import PANELS, Diagnosis, diagnose, diagnosis_figure, load_after, main
-from utils.reports.diagnosis_measures import MEASURES
+from utils.reports.diagnosis_measures import DIAGNOSTICS
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
-OF_DREAMS = {name for name in MEASURES if "dreams" in name}
+OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
 
 
 # A run
@@ -67,13 +67,13 @@ def test_a_run_with_dreams_is_measured_the_same_again_and_otherwise_with_another
 
 def made_up(name, tasks):
     later = range(2, tasks + 1)
-    return Diagnosis(name, dict.fromkeys(later, 1), {task: {measure: task / 100 for measure in MEASURES} for task in later})
+    return Diagnosis(name, dict.fromkeys(later, 1), {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later})
 
 
 def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
     axes = {axes.get_title(): axes for axes in diagnosis_figure([made_up("a", 5), made_up("b", 3)]).axes}
     panels = {title: name for row in PANELS.values() for title, name in row.items()}
-    assert set(panels.values()) == MEASURES.keys() and axes.keys() - {""} == panels.keys()
+    assert set(panels.values()) == DIAGNOSTICS.keys() and axes.keys() - {""} == panels.keys()
     for title in panels:
         assert [line.get_xydata().tolist() for line in axes[title].lines] == [[[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
 
@@ -95,11 +95,11 @@ def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsy
     assert 1000 < width < 2000 and 1000 < height < 2000
     if form == "--csv":
         dreaming, plain = csv.DictReader(io.StringIO(printed.out))
-        assert MEASURES.keys() < dreaming.keys()
-        assert {name for name in MEASURES if plain[name] == ""} == OF_DREAMS
-        assert not {name for name in MEASURES if dreaming[name] == ""}
+        assert DIAGNOSTICS.keys() < dreaming.keys()
+        assert {name for name in DIAGNOSTICS if plain[name] == ""} == OF_DREAMS
+        assert not {name for name in DIAGNOSTICS if dreaming[name] == ""}
     else:
-        assert all(text in printed.out for heading, _, text in MEASURES.values())
+        assert all(text in printed.out for heading, _, text in DIAGNOSTICS.values())
 
 
 def test_tasks_of_several_sizes_are_measured(finished):
@@ -175,7 +175,7 @@ def test_a_gpu_that_fails_is_one_line_and_status_1(finished, monkeypatch, capsys
     def fail(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr("utils.reports.diagnose.measure", fail)
+    monkeypatch.setattr("utils.reports.diagnose.diagnose_model", fail)
     assert main([str(finished("NormalNN")), "--gpuid", "-1"]) == 1
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("utils.reports.diagnose: cpu: CUDA out of memory")

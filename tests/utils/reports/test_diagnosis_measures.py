@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from utils.reports.diagnosis_measures import MEASURES, linear_cka, measure, median_distance, squared_mmd
+from utils.reports.diagnosis_measures import DIAGNOSTICS, diagnose_model, linear_cka, median_distance, squared_mmd
 
-OF_DREAMS = {name for name in MEASURES if "dreams" in name}
+OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_rows_confusion_and_alignment_of_a_known_model(learned):
         learner.model.last.weight[2:4] = torch.eye(64)[:2] * 5
         learner.model.last.weight[4:] = torch.eye(64)[0] * 100
         learner.model.last.bias[:] = torch.tensor([0, 0, 1e3, 0, *[1e6] * 6])  # classes not seen yet don't count
-    found = measure(learner, task, *images)
+    found = diagnose_model(learner, task, *images)
     assert (found["norm_old"], found["norm_new"]) == pytest.approx((3, 5))
     assert (found["old_as_new"], found["dreams_as_new"], found["new_as_old"]) == (100, 100, 0)
     assert (found["cka_old"], found["cka_dreams"], found["cka_new"]) == pytest.approx((1, 1, 1))  # the teacher has the model's features
@@ -97,11 +97,11 @@ def test_rows_confusion_and_alignment_of_a_known_model(learned):
 
 def test_dreams_like_the_real_images_are_as_near_as_they_are(learned):
     learner, task, old, new, _ = learned
-    found = measure(learner, task, old, new, new)
+    found = diagnose_model(learner, task, old, new, new)
     assert found["mmd_dreams"] == found["mmd_new"]
     assert found["dreams_as_new"] == 100 - found["new_as_old"]
 
 
 def test_a_learner_that_dreams_nothing_has_no_numbers_of_dreams(learned):
     learner, task, old, new, _ = learned
-    assert {name for name, value in measure(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS
+    assert {name for name, value in diagnose_model(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS

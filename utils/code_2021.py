@@ -5,7 +5,7 @@ Its args.yaml has the published flags alone, values of networks that it never bu
 
 from collections.abc import Iterable
 
-from utils.settings import Method
+from utils.settings import LearnerClass
 
 # docs/specification.md, "The published command line".
 FLAGS = frozenset("""
@@ -25,12 +25,12 @@ def is_published(names: Iterable[str]) -> bool:
     return RECORDED <= set(names) <= FLAGS
 
 
-def not_read(learner: Method) -> set[str]:
+def not_read(learner: LearnerClass) -> set[str]:
     """The published settings that mean nothing to a learner; the published code records ``-1``, ``mlp`` or ``MLP`` there."""
     of_generator, of_dreams = {"gen_model_type", "gen_model_name"}, {"power_iters", "deep_inv_params"}
     return {"generator": set[str](), "": of_generator | of_dreams}.get(learner.generator_type, of_dreams)
 
 
-def says_nothing(name: str, value: object, learner: Method) -> bool:
+def says_nothing(name: str, value: object, learner: LearnerClass) -> bool:
     """Whether it is the published placeholder of a network that the learner does not build."""
     return name in not_read(learner) and name in PLACEHOLDERS and value == PLACEHOLDERS[name]
