@@ -137,6 +137,38 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
 # Accuracies
 
 
+def heat_map(matrix: np.ndarray, last: str, across: str, down: str, unit: str, title: str) -> tuple[Figure, Axes]:
+    """Percentages by task (down) and task (across), and apart from these a last column; white where a cell is NaN.
+
+    Args:
+        matrix: [tasks, tasks + 2]; the last column but one is the empty one between.
+        last: name of the last column.
+        across, down, unit: labels of the axes and of the colour bar.
+    """
+    tasks = len(matrix)
+    cell = max(0.46 if tasks <= 10 else 0.35, 3 / (tasks + 2))
+    width, height = cell * (tasks + 2), cell * tasks
+    figure = Figure(figsize=(width + 1.6, height + 1.25))
+    axes = axes_at(figure, 0.6, 0.6, width, height)
+    image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(matrix):
+        if not np.isnan(value):
+            colour, size = "white" if value < 60 else "black", 8 if tasks <= 10 else 6.5
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
+    numbers = [str(task + 1) for task in range(tasks)]
+    axes.set_xticks([*range(tasks), tasks + 1], [*numbers, last], fontsize=8)
+    axes.set_yticks(range(tasks), numbers, fontsize=8)
+    axes.set_xlabel(across, fontsize=9)
+    axes.set_ylabel(down, fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, cax=axes_at(figure, width + 0.75, 0.6, 0.15, height))
+    bar.set_label(unit, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    set_title(figure, title)
+    return figure, axes
+
+
 def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str) -> Figure:
     """Heat map of the accuracy in percent after each task (down) on each task (across), and their mean.
 
@@ -144,32 +176,13 @@ def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str) -> 
         rows: [after task][on task], of the tasks done so far.
         tasks: of the whole run.
     """
-    matrix = np.full((tasks, tasks + 2), np.nan)  # an empty column between the tasks and their mean
+    matrix = np.full((tasks, tasks + 2), np.nan)
     for after, row in enumerate(rows):
         matrix[after, : len(row)] = row
         matrix[after, -1] = np.mean(row)
+    figure, axes = heat_map(matrix, "mean", "on task", "after task", "accuracy (%)", title)
     to_come = np.ma.masked_equal(np.column_stack([np.tri(tasks), np.zeros(tasks), np.ones(tasks)]), 0)
-    cell = max(0.46 if tasks <= 10 else 0.35, 3 / (tasks + 2))
-    width, height = cell * (tasks + 2), cell * tasks
-    figure = Figure(figsize=(width + 1.6, height + 1.25))
-    axes = axes_at(figure, 0.6, 0.6, width, height)
-    image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=100)
     axes.imshow(to_come, cmap=ListedColormap(["#F0F0F0"]), zorder=-1)
-    for (after, on), value in np.ndenumerate(matrix):
-        if not np.isnan(value):
-            colour, size = "white" if value < 60 else "black", 8 if tasks <= 10 else 6.5
-            axes.text(on, after, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
-    numbers = [str(task + 1) for task in range(tasks)]
-    axes.set_xticks([*range(tasks), tasks + 1], [*numbers, "mean"], fontsize=8)
-    axes.set_yticks(range(tasks), numbers, fontsize=8)
-    axes.set_xlabel("on task", fontsize=9)
-    axes.set_ylabel("after task", fontsize=9)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, cax=axes_at(figure, width + 0.75, 0.6, 0.15, height))
-    bar.set_label("accuracy (%)", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    set_title(figure, title)
     return figure
 
 
