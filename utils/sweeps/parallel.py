@@ -21,7 +21,7 @@ from utils.errors import RunError, UserError
 from utils.files import read_tensors, write_tensors
 from utils.settings import Settings, computed_from
 from utils.sweeps.engines import Engine, Local, Run
-from utils.sweeps.sweep import run_all
+from utils.sweeps.scheduler import run_all
 from utils.sweeps.turns import Turns
 from utils.training.checkpoint import CHECKPOINT, PARALLEL, RunFolder
 from utils.training.metrics import Results

@@ -8,161 +8,21 @@ docs/sweeps.md explains the rest.
 """
 
 import argparse
-import os
 import shlex
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from utils.errors import Parser, RunError, UserError
+from utils.errors import Parser, UserError
 from utils.files import expand_home
-from utils.locks import is_locked
-from utils.sweeps.engines import Ended, Engine, Local, Run
+from utils.sweeps.engines import Engine, Local, Run
 from utils.sweeps.plan import Plan
-from utils.sweeps.processes import PATIENCE
+from utils.sweeps.scheduler import run_all
 from utils.threads import default_threads
-from utils.training.checkpoint import LOCK
 from utils.training.device import cpu_notices, usable_gpus
 from utils.training.stop import Stopped, StopRequest
-
-PACE = 60.0  # seconds between two lines about a run that is under way, where no line updates
-REFUSED = 2
-
-
-# What is shown
-
-
-class Screen:
-    """Lines that stay and, below them, one for each run under way: in a terminal they update, in a file they come now and then."""
-
-    def __init__(self) -> None:
-        self.updating = sys.stderr.isatty()
-        self.pace = 0.5 if self.updating else PACE
-        self.drawn = 0  # updating lines that are on the screen
-        self.then = time.monotonic()
-
-    def write(self, text: str, stream: Any) -> None:
-        try:
-            print(text, end="", file=stream, flush=True)
-        except OSError:  # a closed terminal: no reason to end runs of days
-            sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
-
-    def clear(self) -> None:
-        if self.drawn:
-            self.write(f"\x1b[{self.drawn}A\x1b[J", sys.stderr)
-            self.drawn = 0
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self.clear()
-        self.write(f"{line}\n", sys.stdout)
-
-    def show(self, lines: Callable[[], list[str]]) -> None:
-        """The runs under way, if it is time to."""
-        if time.monotonic() - self.then < self.pace:
-            return
-        self.then = time.monotonic()
-        shown = lines()
-        if self.updating:
-            width, height = shutil.get_terminal_size()
-            shown = [line[: width - 1] for line in shown[-(height - 1) :]]
-        self.clear()
-        self.write("".join(f"{line}\n" for line in shown), sys.stderr if self.updating else sys.stdout)
-        self.drawn = len(shown) if self.updating else 0
-
-
-# All of them
-
-
-def run_all(
-    runs: list[Run], engine: Engine, stop_request: StopRequest, done: Callable[[Run], None] = lambda run: None,
-    resume_command: str = "the same command",
-) -> list[Ended]:
-    """Every run, started as soon as there is a place for it; ``done`` is called after each that finished.
-
-    Returns those that failed for good. Raises Stopped once a signal was noted by ``stop_request`` and all runs have stopped.
-    """
-    screen = Screen()
-    width = max((len(run.name) for run in runs), default=0)
-    waiting, under_way, again = list(runs), dict[Run, None](), set[Run]()
-    finished, failed = set[Run](), dict[Run, Ended]()
-    stopping = False
-    patience = time.monotonic() + PATIENCE  # processes of a killed sweep may hold folders for another moment
-
-    def line(run: Run, text: str) -> str:
-        return f"{run.name:{width}}  {text}"
-
-    def fail(how: Ended) -> None:
-        failed[how.run] = how
-        screen.say(line(how.run, f"failed: {how.message}"))
-
-    def start(run: Run) -> None:
-        waiting.remove(run)
-        try:
-            run.begun = run.console.stat().st_size if run.console.exists() else 0
-            engine.start(run)
-            under_way[run] = None
-        except OSError as error:
-            fail(Ended(run, 1, f"{error.filename or run.folder}: {error.strerror or error}"))
-
-    def end(how: Ended) -> None:
-        run, status, message = how
-        del under_way[run]
-        last = (run.last_lines() or [f"exit status {status}"])[-1].removeprefix("run.py: ")
-        message = message or (f"{signal.strsignal(-status)} by a signal" if status < 0 else last)
-        if status == 0:
-            finished.add(run)
-            screen.say(line(run, f"done  {last}"))
-            try:
-                done(run)
-            except (OSError, RunError) as error:
-                finished.discard(run)
-                fail(Ended(run, 1, str(error)))
-        elif stopping:
-            pass
-        elif status == REFUSED or run in again:
-            fail(Ended(run, status, message))
-        else:
-            again.add(run)
-            waiting.append(run)  # what made it fail, such as a full GPU, may be over by then
-            screen.say(line(run, f"failed, is tried once more: {message}"))
-
-    def show() -> list[str]:
-        lines = [line(run, text) for run in under_way if (text := run.progress())]
-        left = len(runs) - len(finished) - len(failed) - len(lines)
-        return [*lines, f"{len(finished)} of {len(runs)} done, {len(lines)} under way, {left} waiting, {len(failed)} failed"]
-
-    try:
-        while under_way or waiting and not stopping:
-            if stop_request.signal and not stopping:
-                stopping = True
-                screen.drawn = 0  # the lines stay: below them the signal has been acknowledged
-                engine.stop()
-            for run in [] if stopping else list(waiting):
-                if run.after in failed:
-                    waiting.remove(run)
-                    fail(Ended(run, REFUSED, f"takes over the first task of {run.after.name if run.after else ''}, which failed"))
-                elif engine.free() and (run.after is None or run.after in finished) and (
-                        not is_locked(run.folder / LOCK) or time.monotonic() > patience):
-                    start(run)
-            for how in engine.ended():
-                end(how)
-            screen.show(show)
-    finally:
-        engine.close()
-        screen.clear()
-    if received := stop_request.signal:
-        raise Stopped(received, f"stopped by {received.name}, {len(finished)} of {len(runs)} runs are done; {resume_command} resumes them")
-    return list(failed.values())
-
-
-# The command
 
 
 def positive_integer(text: str) -> int:

@@ -15,17 +15,12 @@ class Log:
     def __init__(self, folder: Path):
         self.files = {
             name: (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace") for name in ("output.log", "metrics.jsonl")}
-        self.terminal = True
 
     def line(self, text: str, shown: bool = True) -> None:
         self.files["output.log"].write(text + "\n")
-        try:
-            if shown and self.terminal:
-                tqdm.write(text, file=sys.stdout)
-                sys.stdout.flush()
-        except OSError:  # a closed terminal, or a pipe that nobody reads: no reason to end a run of days
-            self.terminal = False
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        if shown:  # a terminal that is gone ends no run (utils/startup.py, Lasting)
+            tqdm.write(text, file=sys.stdout)
+            sys.stdout.flush()
 
     def record(self, **values: Any) -> None:
         self.files["metrics.jsonl"].write(json.dumps(values) + "\n")

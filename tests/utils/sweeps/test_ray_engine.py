@@ -12,7 +12,7 @@ from utils.errors import UserError
 from utils.sweeps import sweep
 from utils.sweeps.engines import Run
 from utils.sweeps.ray_engine import RayEngine, require_ray
-from utils.sweeps.sweep import run_all
+from utils.sweeps.scheduler import run_all
 from utils.training.stop import Stopped, StopRequest
 
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed; sh install_requirements.sh ray")

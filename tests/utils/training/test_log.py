@@ -1,4 +1,3 @@
-import io
 import json
 
 import pytest
@@ -88,17 +87,6 @@ def test_without_a_checkpoint_all_is_truncated(log, tmp_path):
     again.truncate({})
     again.close()
     assert (tmp_path / "output.log").read_text() == (tmp_path / "metrics.jsonl").read_text() == ""
-
-
-def test_a_terminal_that_is_gone_ends_no_run(log, tmp_path, monkeypatch):
-    class Closed(io.StringIO):
-        def write(self, text):
-            raise BrokenPipeError
-
-    monkeypatch.setattr("sys.stdout", Closed())
-    log.line("first")
-    log.line("second")
-    assert (tmp_path / "output.log").read_text() == "first\nsecond\n"
 
 
 def test_half_a_record_of_a_killed_run_is_truncated(log, tmp_path):

@@ -1,16 +1,15 @@
 """Runs side by side, with small programs in place of run.py."""
 
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from utils.sweeps import sweep
+from utils.sweeps import scheduler
 from utils.sweeps.engines import Local, Run
-from utils.sweeps.sweep import run_all
+from utils.sweeps.scheduler import run_all
 from utils.training.stop import Stopped, StopRequest
 
 
@@ -150,8 +149,8 @@ def test_a_folder_that_a_dying_process_still_holds_is_waited_for(program, tmp_pa
 
 
 def test_a_folder_that_is_held_for_long_is_left_to_the_run_to_refuse(program, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "PATIENCE", 0.0)
-    monkeypatch.setattr(sweep, "is_locked", lambda lock: True)
+    monkeypatch.setattr(scheduler, "PATIENCE", 0.0)
+    monkeypatch.setattr(scheduler, "is_locked", lambda lock: True)
     assert run([program("one", "sys.exit(2)")]) == {"one": 2}
 
 
@@ -167,23 +166,6 @@ def test_progress_is_the_latest_line_with_the_time_left_in_front(tmp_path):
     with one.console.open("a") as file:
         file.write("repeat 1/1  task 1/2  accuracy 50.0 % (top-5)  task by task: 50.0\n")
     assert one.progress() == "12 min left  repeat 1/1  task 1/2  accuracy 50.0 % (top-5)  task by task: 50.0"
-
-
-def test_in_a_terminal_lines_update_and_in_a_file_they_come_now_and_then(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sweep.shutil, "get_terminal_size", lambda: os.terminal_size((20, 3)))
-    screen = sweep.Screen()
-    screen.show(lambda: ["too early"])
-    screen.then -= screen.pace
-    screen.show(lambda: ["a", "b" * 30, "c"])
-    screen.say("stays")
-    assert capsys.readouterr() == ("stays\n", f"{'b' * 19}\nc\n\x1b[2A\x1b[J")
-    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
-    screen = sweep.Screen()
-    screen.then -= sweep.PACE
-    screen.show(lambda: ["a", "b" * 300])
-    screen.show(lambda: ["too early"])
-    assert capsys.readouterr() == (f"a\n{'b' * 300}\n", "")
 
 
 def test_a_run_is_told_its_share(program, monkeypatch):
