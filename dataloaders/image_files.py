@@ -21,8 +21,8 @@ from torchvision import transforms
 
 from dataloaders.batches import Pixels
 from utils.errors import UserError
-from utils.files import on_cpu
 from utils.streams import global_state_seeded
+from utils.tensors import on_cpu
 
 # docs/specification.md, "Protocol"; normalisation follows on the device.
 TRAINING = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor()])

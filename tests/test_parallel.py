@@ -15,10 +15,10 @@ from pretended_gpu import GPU, pretended
 
 import run
 from utils.errors import RunError, UserError
-from utils.files import read_tensors
 from utils.sweeps.engines import Ended, Local, Run
 from utils.sweeps.parallel import ParallelTrainer
 from utils.sweeps.turns import Turns
+from utils.tensors import read_tensors
 from utils.training.stop import Stopped
 
 

@@ -16,8 +16,8 @@ from dataloaders.image_files import ImageFiles
 from learners import LEARNERS, REGISTRY, Learner
 from run import build_trainer
 from utils.command_line import parse
-from utils.files import on_cpu, read_tensors
 from utils.reports.diagnose import diagnose
+from utils.tensors import on_cpu, read_tensors
 from utils.training.checkpoint import RunFolder
 from utils.training.device import open_device, probe
 from utils.training.listeners import Listener

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
-from utils.files import on_cpu, replacing
+from utils.files import replacing
+from utils.tensors import on_cpu
 
 PICTURED = 20  # images a class that the teacher is shown; the surest are in the picture
 ROWS = 20  # classes in a picture

@@ -18,11 +18,11 @@ from dataloaders.datasets import Data
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.errors import RunError, UserError
-from utils.files import read_tensors, write_tensors
 from utils.settings import Settings, computed_from
 from utils.sweeps.engines import Engine, Local, Run
 from utils.sweeps.scheduler import run_all
 from utils.sweeps.turns import Turns
+from utils.tensors import read_tensors, write_tensors
 from utils.training.checkpoint import CHECKPOINT, PARALLEL, RunFolder
 from utils.training.metrics import Results
 from utils.training.result_files import save_results

@@ -9,9 +9,10 @@ from typing import Any
 
 from dataloaders.orders import order_name
 from utils.errors import UserError
-from utils.files import read_tensors, write_tensors, write_yaml
+from utils.files import write_yaml
 from utils.locks import FolderLock, Locked
 from utils.settings import Settings, completed, computed_from
+from utils.tensors import read_tensors, write_tensors
 from utils.threads import default_threads
 from utils.training.log import Log
 from utils.training.recorded import learned_otherwise

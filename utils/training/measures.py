@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from dataloaders.coreset import first_of_each_class
 from dataloaders.tasks import Task
 from learners import Learner
-from utils.files import on_cpu
+from utils.tensors import on_cpu
 
 # Training images that a class mean is of, at most: as many as CIFAR-100 has test images of a class, so that measuring takes twice as long.
 IMAGES_A_MEAN = 100

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from utils.files import has_checksum, read_plain_tensors, read_tensors
+from utils.tensors import has_checksum, read_plain_tensors, read_tensors
 
 
 def read_network(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], bool]:

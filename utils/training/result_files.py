@@ -5,8 +5,8 @@ from pathlib import Path
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import task_ranges
 from learners import Stage
-from utils.files import write_tensors
 from utils.settings import Settings
+from utils.tensors import write_tensors
 from utils.training.checkpoint import RunFolder
 from utils.training.first_task import notes
 from utils.training.listeners import Listener

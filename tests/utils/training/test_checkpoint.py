@@ -3,7 +3,7 @@ import torch
 import yaml
 
 from tests.utils.training.conftest import STATE, refusal
-from utils.files import write_tensors
+from utils.tensors import write_tensors
 from utils.training.checkpoint import Place, RunFolder
 from utils.training.recorded import SINCE
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.utils.training.conftest import STATE, refusal
-from utils.files import write_tensors
+from utils.tensors import write_tensors
 from utils.training.checkpoint import Place, RunFolder
 
 

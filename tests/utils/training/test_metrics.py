@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from utils.files import read_tensors, write_tensors
+from utils.tensors import read_tensors, write_tensors
 from utils.training.measures import Measures
 from utils.training.metrics import Results, mean_std
 

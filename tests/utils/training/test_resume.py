@@ -11,7 +11,7 @@ from conftest import TWO_PHASES
 from dataloaders.batches import Iterations
 from tests.utils.training.test_trainer import ABD, Stopped, accuracies, records
 from utils.errors import RunError, UserError
-from utils.files import read_tensors, write_tensors
+from utils.tensors import read_tensors, write_tensors
 from utils.training.trainer import Trainer
 
 # Stopped and started again

@@ -13,7 +13,7 @@ from learners.lwf import LWF
 from run import build_trainer
 from utils.command_line import parse
 from utils.errors import RunError
-from utils.files import read_tensors
+from utils.tensors import read_tensors
 from utils.training.checkpoint import RunFolder
 
 ABD = "AlwaysBeDreaming"
