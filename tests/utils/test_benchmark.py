@@ -11,7 +11,7 @@ from learners import LEARNERS
 from models import Frozen
 from utils.benchmark.__main__ import main
 from utils.benchmark.count import Operations, count
-from utils.benchmark.speed import HEADING, PARTS, Floor, Machine, measure, reference, show
+from utils.benchmark.speed import HEADING, PARTS, Floor, Machine, measure, reference, show, stopwatch
 from utils.benchmark.stages import OLD, build, endless, settings_of, stages_of
 from utils.training.step import TrainingStep
 
@@ -24,11 +24,15 @@ def settings(name, *more):
     return settings_of(name, [*small, "--gen_model_name", "CIFAR_GEN_SMALL"] if LEARNERS[name].generator_type else small)
 
 
-def test_every_learner_and_every_stage_of_it_is_measured_and_dreaming_once():
+def test_every_learner_and_every_stage_of_it_is_measured():
     pairs = stages_of({name: settings(name) for name in LEARNERS})
     assert {name for name, stage in pairs if stage == "learn"} == set(LEARNERS)
+    assert {name for name, stage in pairs if stage == "dream"} == {name for name in LEARNERS if LEARNERS[name].generator_type == "generator"}
     assert {("ETE", "balance"), ("BIC", "bias")} < set(pairs)
-    assert [stage for _, stage in pairs].count("dream") == 1
+
+
+def test_a_method_published_with_a_coreset_alone_is_measured_with_it():
+    assert {name for name in LEARNERS if settings(name).memory} == {"ETE", "BIC"}
 
 
 @pytest.mark.parametrize(("name", "stage", "spent"), [
@@ -40,6 +44,13 @@ def test_what_is_measured_of_a_stage(name, stage, spent):
     assert 0 < sum(line.shares.values()) < 1
     assert min(line.seconds, line.reference, line.floor, line.memory) > 0
     assert len(show(line, 16)) == len(HEADING)
+
+
+def test_a_generator_that_dreams_is_no_teacher():
+    learner, stage = build("learn", settings("AlwaysBeDreaming"), torch.device("cpu"))
+    with stopwatch(learner, stage, torch.device("cpu")) as seconds:
+        learner.dream(2)
+    assert seconds["dream"] > 0 and seconds["teacher"] == 0
 
 
 def test_measuring_leaves_classes_as_they_were():

@@ -89,29 +89,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.against = given.against.resolve()
             against.check(given.against, first, images)
         device = open_device(first)
-    except UserError as error:
-        print(f"utils.benchmark: {error}", file=sys.stderr)
-        return 2
-    if given.count:
-        print(show_rows([HEADING, *(count(stage, settings[name]).cells() for name, stage in stages_of(settings))], given.form))
-        return 0
-    try:
-        if given.against:
+        if given.count:
+            print(show_rows([HEADING, *(count(stage, settings[name]).cells() for name, stage in stages_of(settings))], given.form))
+        elif given.against:
             print_against(given.against, settings, device, given.rounds, images, given.form)
         else:
             print_learners(settings, device, given.rounds, given.form)
-    except UserError as error:
-        print(f"utils.benchmark: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"utils.benchmark: {error}", file=sys.stderr)
-        return 1
+    except (UserError, RunError) as error:
+        message, status = str(error), error.status
     except (RuntimeError, MemoryError) as error:
         if not (reason := device_failure(error, device)):
             raise
-        print(f"utils.benchmark: {reason}", file=sys.stderr)
-        return 1
-    return 0
+        message, status = reason, 1
+    else:
+        return 0
+    print(f"utils.benchmark: {message}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Turns:
-    """Times what the checkout does.
+class Reporter:
+    """Times what the checkout does and says so, part by part.
 
     Args:
         connection: takes (what, batches or 1, {quantity: seconds}), and gives a word when it is this side's turn again.
@@ -117,10 +117,10 @@ def main() -> None:
     base: Any = getattr(importlib.import_module("learners.default"), "NormalNN", None)
     if not hasattr(base, "validation"):
         sys.exit("learners/default.py has no NormalNN.validation")
-    turns = Turns(Connection(int(descriptor)), int(in_a_row))
-    base.validation = turns.evaluation(base.validation)
-    DataLoader.__iter__ = turns.passes(DataLoader.__iter__)  # type: ignore[method-assign, assignment]
-    register_optimizer_step_post_hook(turns.stepped)
+    reporter = Reporter(Connection(int(descriptor)), int(in_a_row))
+    base.validation = reporter.evaluation(base.validation)
+    DataLoader.__iter__ = reporter.passes(DataLoader.__iter__)  # type: ignore[method-assign, assignment]
+    register_optimizer_step_post_hook(reporter.stepped)
     runpy.run_path(str(Path(folder) / "run_dfcil.py"), run_name="__main__")
     del keep
 

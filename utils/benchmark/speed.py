@@ -157,23 +157,30 @@ def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def stopwatch(learner: Learner, stage: Stage, device: torch.device) -> Iterator[dict[str, float]]:
-    """While open, the seconds spent in each of PARTS; a GPU is waited for before and after every one."""
+    """While open, the seconds spent in each of PARTS; a GPU is waited for before and after every one. What one of them calls is
+    its own: a frozen generator that dreams is no teacher."""
     seconds = dict.fromkeys(PARTS, 0.0)
+    within: list[str] = []
 
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
+            if within:
+                return work(*args, **kwargs)
             synchronise(device)
+            within.append(part)
             began = time.perf_counter()
-            result = work(*args, **kwargs)
-            synchronise(device)
-            seconds[part] += time.perf_counter() - began
-            return result
+            try:
+                return work(*args, **kwargs)
+            finally:
+                synchronise(device)
+                seconds[part] += time.perf_counter() - began
+                within.clear()
 
         return call
 
     places = [
         (type(stage.batches), "load", "data"), (type(learner), "dream", "dream"), (stage.optimizer, "step", "optimiser"),
-        (Frozen, "__call__", "teacher"), (Frozen, "features", "teacher"), (Observed, "__call__", "teacher")]
+        (Frozen, "__call__", "teacher"), (Frozen, "features", "teacher"), (Frozen, "first_stage", "teacher"), (Observed, "__call__", "teacher")]
     with ExitStack() as patches:
         for place, name, part in places:
             patches.enter_context(replaced(place, name, timed(part, getattr(place, name))))

@@ -31,7 +31,8 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     """The published protocol's for a learner, with the given flags more. Raises UserError."""
     learner = LEARNERS[name]
     size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
-    memory = ["--memory", "2000"] if name in ("ETE", "BIC") else []
+    coreset = min((line.memory for line in learner.published), default=0)
+    memory = ["--memory", str(coreset)] if coreset else []
     return parse(REGISTRY, [
         "--train_aug", "--lr", "0.1", "--momentum", "0.9", "--weight_decay", "2e-4", "--batch_size", "128",
         "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", "--first_split_size", "20", "--other_split_size", "20",
@@ -39,10 +40,8 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
 
 
 def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
-    """(learner, stage) in the second task; of all that dream the same, the first one's dreaming."""
-    found = [(name, stage.name) for name, settings in chosen.items() for stage in second_stages(settings, torch.device("cpu"))[1]]
-    dreaming = [pair for pair in found if pair[1] == "dream"]
-    return [pair for pair in found if pair not in dreaming[1:]]
+    """(learner, stage) of each stage of the second task."""
+    return [(name, stage.name) for name, settings in chosen.items() for stage in second_stages(settings, torch.device("cpu"))[1]]
 
 
 def second_stages(settings: Settings, device: torch.device, images: int = IMAGES) -> tuple[Learner, list[Stage]]:
