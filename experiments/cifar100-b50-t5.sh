@@ -4,7 +4,8 @@
 #
 #     sh experiments/cifar100-b50-t5.sh [GPU]        GPU: its index, default 0; -1 for the CPU
 #
-# Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
+# Edit the flags below, or the files in configs/ that they name;
+# `python run.py --help` explains each. A stopped script, started again, resumes where it was.
 set -e
 . "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-b50-t5
@@ -13,4 +14,4 @@ for METHOD in rdfcil cwd rfd abd deep_inversion; do
     "$PYTHON" run.py --config configs/cifar100-b50-t5.yaml configs/$METHOD.yaml --gpuid "${1:-0}" --log_dir $OUT/$METHOD
 done
 
-"$PYTHON" -m utils.reports.tables $OUT/rdfcil $OUT/cwd $OUT/rfd $OUT/abd $OUT/deep_inversion
+"$PYTHON" -m utils.reports.tables $OUT

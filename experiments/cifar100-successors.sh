@@ -1,10 +1,11 @@
 #!/bin/sh
 # R-DFCIL, CwD and RFD under ABD's published protocol on CIFAR-100 (configs/cifar100.yaml): 5, 10 and 20 equal tasks, three
-# repeats. Their runs lie beside those of experiments/cifar100-fivetask.sh and its like; sh experiments/tables.sh shows all.
+# repeats. Their runs lie beside those of experiments/cifar100-fivetask.sh and its like, and so do they in the tables.
 #
 #     sh experiments/cifar100-successors.sh [GPU]        GPU: its index, default 0; -1 for the CPU
 #
-# Edit the flags below; `python run.py --help` explains each. A stopped script, started again, resumes where it was.
+# Edit the flags below, or the files in configs/ that they name;
+# `python run.py --help` explains each. A stopped script, started again, resumes where it was.
 set -e
 . "$(dirname -- "$0")/common.sh"
 
@@ -20,6 +21,4 @@ split five 20
 split ten 10
 split twenty 5
 
-for METHOD in rdfcil cwd rfd; do
-    "$PYTHON" -m utils.reports.tables outputs/cifar100-fivetask/$METHOD outputs/cifar100-tentask/$METHOD outputs/cifar100-twentytask/$METHOD
-done
+"$PYTHON" -m utils.reports.tables outputs

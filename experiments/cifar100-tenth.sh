@@ -27,5 +27,4 @@ run lwf_synthetic --log_dir $OUT/lwf_synthetic
 run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
 run dgr --log_dir $OUT/dgr
 
-"$PYTHON" -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
-    $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic
+"$PYTHON" -m utils.reports.tables $OUT

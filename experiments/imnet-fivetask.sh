@@ -1,5 +1,5 @@
 #!/bin/sh
-# ImageNet-50 in five tasks of 10 classes: the published protocol, three repeats of every learner; accuracy is top-5.
+# ImageNet-50 in five tasks of 10 classes: the published protocol, three repeats of every method of the paper; accuracy is top-5.
 # ImageNet is to lie in datasets/ilsvrc (or under another --dataroot), as train/WNID/*.JPEG and val/WNID/*.JPEG; other classes: --imagenet_classes FILE.
 #
 #     sh experiments/imnet-fivetask.sh [GPU]        GPU: its index, default 0; -1 for the CPU

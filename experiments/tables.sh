@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tables 1 and 2 of the paper with what the runs under OUTPUTS have reached so far, finished or not.
+# Tables 1 and 2 of the paper, and those of R-DFCIL's protocol, with what the runs under OUTPUTS have reached so far, finished or not.
 #
 #     sh experiments/tables.sh [OUTPUTS] [--markdown | --csv] [--figures DIR]        OUTPUTS: a folder, default outputs
 #

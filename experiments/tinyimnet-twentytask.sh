@@ -1,5 +1,5 @@
 #!/bin/sh
-# TinyImageNet in twenty tasks of 10 classes: the published protocol, three repeats of every learner.
+# TinyImageNet in twenty tasks of 10 classes: the published protocol, three repeats of every method of the paper.
 # Its archive, unpacked, is to lie in datasets/tiny-imagenet-200 (or under another --dataroot).
 #
 #     sh experiments/tinyimnet-twentytask.sh [GPU]        GPU: its index, default 0; -1 for the CPU

@@ -80,8 +80,17 @@ def test_a_table_is_made_of_folders_that_the_script_fills(commands, path, monkey
     calls = commands(path)
     *_, last = calls
     assert last[:2] == ["-m", "utils.reports.tables"]
+    filled = [Path(one.log_dir) for one in runs(calls)]
     assert last[2:]
-    assert set(last[2:]) <= {one.log_dir for one in runs(calls)}
+    assert all(any(folder in (path, *path.parents) for path in filled) for folder in map(Path, last[2:]))
+
+
+@pytest.mark.parametrize("path", [path for path in SCRIPTS if path.name.startswith("cifar100-") and "laptop" not in path.name], ids=lambda path: path.name)
+def test_a_published_protocol_ends_beside_the_published_numbers(commands, path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    *_, last = calls = commands(path)
+    folder, = last[2:]
+    assert Path(folder) not in [Path(one.log_dir) for one in runs(calls)]  # runs themselves would be set side by side
 
 
 def test_the_tables_are_those_of_the_folder_and_form_asked_for(commands):
