@@ -85,7 +85,7 @@ def test_a_table_is_made_of_folders_that_the_script_fills(commands, path, monkey
     assert all(any(folder in (path, *path.parents) for path in filled) for folder in map(Path, last[2:]))
 
 
-@pytest.mark.parametrize("path", [path for path in SCRIPTS if path.name.startswith("cifar100-") and "laptop" not in path.name], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [path for path in SCRIPTS if path.name.startswith("cifar100-") and "laptop" not in path.name], ids=lambda p: p.name)
 def test_a_published_protocol_ends_beside_the_published_numbers(commands, path, monkeypatch):
     monkeypatch.chdir(ROOT)
     *_, last = calls = commands(path)

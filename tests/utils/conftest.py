@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 
+from dataloaders.datasets import DATASETS
 from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.code_2021 import FLAGS
@@ -29,7 +30,8 @@ def leave(root, tmp_path):
                 counts = [images] * len(row) if isinstance(images, int) else images[: len(row)]
                 results.add(repeat, Measures(row, row, counts), stored, 3600.0)
         if matrices:
-            tasks = len(split_classes(100, settings["first_split_size"], settings["other_split_size"], sizes=settings["task_sizes"]))
+            sizes = settings["first_split_size"], settings["other_split_size"]
+            tasks = len(split_classes(DATASETS[settings["dataset"]].classes, *sizes, sizes=settings["task_sizes"]))
             results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"])
         return path
 

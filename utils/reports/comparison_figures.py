@@ -74,6 +74,7 @@ class ProtocolFigures:
     """The lines of the tables under one protocol, and their figures.
 
     Attributes:
+        studies: whose tables these are.
         lines: {number of the table: its lines with a run or, of the published protocol, the paper's number}.
         runs: that have finished a task.
         splits: that have a run of their own.
@@ -84,7 +85,7 @@ class ProtocolFigures:
     def __init__(self, tables: PaperTables, label: str):
         self.tables = tables
         found = tables.tables(label)
-        studies = [STUDIES[number] for number in found]
+        self.studies = studies = list(dict.fromkeys(STUDIES[number] for number in found))
         self.paper = PAPER_NAME if label in {study.name for study in studies} else f"{PAPER_NAME}, full length"
         self.title = f"{' and '.join(dict.fromkeys(study.data for study in studies))}, {label}"
         self.columns = list(dict.fromkeys(column for study in studies for column in study.columns))
@@ -144,7 +145,8 @@ class ProtocolFigures:
         figure = Figure(figsize=(5.2 * len(panels) + 0.4, 5.4), layout="constrained")
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (number, lines) in zip(row, panels.items()):
-            strip = max(0.9, 0.18 * split)  # right of the last task, for the paper
+            last = STUDIES[number].tasks(split)
+            strip = max(0.9, 0.18 * last)  # right of the last task, for the paper
             papers = [line for line in lines if split in line.numbers]
             for line in lines:
                 run, (colour, marker) = line.runs.get(split), colour_marker(line.method)
@@ -153,15 +155,15 @@ class ProtocolFigures:
                     draw_curve(axes, run, name, split, color=colour, marker=marker, linestyle=self.dashes(number, line))
                 if line in papers:
                     mean, std = line.numbers[split]
-                    place = split + 0.3 + strip * (papers.index(line) + 1) / (len(papers) + 1)
+                    place = last + 0.3 + strip * (papers.index(line) + 1) / (len(papers) + 1)
                     axes.errorbar(place, mean, std, color=colour, marker=marker, markerfacecolor="white", markersize=7, capsize=2, linestyle="none")
-            ticks = list(range(1, split + 1)) if split <= 10 else [1, *range(5, split + 1, 5)]
-            axes.set_xlim(0.7 if split <= 10 else 0.3, split + 0.3)
+            ticks = list(range(1, last + 1)) if last <= 11 else [1, *range(5, last + 1, 5)]
+            axes.set_xlim(0.7 if last <= 11 else 0.3, last + 0.3)
             if papers:
-                axes.axvspan(split + 0.3, split + 0.3 + strip, color="#F2F2F2", zorder=0)
-                axes.set_xlim(axes.get_xlim()[0], split + 0.3 + strip)
+                axes.axvspan(last + 0.3, last + 0.3 + strip, color="#F2F2F2", zorder=0)
+                axes.set_xlim(axes.get_xlim()[0], last + 0.3 + strip)
                 said = self.paper.replace(", ", "\n")
-                axes.text(split + 0.3 + strip / 2, 0.99, said, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
+                axes.text(last + 0.3 + strip / 2, 0.99, said, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
             axes.set_xticks(ticks)
             axes.set_title(f"{TABLES[number][0]}, {STUDIES[number].heading(split)}", fontsize=10)
             axes.set_xlabel("tasks learned")
@@ -213,14 +215,15 @@ class ProtocolFigures:
         return figure
 
     def accuracy_against_memory(self) -> Figure:
-        """A panel a split: final accuracy over what a method stores between tasks, the paper's number at the same place."""
+        """A panel a data set and split: final accuracy over what a method stores between tasks, the paper's number at the same place."""
         splits = self.splits or self.columns[:1]
-        figure = Figure(figsize=(3.2 * len(splits) + 2.4, 4.2), layout="constrained")
-        row = figure.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
+        panels = dict.fromkeys((STUDIES[number], split) for number in self.lines for split in splits if number in self.panels(split))
+        figure = Figure(figsize=(3.2 * len(panels) + 2.4, 4.2), layout="constrained")
+        row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         handles: dict[str, Any] = {}
-        for axes, split in zip(row, splits):
+        for axes, (study, split) in zip(row, panels):
             for number, lines in self.lines.items():
-                for line in lines:
+                for line in lines if STUDIES[number] is study else ():
                     measures, (colour, marker) = self.tables.measures(line.runs.get(split)), colour_marker(line.method)
                     (mean, std), stored = measures["accuracy"], measures["stored_values"][0] / 1e6
                     if math.isnan(mean) or math.isnan(stored):
@@ -236,15 +239,15 @@ class ProtocolFigures:
                             [], [], label=f"hollow: {self.paper}", color="#555555", marker="o", markersize=10, markerfacecolor="none",
                             linestyle="none")
             axes.set_xscale("log")
-            axes.set_ylim(bottom=0)
             axes.margins(x=0.15)
-            axes.set_title(f"{split} tasks", fontsize=10)
+            axes.set_title(f"{study.data}, {study.heading(split)}" if len(self.studies) > 1 else study.heading(split), fontsize=10)
             axes.grid(color="#E5E5E5", linewidth=0.7)
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[-1] in "25" else "")
             axes.tick_params(which="both", labelsize=8, length=3, pad=3)
+        row[0].set_ylim(bottom=0)
         row[0].set_ylabel("final accuracy (%)", fontsize=9)
         handles.update({PAPER_NAME: handles.pop(PAPER_NAME)} if PAPER_NAME in handles else {})  # last
         figure.legend(handles=list(handles.values()), loc="outside right center", fontsize=8, frameon=False)
@@ -271,7 +274,7 @@ def draw_curve(axes: Axes, run: Run, name: str, split: int, **style: Any) -> Non
 
 def draw_bar(axes: Axes, place: float, number: tuple[float, float], thick: float, **style: Any) -> None:
     """A lying bar with its deviation and its value; none where it is not known."""
-    mean, std = number
+    mean, std = number[0], 0 if math.isnan(number[1]) else number[1]
     if math.isnan(mean):
         return
     axes.barh(place, mean, thick, xerr=std or None, error_kw={"linewidth": 0.9, "capsize": 1.5}, **style)

@@ -50,6 +50,11 @@ class Study:
         first, other = self.columns[column]
         return f"{column} tasks" if first == other else f"{first} + {column} x {other}"
 
+    def tasks(self, column: int) -> int:
+        """How many are learned, a larger first one included."""
+        first, other = self.columns[column]
+        return column if first == other else column + 1
+
 
 PAPER = Study("published protocol", "CIFAR-100", PROTOCOL, {tasks: (CLASSES // tasks, CLASSES // tasks) for tasks in SPLITS})
 

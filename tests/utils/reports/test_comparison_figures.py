@@ -147,6 +147,28 @@ def test_runs_half_first_are_drawn_beside_r_dfcils_numbers(leave, tmp_path):
     curve, = (line for line in axes.lines if line.get_label() == "R-DFCIL")
     assert curve.get_ydata()[-1] == pytest.approx(62.5)  # over images
     assert {name for name, _ in protocol.figures()} >= {"accuracy-5-tasks", "final-accuracy"}
+    assert axes.get_xticks().tolist() == curve.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+    strip = axes.patches[0]  # of published numbers, right of the last task
+    assert strip.get_x() > 6
+    assert all(strip.get_x() < x < strip.get_x() + strip.get_width() for line in axes.containers for x in line[0].get_xdata())
+
+
+def test_two_data_sets_half_first_have_a_panel_each(leave, tmp_path):
+    rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
+    leave("cifar100", [rows], "rdfcil", "cifar100-b50-t5", images=[5000, *[1000] * 5])
+    leave("tinyimagenet", [rows], "rdfcil", "tinyimagenet-b100-t5", images=[5000, *[1000] * 5])
+    protocol = ProtocolFigures(PaperTables(tmp_path), "R-DFCIL's protocol")
+    panels = protocol.accuracy_against_memory().axes
+    assert [axes.get_title() for axes in panels] == ["CIFAR-100, 50 + 5 x 10", "TinyImageNet, 100 + 5 x 20"]
+    assert [len(axes.containers) for axes in panels] == [2, 2]  # one's own and the published
+
+
+def test_a_bar_has_its_number_where_its_deviation_is_not_known(leave, tmp_path):
+    rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
+    leave("half", [rows], "rdfcil", "tinyimagenet-b100-t5", images=[5000, *[1000] * 5])
+    axes, = ProtocolFigures(PaperTables(tmp_path), "R-DFCIL's protocol").bars("accuracy", "final accuracy (%)").axes
+    places = {text.get_text(): text.xy[0] for text in axes.texts}
+    assert places["33.2"] == pytest.approx(33.18)  # ABD's
 
 
 @pytest.mark.parametrize("number", TABLES)
