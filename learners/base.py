@@ -73,6 +73,7 @@ class Learner(nn.Module):
         step_cost: of a step of the stage "learn" from the second task on, see Stage.cost.
         generator_type: the kind of generator needed, as ``--gen_model_type`` names it; "" where none is.
         first_task: what its first task trains, the same words as of the learners that train the same; "" where it shares that with none.
+        keeps_generator: whether its generator lives on from task to task, so that its parameters are stored.
         published: its lines in the published tables, with the numbers there.
     """
 
@@ -81,6 +82,7 @@ class Learner(nn.Module):
     takes_coreset = False
     takes_oracle = False
     generator_type = ""
+    keeps_generator = False
     step_cost = 1.0
     first_task = ""
     published: Sequence[Method] = ()
@@ -129,6 +131,16 @@ class Learner(nn.Module):
                 raise UserError(f"--gen_model_name {size}: there is no autoencoder of that size; one of {', '.join(sides)}")
             if sides[size] != side:
                 raise UserError(f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, {settings.dataset} has {side}")
+
+    @classmethod
+    def shares_first_task(cls, other: type[Learner] | None) -> bool:
+        """Whether the first task's model of another learner is this one's."""
+        return other is cls or (other is not None and cls.first_task == other.first_task != "")
+
+    @classmethod
+    def reads_DW(cls, memory: int) -> bool:
+        """Whether ``--DW`` changes what is learned, given ``--memory``. Where it does not, the flag is taken all the same."""
+        return False
 
     @classmethod
     def new_model(cls, settings: Settings) -> Classifier:
@@ -184,10 +196,10 @@ class Learner(nn.Module):
         """What a finished task leaves, by file name."""
         return {"class": self.model}
 
-    def memory(self) -> int:
-        """Stored values: parameters of model and generator, and pixels of the coreset (the published measure)."""
+    def stored_values(self) -> int:
+        """Parameters of the model and of a generator that is kept, and pixels of the coreset (the published measure)."""
         pixels = 3 * DATASETS[self.settings.dataset].image_size ** 2
-        networks = [self.model, self.generator] if self.generator_type else [self.model]
+        networks = [self.model, self.generator] if self.keeps_generator else [self.model]
         return sum(p.numel() for network in networks for p in network.parameters()) + len(self.coreset) * pixels
 
     # The images to learn from and those to keep
@@ -201,19 +213,15 @@ class Learner(nn.Module):
         return task.train + kept[torch.randint(len(kept), (count,), generator=random, device=self.streams.device)]
 
     @classmethod
-    def stage_images(cls, new: int, kept: int, keeps: int, old: int, seen: int) -> dict[str, int]:
+    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
         """How many images each stage over images has, for the checks before any work and the remaining time; a stage
         that is not named has the task's.
 
         Args:
-            new: images of the task. kept, keeps: in the coreset before the task and after it.
+            memory: images that the coreset may hold. counts: images of every class, in learning order.
+            old, seen: classes learned before the task, and including it. new: images of the task.
         """
-        return {"learn": 2 * new if kept else new}
-
-    @classmethod
-    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
-        """``stage_images`` of a task of ``new`` images; ``counts``: images of every class, in learning order."""
-        return cls.stage_images(new, sum(shares(memory, counts[:old])), sum(shares(memory, counts[:seen])), old, seen)
+        return {"learn": 2 * new if sum(shares(memory, counts[:old])) else new}
 
     def expected(self, task: Task, stage: str) -> int:
         """How many images a stage will have, before the coreset is known."""
@@ -238,17 +246,14 @@ class Learner(nn.Module):
         return self.settings.precision == "bf16"
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
+        """The terms of the loss by name, each a scalar; their sum is minimised.
+
+        Tensor code alone: it must not copy to the host nor branch on data, which a CUDA graph could not hold.
+
+        Args:
+            x: images [B, 3, H, W] as the networks see them. y: their labels [B], places of the class order.
+        """
         raise NotImplementedError
-
-    @classmethod
-    def shares_first_task(cls, other: type[Learner] | None) -> bool:
-        """Whether the first task's model of another learner is this one's."""
-        return other is cls or (other is not None and cls.first_task == other.first_task != "")
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        """Whether ``--DW`` changes what is learned, given ``--memory``. Where it does not, the flag is taken all the same."""
-        return False
 
     def classification(self, logits: Tensor, y: Tensor) -> Tensor:
         """CE(h[seen], y), mean over images that weigh ``image_weights``."""

@@ -94,8 +94,8 @@ class CwD(RDFCIL):
         self.keep_statistics(task)
         super().end_task(task)
 
-    def memory(self) -> int:
-        return super().memory() + self.means[: self.seen].numel() + self.covariance.numel()
+    def stored_values(self) -> int:
+        return super().stored_values() + self.means[: self.seen].numel() + self.covariance.numel()
 
     def loader(self, task: Task) -> ShuffledBatches:
         """The task's training batches."""

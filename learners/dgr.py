@@ -30,6 +30,7 @@ class Generative_Replay(Learner):
 
     learner_type = "dgr"
     generator_type = "autoencoder"
+    keeps_generator = True
     normalised = False
     step_cost = 5.4
     first_task = "cross-entropy over the seen classes, of images that are not normalised"

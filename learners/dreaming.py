@@ -118,10 +118,6 @@ class DreamingLearner(Learner):
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"dream": self.dream_optimizer} if self.keeps_generator else {}
 
-    def memory(self) -> int:
-        kept = 0 if self.keeps_generator else sum(p.numel() for p in self.generator.parameters())
-        return super().memory() - kept
-
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.index > 0:

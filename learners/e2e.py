@@ -1,11 +1,13 @@
 """E2E: End-to-End Incremental Learning (Castro et al. 2018)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
-from dataloaders.coreset import nearest_to_mean
+from dataloaders.coreset import nearest_to_mean, shares
 from dataloaders.tasks import Task
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
 from learners.published import Method
@@ -39,8 +41,10 @@ class ETE(Learner):
         return self.coreset.images(task.train.source) + task.train
 
     @classmethod
-    def stage_images(cls, new: int, kept: int, keeps: int, old: int, seen: int) -> dict[str, int]:
-        return {"learn": new + kept, "balance": keeps} if old else {"learn": new}
+    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
+        if not old:
+            return {"learn": new}
+        return {"learn": new + sum(shares(memory, counts[:old])), "balance": sum(shares(memory, counts[:seen]))}
 
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, nearest_to_mean)

@@ -82,10 +82,10 @@ def test_the_steps_expected_are_those_that_come(remembering, name):
 
 
 @pytest.mark.parametrize("name", ["NormalNN", "LWF", "ETE", "BIC"])
-def test_memory_counts_the_coresets_pixels(remembering, name):
+def test_stored_values_count_the_coresets_pixels(remembering, name):
     learner, _, _ = remembering(name)
     parameters = sum(p.numel() for p in learner.model.parameters())
-    assert learner.memory() == parameters + 40 * 32 * 32 * 3
+    assert learner.stored_values() == parameters + 40 * 32 * 32 * 3
 
 
 # E2E

@@ -134,7 +134,7 @@ def test_the_generators_optimiser_does_not_live_on(second_task, name):
 def test_kept_between_tasks_are_the_model_and_cwds_statistics(second_task, name):
     learner, task, _ = second_task(name)
     kept = sum(p.numel() for p in learner.model.parameters())
-    assert learner.memory() == kept + (task.seen * 64 + 64 * 64 if name == "CwD" else 0)
+    assert learner.stored_values() == kept + (task.seen * 64 + 64 * 64 if name == "CwD" else 0)
 
 
 def test_the_first_task_is_learned_in_its_first_phase_alone(problem):

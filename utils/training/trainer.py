@@ -152,7 +152,7 @@ class Trainer:
         state = self.state
         measures = measure(state.learner, state.tasks[: task.index + 1], DATASETS[self.settings.dataset].top_k, self.raise_if_stopped)
         check_accuracies(measures.by_task, state.where())
-        state.results.add(state.place.repeat, measures, state.learner.memory(), round(state.seconds, 3))
+        state.results.add(state.place.repeat, measures, state.learner.stored_values(), round(state.seconds, 3))
         self.tell(Listener.task_ended, measures)
 
     def raise_if_stopped(self) -> None:
