@@ -17,11 +17,11 @@ class NotFinite(Exception):
     """A number went bad; nothing has been written since.
 
     Args:
-        where: in the run. what: is not finite.
+        where: in the run. what: was found, as a clause.
     """
 
     def __init__(self, where: str, what: str):
-        super().__init__(f"{where}: not finite are {what}")
+        super().__init__(f"{where}: {what}")
 
 
 def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module, where: str) -> dict[str, float]:
@@ -37,17 +37,17 @@ def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Mod
     losses, norms = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :]
     if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
         shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
-        raise NotFinite(where, f"the losses of step {bad[0] + 1} of {len(losses)}: {shown}")
+        raise NotFinite(where, f"the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
     checked = [name for group in by_type.values() for name in group]
     if bad := (~norms.isfinite()).nonzero().flatten().tolist():
-        raise NotFinite(where, f"{checked[bad[0]]} after the last step; the losses were")
+        raise NotFinite(where, f"{checked[bad[0]]} is not finite after the last step, though all losses were")
     return dict(zip(names, losses.mean(0).tolist()))
 
 
 def check_accuracies(by_task: Sequence[float], where: str) -> None:
     """Raises NotFinite where one is not."""
     if not all(math.isfinite(value) for value in by_task):
-        raise NotFinite(f"{where}  accuracy", "the model's outputs for some test images")
+        raise NotFinite(f"{where}  accuracy", "the model's outputs for some test images are not finite")
 
 
 @contextmanager

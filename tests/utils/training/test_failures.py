@@ -22,19 +22,19 @@ def test_the_mean_of_each_loss_by_its_name():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(bad):
-    with pytest.raises(NotFinite, match=f"^here: not finite are the losses of step 2 of 3: a 3  b {bad:g}$"):
+    with pytest.raises(NotFinite, match=f"^here: the losses of step 2 of 3 are not finite: a 3  b {bad:g}$"):
         mean_losses(steps([1.0, 1.0], [3.0, bad], [bad, 1.0]), ["a", "b"], nn.Linear(1, 1), "here")
 
 
 def test_a_weight_that_is_not_finite_is_named():
     network = nn.Linear(1, 1)
     nn.init.constant_(network.bias, math.nan)
-    with pytest.raises(NotFinite, match="^here: not finite are bias after the last step; the losses were$"):
+    with pytest.raises(NotFinite, match="^here: bias is not finite after the last step, though all losses were$"):
         mean_losses(steps([1.0]), ["a"], network, "here")
 
 
 @pytest.mark.parametrize(("error", "expected"), [
-    (NotFinite("here", "all"), "here: not finite are all; the state before is in .*checkpoint.pt"),
+    (NotFinite("here", "all is lost"), "^here: all is lost; the state before is in .*checkpoint.pt"),
     (OSError(28, "No space left on device", "a/file"), "^a/file: No space left on device; the same command starts it again$"),
     (UserError("an image"), "^an image; the same command starts it again$"),
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory.*--batch_size.*; the same command"),
