@@ -10,17 +10,17 @@ NAMES = ("order", "augmentation", "noise")
 
 
 def seed_of(*place: object) -> int:
-    """A 63-bit seed for a place such as (repeat, task, name)."""
+    """A 63-bit seed for a place such as (seed of the repeat, task, name)."""
     digest = hashlib.sha256("/".join(map(str, place)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 class Streams:
-    """One ``torch.Generator`` a name, reseeded from (repeat, task, name) for every task.
+    """One ``torch.Generator`` a name, reseeded from (seed of the repeat, task, name) for every task.
 
     Attributes:
         order: shuffling. augmentation: image augmentation. noise: the generators' input.
-        place: (repeat, task) that the streams were started for.
+        place: (seed of the repeat, task) that the streams were started for.
     """
 
     order: torch.Generator
@@ -33,11 +33,11 @@ class Streams:
         for name in NAMES:
             setattr(self, name, torch.Generator(device))
 
-    def start(self, repeat: int, task: int) -> None:
+    def start(self, seed: int, task: int) -> None:
         """Seed every stream for a task."""
-        self.place = (repeat, task)
+        self.place = (seed, task)
         for name in NAMES:
-            getattr(self, name).manual_seed(seed_of(repeat, task, name))
+            getattr(self, name).manual_seed(seed_of(seed, task, name))
 
     def once(self, name: str) -> torch.Generator:
         """A stream for a single choice within a task, the same however often it is asked for."""
@@ -53,8 +53,8 @@ class Streams:
         return {"place": torch.tensor(self.place), **{name: getattr(self, name).get_state() for name in NAMES}}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        repeat, task = state["place"].tolist()
-        self.place = (repeat, task)
+        seed, task = state["place"].tolist()
+        self.place = (seed, task)
         for name in NAMES:
             getattr(self, name).set_state(state[name].cpu())
 
@@ -68,8 +68,8 @@ def global_state_seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def seeded_weights(repeat: int, task: int = 0) -> Iterator[None]:
+def seeded_weights(seed: int, task: int = 0) -> Iterator[None]:
     """Initial weights come from the stream "weights", by torch's initialisers. They are drawn on the CPU:
     the same with or without a GPU."""
-    with global_state_seeded(seed_of(repeat, task, "weights")):
+    with global_state_seeded(seed_of(seed, task, "weights")):
         yield

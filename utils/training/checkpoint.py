@@ -24,8 +24,8 @@ PARALLEL = "parallel"  # the folders of repeats that run side by side
 # Of the time, that checkpoints take at most: one is due once ten times as long has passed as writing the latest took.
 SAVING_SHARE = 0.1
 
-# What --overwrite 1 deletes, and nothing else. In this order: a run is none any more before it is half one.
-# args.yaml, which tells a run's folder, is replaced last.
+# What --overwrite 1 deletes, and nothing else. In this order: the checkpoints go first, so that a deletion that is cut
+# short leaves nothing to resume from. args.yaml, by which a run's folder is known, is replaced last.
 LEFT_BEHIND = (
     PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", "results-acc", "results-mem", "results-time", "models", "figures", "tensorboard", PARALLEL)
 

@@ -16,7 +16,7 @@ AXES = ["on task", "after task", "repeat"]
 
 
 class Results:
-    """What a run measures: after each task of each repeat. Accuracies are in percent, NaN where a run of before has not measured them.
+    """What a run measures: after each task of each repeat. Accuracies are in percent, NaN where an older run has not measured them.
 
     Attributes:
         matrix: [repeat][after task][on task] accuracy among all seen classes.
