@@ -35,8 +35,8 @@ from utils.errors import Parser, UserError
 from utils.files import expand_home, user_path
 from utils.reports.diagnosis_measures import DIAGNOSTICS, LEFT, diagnose_model
 from utils.reports.figures import save_figure
-from utils.reports.forms import show_rows, show_value
-from utils.reports.runs import read_history
+from utils.reports.forms import add_forms, show_rows, show_value
+from utils.reports.histories import read_history
 from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.device import choose_device, device_failure, probe
@@ -222,9 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of the dreams; default: 0")
     parser.add_argument("--gpuid", type=int, default=0, metavar="N", help="GPU to compute on; negative, or no GPU here: CPU; default: 0")
-    forms = parser.add_mutually_exclusive_group()
-    for form in ("markdown", "csv"):
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
+    add_forms(parser)
     try:
         given: Any = parser.parse_args(arguments)
         if given.images < 2:

@@ -1,8 +1,16 @@
 """Numbers and tables as text, Markdown or CSV."""
 
+import argparse
 import csv
 import io
 import math
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
+    """The flags ``--markdown`` and ``--csv``, which give ``form``; without one it is ``text``."""
+    forms = parser.add_mutually_exclusive_group()
+    for form in ("markdown", "csv"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
 
 
 def show_value(value: float, form: str) -> str:

@@ -14,8 +14,7 @@ from dataloaders.orders import order_name
 from dataloaders.tasks import split_classes
 from learners.published import Method
 from utils.errors import UserError
-from utils.files import read_yaml
-from utils.reports.by_task import after_on
+from utils.reports.histories import differ, finished, read_history, read_matrix, unfinished
 from utils.reports.paper import CLASSES, HALF_FIRST, LENGTHS, PAPER, SPLITS, STUDIES, TABLES, UB, Study
 from utils.training.first_task import differences
 from utils.training.metrics import mean_std
@@ -32,46 +31,6 @@ WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "ma
 LENGTH_SETTINGS = ("schedule", "power_iters")
 PUBLISHED = PAPER.name
 UNKNOWN = (math.nan, math.nan)
-
-
-def read_history(path: Path) -> np.ndarray:
-    """``history`` of a results file: [after task, repeat]; NaN where the run has not come so far. Raises UserError, naming the file."""
-    return history_of(read_yaml(path), 2, path)
-
-
-def read_matrix(path: Path, code: Code) -> np.ndarray:
-    """That of pt.yaml or pt-local.yaml: [after task, on task, repeat]; NaN where the task came later, too. Raises UserError."""
-    content = read_yaml(path)
-    return after_on(history_of(content, 3, path), content.get("axes"), code, path)
-
-
-def history_of(content: dict[str, Any], dimensions: int, path: Path) -> np.ndarray:
-    """Raises UserError, naming the file."""
-    try:
-        history = np.array(content["history"], dtype=float)
-        if history.ndim != dimensions or not history.size:
-            raise ValueError(history.shape)
-        return history
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} holds no numbers by task and repeat under 'history'") from error
-
-
-def finished(accuracy: np.ndarray) -> int:
-    """How many repeats of accuracy [after task, repeat] have finished their last task."""
-    return int((~np.isnan(accuracy[-1])).sum())
-
-
-def differ(accuracy: np.ndarray, over_images: np.ndarray) -> bool:
-    """Whether the accuracy over images is another than the mean over tasks anywhere, where both are known."""
-    return accuracy.shape == over_images.shape and bool((np.abs(accuracy - over_images) > 1e-6).any())
-
-
-def unfinished(accuracy: np.ndarray, wanted: int = 0) -> list[str]:
-    """Which task each repeat that has not finished is at; the first of those ``wanted`` that has no result yet, too."""
-    tasks, done = len(accuracy), (~np.isnan(accuracy)).sum(0).tolist()
-    if finished(accuracy) == len(done) < wanted:
-        done.append(0)  # a repeat begins when the one before ends
-    return [f"task {count + 1}/{tasks}" for count in done if count < tasks]
 
 
 @dataclass(eq=False)

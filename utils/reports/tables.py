@@ -17,9 +17,9 @@ import numpy as np
 
 from utils.errors import Parser, UserError
 from utils.files import read_yaml, user_path
-from utils.reports.forms import show_number, show_repeats, show_rows, show_value
+from utils.reports.forms import add_forms, show_number, show_repeats, show_rows, show_value
+from utils.reports.histories import differ, finished, read_history, unfinished
 from utils.reports.paper_tables import OVER_IMAGES, PaperTables
-from utils.reports.runs import differ, finished, read_history, unfinished
 from utils.settings import completed
 from utils.startup import finish
 from utils.training.metrics import mean_std
@@ -69,9 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
         help="one folder that holds runs, at any depth: tables 1 and 2 of the paper; runs themselves: accuracy after each task, side by side; "
              "default: outputs")
-    forms = parser.add_mutually_exclusive_group()
-    for form in ("markdown", "csv"):
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print as {form}")
+    add_forms(parser)
     parser.add_argument(
         "--figures", type=user_path, metavar="DIR",
         help="draw accuracy after each task, final accuracy against the paper's, forgetting and accuracy against memory into a folder")
