@@ -234,7 +234,7 @@ class Learner(nn.Module):
         self.coreset.draw(self.data(task), task.seen, self.streams.once("coreset"))
 
     def features(self, images: Images) -> Tensor:
-        """The model's features [N, 64] in evaluation mode, of images without augmentation."""
+        """The model's features [N, D] in evaluation mode, of images without augmentation."""
         with self.evaluating():
             return torch.cat([self.model.features(x) for x, _ in images.in_order()])
 
@@ -289,10 +289,12 @@ class Learner(nn.Module):
         trained: nn.Module, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0, cost: float = 1.0,
     ) -> Stage:
         """A stage over images for the full schedule with a fresh optimiser; see Stage and ShuffledBatches."""
-        settings = self.settings
-        *milestones, epochs = settings.schedule
-        batches = ShuffledBatches(choose, self.expected(task, name), settings.batch_size, settings.train_aug, self.streams)
-        return Stage(name, batches, loss, trained, self.optimizer(parameters, lr_factor), epochs, milestones, cost)
+        *milestones, epochs = self.settings.schedule
+        return Stage(name, self.batches(name, task, choose), loss, trained, self.optimizer(parameters, lr_factor), epochs, milestones, cost)
+
+    def batches(self, stage: str, task: Task, choose: Callable[[], Images]) -> ShuffledBatches:
+        """Training batches of the images that ``choose`` gives, as many as ``stage`` will have."""
+        return ShuffledBatches(choose, self.expected(task, stage), self.settings.batch_size, self.settings.train_aug, self.streams)
 
     def optimizer(self, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0) -> torch.optim.Optimizer:
         """The published optimiser, over ``parameters``."""

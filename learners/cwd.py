@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from dataloaders.batches import ShuffledBatches
 from dataloaders.tasks import Task
 from learners.base import Losses
 from learners.dreaming import PUBLISHED_DREAMS
@@ -61,7 +60,6 @@ class CwD(RDFCIL):
         past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have seen.
     """
 
-    learner_type = "datafree"
     published = (
         Method("CwD", settings={**PUBLISHED_DREAMS, **OWN}),
         *half_first_lines("CwD", OWN))
@@ -97,15 +95,10 @@ class CwD(RDFCIL):
     def stored_values(self) -> int:
         return super().stored_values() + self.means[: self.seen].numel() + self.covariance.numel()
 
-    def loader(self, task: Task) -> ShuffledBatches:
-        """The task's training batches."""
-        return ShuffledBatches(lambda: self.data(task), len(task.train), self.settings.batch_size, self.settings.train_aug, self.streams)
-
     @torch.no_grad()
     def keep_statistics(self, task: Task) -> None:
         """The statistics of the model's features of the task's images and of dreams as the old teacher names them."""
-        batches, features, labels = self.loader(task), [], []
-        self.generator.eval()
+        batches, features, labels = self.batches("learn", task, lambda: self.data(task)), [], []
         with self.evaluating():
             for start in batches.starts(0):
                 x, y = batches.load(start)

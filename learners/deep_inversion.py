@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
-from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
+from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS, DreamingLearner
 from learners.published import Method, half_first_lines
 
 
@@ -19,7 +19,7 @@ class DeepInversionGenBN(DreamingLearner):
     first_task = CROSS_ENTROPY
     published = (
         Method("DeepInversion", {5: (18.8, 0.3), 10: (10.9, 0.6), 20: (5.7, 0.3)}, settings={"mu": 1.0, "temp": 2.0, **PUBLISHED_DREAMS}),
-        *half_first_lines("DeepInversion", {"mu": 1.0, "temp": 2.0, "deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"]}))
+        *half_first_lines("DeepInversion", {"mu": 1.0, "temp": 2.0, **DREAM_LOSS}))
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

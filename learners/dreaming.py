@@ -1,6 +1,6 @@
 """Dreaming: images of the old classes out of the frozen teacher alone, through a small generator.
 
-docs/specification.md, "Dreaming"; the paper's section 4. What DeepInversion, LwF-Synthetic and ABD share.
+docs/specification.md, "Dreaming"; the paper's section 4. What every learner that dreams shares.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
 
-# The published settings of dreaming, for CIFAR-100.
-PUBLISHED_DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
+# The published settings of dreaming: of the generator's loss, and with them those for CIFAR-100.
+DREAM_LOSS: dict[str, Any] = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
+PUBLISHED_DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, **DREAM_LOSS}
 
 
 def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:
@@ -100,8 +101,13 @@ class DreamingLearner(Learner):
     def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model)
         self.generator = generator
-        lr, self.statistics_weight, self.smoothness_weight, self.temperature, self.content_weight = settings.deep_inv_params
-        self.dream_optimizer = self.adam(generator.parameters(), lr)
+        self.dream_lr, self.statistics_weight, self.smoothness_weight, self.temperature, self.content_weight = settings.deep_inv_params
+        if self.keeps_generator:
+            self.dream_optimizer = self.generator_optimizer()
+
+    def generator_optimizer(self) -> torch.optim.Optimizer:
+        """A new one."""
+        return self.adam(self.generator.parameters(), self.dream_lr)
 
     def begin_task(self, task: Task) -> None:
         super().begin_task(task)
@@ -122,8 +128,7 @@ class DreamingLearner(Learner):
         stages = super().stages(task)
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
-            lr, *_ = self.settings.deep_inv_params
-            optimizer = self.dream_optimizer if self.keeps_generator else self.adam(self.generator.parameters(), lr)
+            optimizer = self.dream_optimizer if self.keeps_generator else self.generator_optimizer()
             dream = Stage(
                 "dream", iterations, self.dream_loss, self.generator, optimizer, iterations.rounds,
                 cost=1.8, unit="round", joins="generator", dreams=True)

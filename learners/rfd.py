@@ -12,11 +12,13 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import task_ranges
 from learners.base import Losses
-from learners.dreaming import PUBLISHED_DREAMS
+from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS
 from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, HeadPairs
 from utils.settings import Settings, setting
+
+TEMPERATURE = 4.0  # of DIST; docs/successors.md, "RFD"
 
 
 @dataclass
@@ -24,9 +26,9 @@ class RFDSettings(TwoPhaseSettings):
     dist_dreams_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on dreams: RFD", low=0)
     dist_real_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
     relay_weight: float = setting(
-        0.05, "method", "weight of the relay, the distance of the student's features from its later stages on the teacher's first: RFD", low=0)
-
-TEMPERATURE = 4.0
+        0.05, "method",
+        "weight of the relay, the distance between the student's features and those that its later stages make of the teacher's first stage: RFD",
+        low=0)
 
 
 def correlation(u: Tensor, v: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class RFD(TwoPhaseLearner):
     learner_type = "datafree"
     published = (
         Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),
-        *half_first_lines("RFD", {"deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"], **own_defaults(RFDSettings)}))
+        *half_first_lines("RFD", {**DREAM_LOSS, **own_defaults(RFDSettings)}))
     settings: RFDSettings
     step_cost = 3.5
 
@@ -71,7 +73,7 @@ class RFD(TwoPhaseLearner):
         }
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
-        relayed = self.model.pooled(self.frozen_teacher.first_stage(x))  # moves the later stages' running statistics once more
+        relayed = self.model.features_from(self.frozen_teacher.first_stage(x))  # moves the later stages' running statistics once more
         return {**self.head_terms(x, h, h_dream, t_dream), "relay": self.factor["relay"] * F.mse_loss(f, relayed)}
 
     def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:

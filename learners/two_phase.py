@@ -29,7 +29,7 @@ class TwoPhaseSettings(Settings):
     head_share: float = setting(
         0.2, "method", "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD", low=0.01, high=0.99)
     head_lr_factor: float = setting(
-        0.05, "method", "their learning rate over the task's first, whatever it has fallen to: RDFCIL, CwD, RFD", above=0)
+        0.05, "method", "learning rate in the epochs of head_share, as a share of the task's initial one: RDFCIL, CwD, RFD", above=0)
 
 
 def rarity(counts: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def rarity(counts: Tensor) -> Tensor:
 class TwoPhaseLearner(DreamingLearner):
     """Learns the network, then, with the backbone frozen, the heads. The generator is new for every task.
 
-    A subclass gives ``terms`` and ``head_terms``, what is added to the classification in either phase, and their ``factors``.
+    A subclass gives ``terms`` and ``head_terms``, what is added to the classification in either phase, and their ``term_factors``.
 
     Attributes:
         factor: of every term of the loss in the current task, by name.
@@ -81,12 +81,12 @@ class TwoPhaseLearner(DreamingLearner):
             self.factor = self.factors(task.old, task.seen - task.old)
 
     def factors(self, old: int, new: int) -> dict[str, float]:
-        """Of the first phase's terms, where ``new`` classes follow ``old`` ones."""
+        """Of the terms of the loss, where ``new`` classes follow ``old`` ones. Both phases read them, ``classification`` the first alone."""
         a, b = math.log2(new / 2 + 1), math.sqrt(old / new)
         return {"classification": self.settings.classification_weight * (1 + 1 / a) / b, **self.term_factors(a, b)}
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
-        """Of ``terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what there is to keep."""
+        """Of ``terms`` and ``head_terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what there is to keep."""
         raise NotImplementedError
 
     def learned(self) -> Iterator[nn.Parameter]:
@@ -148,7 +148,7 @@ class TwoPhaseLearner(DreamingLearner):
         """What the first phase adds to the classification.
 
         Args:
-            x: real images. f: their features [B, 64]. h: their logits for the old classes [B, old].
+            x: real images. f: their features [B, D]. h: their logits for the old classes [B, old].
             h_dream, t_dream: the model's and the teacher's logits [B, old] for the old classes of as many dreamed images.
         """
         raise NotImplementedError

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from .autoencoder import AUTOENCODERS, Autoencoder
-from .frozen import Frozen, Observed, folded
-from .generator import GENERATORS, Generator
-from .heads import HeadPairs, Heads
-from .rdfcil_resnet import RDFCILResNet, rdfcil_resnet
-from .resnet import RESNETS, Classifier, ResNet
+from models.autoencoder import AUTOENCODERS, Autoencoder
+from models.frozen import Frozen, Observed, folded
+from models.generator import GENERATORS, Generator
+from models.heads import HeadPairs, Heads
+from models.rdfcil_resnet import RDFCILResNet, rdfcil_resnet
+from models.resnet import RESNETS, Classifier, ResNet
 
 __all__ = [
     "AUTOENCODERS", "FAMILIES", "GENERATORS", "RESNETS", "Autoencoder", "Classifier", "Frozen", "Generator", "HeadPairs", "Heads", "Observed",

@@ -27,7 +27,6 @@ class Autoencoder(nn.Module):
 
     def __init__(self, image_size: int, encoder: tuple[int, ...], decoder: tuple[int, ...], latent: int):
         super().__init__()
-        self.image_size = image_size
         self.latent = latent
         self.side = image_size // 2 ** (len(encoder) - 1)
         width = encoder[-1] * self.side**2

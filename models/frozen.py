@@ -69,16 +69,12 @@ class Frozen:
         return self.run(self.network, x).to(x.dtype)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to a classifier's features [B, 64]."""
+        """Images [B, 3, H, W] to a classifier's features [B, D]."""
         return self.run(self.network.features, images)
 
     def first_stage(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's maps after the first stage of blocks."""
         return self.run(self.network.first_stage, images)
-
-    def pooled(self, maps: Tensor) -> Tensor:
-        """Maps after the first stage to features [B, 64]."""
-        return self.run(self.network.pooled, maps)
 
 
 class NormWithStatistics(torch.autograd.Function):
@@ -153,7 +149,7 @@ class Observed:
             cast_once(self.network)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, H, W] to (features [B, 64], batch means, biased batch variances), the latter as ``mean`` and ``var``."""
+        """Images [B, 3, H, W] to (features [B, D], batch means, biased batch variances), the latter as ``mean`` and ``var``."""
         features = self.network.features(images)
         mean, var = (torch.cat(parts) for parts in zip(*(self.noted[number] for number in range(len(self.noted)))))
         self.noted.clear()

@@ -66,7 +66,6 @@ class Generator(nn.Module):
     def __init__(self, start: int, channels: tuple[int, ...]):
         super().__init__()
         self.start = start
-        self.image_size = start * 2 ** (len(channels) - 1)
         self.l1 = nn.Sequential(nn.Linear(self.noise_size, channels[0] * start * start))
         self.conv_blocks0 = nn.Sequential(BatchNorm2d(channels[0]))
         self.blocks = len(channels) - 1

@@ -31,7 +31,7 @@ class Classifier(nn.Module):
         """Maps after the first stage to the maps after the last."""
         raise NotImplementedError
 
-    def pooled(self, maps: Tensor) -> Tensor:
+    def features_from(self, maps: Tensor) -> Tensor:
         """Maps after the first stage to features [B, feature_size]."""
         x = self.later_stages(maps)
         x = x.to(next(self.last.parameters()).dtype)  # from bfloat16, under autocast
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to features [B, feature_size], what the classifier sees."""
-        return self.pooled(self.first_stage(images))
+        return self.features_from(self.first_stage(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to logits [B, classes]."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from learners import LEARNERS, Stage, build_learner
-from learners.dreaming import PUBLISHED_DREAMS
+from learners.dreaming import DREAM_LOSS
 from learners.rdfcil import RDFCIL
 from learners.two_phase import TwoPhaseLearner
 from models import Classifier, HeadPairs
@@ -55,8 +55,7 @@ def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLear
     settings = LEARNERS[name].settings_class()(**{
         "learner_type": LEARNERS[name].learner_type, "learner_name": name, "model_type": "rdfcil_resnet", "model_name": "resnet14",
         "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": BATCH, "schedule": [2], "momentum": 0.9,
-        "deep_inv_params": PUBLISHED_DREAMS["deep_inv_params"],
-        "first_split_size": sizes[0], "other_split_size": sizes[-1], **values})
+        "first_split_size": sizes[0], "other_split_size": sizes[-1], **DREAM_LOSS, **values})
     learner = build_learner(settings, Streams(), torch.device("cpu"), 0)
     assert isinstance(learner, TwoPhaseLearner)
     return learner

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import GENERATORS, RESNETS, Generator, ResNet
+from models import GENERATORS, RESNETS, Generator, ResNet, image_sides
 from models.batch_norm import BatchNorm2d
 from models.resnet import BasicBlock
 
@@ -92,7 +92,7 @@ def test_the_classifiers_bias_has_torchs_default():
 @pytest.mark.parametrize(("name", "size"), [("CIFAR_GEN", 32), ("CIFAR_GEN_SMALL", 32), ("TINYIMNET_GEN", 64), ("IMNET_GEN", 224)])
 def test_generators_make_images_of_their_size(name, size):
     generator = Generator(*GENERATORS[name])
-    assert generator.image_size == size
+    assert image_sides("generator")[name] == size
     assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, size, size)
 
 

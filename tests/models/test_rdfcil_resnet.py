@@ -52,7 +52,7 @@ def test_frozen_and_folded_networks_compute_the_same(name, size):
     frozen = Frozen(network)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded(network).modules())
     torch.testing.assert_close(frozen(images), network(images), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(frozen.pooled(frozen.first_stage(images)), network.features(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.features_from(frozen.first_stage(images)), network.features(images), rtol=1e-4, atol=1e-4)
 
 
 def test_of_imagenets_stages_only_the_first_block_ends_with_relu():
