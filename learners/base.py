@@ -73,6 +73,7 @@ class Learner(nn.Module):
         step_cost: of a step of the stage "learn" from the second task on, see Stage.cost.
         generator_type: the kind of generator needed, as ``--gen_model_type`` names it; "" where none is.
         first_task: what its first task trains, the same words as of the learners that train the same; "" where it shares that with none.
+        first_task_settings: those of its own that change its first task, by name, so that ``--load_model_dir`` compares them.
         keeps_generator: whether its generator lives on from task to task, so that its parameters are stored.
         published: its lines in the published tables, with the numbers there.
     """
@@ -85,6 +86,7 @@ class Learner(nn.Module):
     keeps_generator = False
     step_cost = 1.0
     first_task = ""
+    first_task_settings: Sequence[str] = ()
     published: Sequence[Method] = ()
     settings: Settings
 

@@ -54,6 +54,7 @@ class TwoPhaseLearner(DreamingLearner):
 
     keeps_generator = False
     step_cost = 3.0
+    first_task_settings = ("head_share",)
     settings: TwoPhaseSettings
     counts: Tensor
     weights: Tensor

@@ -17,11 +17,12 @@ from utils.training.networks import read_network
 from utils.training.recorded import Code, Recorded, read_recorded
 from utils.training.run_state import Place, RunState
 
-# What two runs must share, beside the learner's first task, for the first task's model of one to be that of the other.
+# What two runs must share, beside the learner's first task and its first_task_settings, for the first task's model of one to be that of
+# the other. Not memory_format and deterministic: like threads and the device they change its last digits alone.
 FIRST_TASK = (
     "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order", "seed", "first_split_size",
-    "validation", "precision", "train_aug", "transforms", "head_share", "optimizer", "lr", "momentum", "weight_decay", "schedule",
-    "schedule_type", "batch_size")
+    "validation", "precision", "train_aug", "transforms", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type",
+    "batch_size")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ def differences(theirs: Recorded, mine: Recorded) -> list[str]:
         found.append(f"{name} learns its first task in another way than {wanted}")
     elif name == wanted == "AlwaysBeDreaming" and (theirs.code is Code.EARLIER) != (mine.code is Code.EARLIER):
         found.append(f"{name}'s first task was over the seen outputs alone in runs before commit f3ba08f")
-    found += [f"{name} {shown(there.get(name))} there, {shown(here.get(name))} here" for name in FIRST_TASK if there.get(name) != here.get(name)]
+    own = [setting for learner in (name, wanted) if learner in LEARNERS for setting in LEARNERS[learner].first_task_settings]
+    found += [
+        f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
+        for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
     if theirs.weighs != mine.weighs:
         found.append(f"images weighed by DW {'there' if theirs.weighs else 'here'} alone")
     if there.get("load_any"):

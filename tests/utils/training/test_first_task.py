@@ -74,6 +74,20 @@ def test_what_the_first_task_does_not_depend_on_may_differ(other, loading, name)
     assert first_task(loading, 0)
 
 
+@pytest.mark.parametrize("theirs", ["RDFCIL", "CwD"])
+def test_the_share_of_the_heads_changes_the_first_task(other, loading, theirs):
+    write_yaml(other / "args.yaml", read_yaml(other / "args.yaml") | {"learner_name": theirs, "head_share": 0.2})
+    loading.learner_name, loading.head_share = "RDFCIL", 0.5
+    assert "head_share 0.2 there, 0.5 here" in loading_refusal(loading)
+
+
+@pytest.mark.parametrize("declaring", ["NormalNN", "LWF"])
+def test_a_setting_that_either_learner_declares_for_its_first_task_must_agree(other, loading, monkeypatch, declaring):
+    monkeypatch.setattr(LEARNERS[declaring], "first_task_settings", ("temp",))
+    loading.learner_name, loading.temp = "LWF", 4.0
+    assert "temp 2.0 there, 4.0 here" in loading_refusal(loading)
+
+
 SHARED = ("NormalNN", "LWF", "ETE", "BIC", "DeepInversionGenBN", "DeepInversionLWF")
 
 
