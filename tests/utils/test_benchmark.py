@@ -110,6 +110,16 @@ def test_a_wrong_flag_is_one_line(environment, flags):
     assert done.stderr.startswith(f"utils.benchmark: {flags[0]}") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("flags", "refusal"), [
+    (["--dataset", "TinyImageNet"], "--dataset TinyImageNet: "), (["--learner_name", "LWF", "--learner_type", "kd"], "--learner_type kd: "),
+    (["--task_sizes", "20", "80"], "--task_sizes [20, 80]: "), (["--batch_size", "2561"], "--batch_size 2561: "),
+    (["--memory", "19"], "--memory 19: ")])
+def test_what_the_benchmark_cannot_honour_is_refused(capsys, flags, refusal):
+    assert main([*SMALL, "--learners", "NormalNN", "--count", *flags]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"utils.benchmark: {refusal}")
+
+
 def test_a_gpu_that_torch_cannot_use_is_refused(monkeypatch, capsys):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("utils.training.device.visible_gpus", lambda: 0)

@@ -10,6 +10,7 @@ from dataloaders.tasks import Task
 from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
 from utils.arithmetic import memory_format
 from utils.command_line import parse
+from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
 
@@ -33,10 +34,20 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     size = ["--gen_model_type", learner.generator_type, "--gen_model_name", "CIFAR_GEN"] if learner.generator_type else []
     coreset = min((line.memory for line in learner.published), default=0)
     memory = ["--memory", str(coreset)] if coreset else []
-    return parse(REGISTRY, [
+    split = {"first_split_size": OLD, "other_split_size": SEEN - OLD}
+    fixed = {"dataset": "CIFAR100", "learner_type": learner.learner_type, "learner_name": name, **split}
+    settings = parse(REGISTRY, [
         "--train_aug", "--lr", "0.1", "--momentum", "0.9", "--weight_decay", "2e-4", "--batch_size", "128",
-        "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", "--first_split_size", "20", "--other_split_size", "20",
-        *size, *memory, *flags, "--learner_type", learner.learner_type, "--learner_name", name])
+        "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", *size, *memory,
+        *(word for setting, value in fixed.items() for word in (f"--{setting}", str(value))), *flags])
+    for setting, value in {**fixed, "task_sizes": []}.items():
+        if (given := getattr(settings, setting)) != value:
+            raise UserError(f"--{setting} {given}: the benchmark has its own; leave it out, and choose learners with --learners")
+    if settings.batch_size > (most := IMAGES * (SEEN - OLD)):
+        raise UserError(f"--batch_size {settings.batch_size}: the benchmark has {most} images; at most so many")
+    if 0 < settings.memory < OLD:
+        raise UserError(f"--memory {settings.memory}: the benchmark keeps images of {OLD} old classes; use 0, or {OLD} and more")
+    return settings
 
 
 def stages_of(chosen: dict[str, Settings]) -> list[tuple[str, str]]:
