@@ -142,7 +142,7 @@ def checkout(tmp_path):
 
 def test_the_command_prints_both_and_their_ratio(checkout, environment):
     folder = checkout()
-    command = [sys.executable, "-m", "utils.benchmark", "--against", folder, *SMALL, "--rounds", "2", "--images", "8", "--form", "csv"]
+    command = [sys.executable, "-m", "utils.benchmark", "--against", folder, *SMALL, "--rounds", "2", "--images", "8", "--csv"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
     machine, run, *table, note = done.stdout.splitlines()

@@ -19,7 +19,7 @@ from utils.benchmark.count import HEADING, count
 from utils.benchmark.stages import OLD, SEEN, settings_of, stages_of
 from utils.errors import Parser, RunError, UserError
 from utils.files import user_path
-from utils.reports.forms import show_rows
+from utils.reports.forms import add_forms, show_rows
 from utils.settings import Settings
 from utils.startup import finish
 from utils.training.device import device_failure, open_device
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False)
     parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
-    parser.add_argument("--form", choices=["text", "markdown", "csv"], default="text", help="of the table; default: text")
+    add_forms(parser)
     parser.add_argument("--count", action="store_true", help="count the operations that a step dispatches instead of timing it")
     parser.add_argument("--against", type=user_path, metavar="DIR", help="a checkout of the authors' implementation: time it and this one in turns")
     parser.add_argument("--images", type=int, metavar="N", help="with --against: training images of a class; default: 500, as CIFAR-100 has")
