@@ -53,7 +53,7 @@ def test_an_incomplete_data_set_is_refused_before_work_and_named_where_it_is_use
     assert any("is not the complete data set" in line and "--incomplete_data 1" in line for line in lines)
     assert any(line.startswith("data:     incomplete") for line in lines)
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["incomplete_data"] == 1
-    assert accuracy_table([tmp_path / "run"]).splitlines()[1].startswith("run, incomplete data ")
+    assert accuracy_table([tmp_path / "run"], "text", []).splitlines()[1].startswith("run, incomplete data ")
     assert main(*flags, "--incomplete_data", 0)[0] == 2
 
 
@@ -63,7 +63,7 @@ def test_a_list_of_classes_is_recorded_and_another_one_is_another_run(main, tiny
     flags = [*IMAGENET, "--dataroot", imagenet, "--imagenet_classes", path, "--schedule", 1]
     assert main(*tiny("NormalNN", *flags, "--log_dir", tmp_path / "run", "--max_task", 1)) == (0, [])
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["imagenet_classes"] == chosen
-    assert accuracy_table([tmp_path / "run"]).splitlines()[1].startswith("run, incomplete data, 4 named classes ")
+    assert accuracy_table([tmp_path / "run"], "text", []).splitlines()[1].startswith("run, incomplete data, 4 named classes ")
     assert any("ignored" in line for line in (tmp_path / "run" / "output.log").read_text().splitlines())
 
     other = ["--log_dir", tmp_path / "other", "--load_model_dir", tmp_path / "run"]

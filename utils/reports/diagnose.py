@@ -37,6 +37,7 @@ from utils.reports.diagnosis_measures import DIAGNOSTICS, LEFT, diagnose_model
 from utils.reports.figures import save_figure
 from utils.reports.forms import add_forms, show_rows, show_value
 from utils.reports.histories import read_history
+from utils.reports.runs import run_names
 from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.device import choose_device, device_failure, probe
@@ -231,9 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         probe(device)
         set_precision("fp32")
         diagnoses = [diagnose(run, given.dataroot, given.images, given.seed, device) for run in given.runs]
-        if len({diagnosis.name for diagnosis in diagnoses}) < len(diagnoses):
-            for run, diagnosis in zip(given.runs, diagnoses):
-                diagnosis.name = str(run)
+        for diagnosis, name in zip(diagnoses, run_names(given.runs)):
+            diagnosis.name = name
         print(table(diagnoses, given.form))
         try:
             save_figure(given.figure, diagnosis_figure(diagnoses))

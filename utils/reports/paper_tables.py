@@ -8,7 +8,7 @@ from learners.published import Method
 from utils.errors import UserError
 from utils.reports.forms import show_number, show_repeats, show_rows, show_title, show_value
 from utils.reports.paper import PAPER, PAPER_REPEATS, STUDIES, TABLES
-from utils.reports.runs import MEASURES, PUBLISHED, UNKNOWN, Run, read_run
+from utils.reports.runs import MEASURES, PUBLISHED, UNKNOWN, Run, read_run, runs_under
 from utils.training.progress import duration
 from utils.training.recorded import Code
 
@@ -41,12 +41,10 @@ class PaperTables:
         self.joints: dict[tuple[tuple[str, ...], int], Run] = {}
         self.warnings: list[str] = []
         runs, elsewhere = [], []
-        for path in sorted(outputs.rglob("args.yaml")):
-            if len(path.parents) > 2 and (path.parents[2] / "args.yaml").exists():
-                continue  # a repeat of that run, under way side by side with others (utils/sweeps/parallel.py)
-            name = str(path.parent.relative_to(outputs))
+        for folder in runs_under(outputs):
+            name = str(folder.relative_to(outputs))
             try:
-                run = read_run(path.parent, name, self.warnings)
+                run = read_run(folder, name, self.warnings)
             except UserError as error:
                 self.warnings.append(str(error))
                 continue

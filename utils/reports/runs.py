@@ -16,6 +16,7 @@ from learners.published import Method
 from utils.errors import UserError
 from utils.reports.histories import differ, finished, read_history, read_matrix, unfinished
 from utils.reports.paper import CLASSES, HALF_FIRST, LENGTHS, PAPER, SPLITS, STUDIES, TABLES, UB, Study
+from utils.training.checkpoint import PARALLEL
 from utils.training.first_task import differences
 from utils.training.metrics import mean_std
 from utils.training.recorded import Code, Recorded, read_recorded
@@ -31,6 +32,18 @@ WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "ma
 LENGTH_SETTINGS = ("schedule", "power_iters")
 PUBLISHED = PAPER.name
 UNKNOWN = (math.nan, math.nan)
+
+
+def runs_under(folder: Path) -> list[Path]:
+    """The runs in a folder at any depth, itself included; without a run's repeats that are under way side by side."""
+    runs = [path.parent for path in sorted(folder.rglob("args.yaml"))]
+    return [run for run in runs if run.parent.name != PARALLEL or run.parent.parent not in runs]
+
+
+def run_names(runs: list[Path]) -> list[str]:
+    """What tells runs apart that stand side by side: their folders' names or, where two are the same, the paths as given."""
+    names = [run.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else list(map(str, runs))
 
 
 @dataclass(eq=False)
