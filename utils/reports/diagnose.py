@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from utils.reports.figures import save_figure
 from utils.reports.forms import add_forms, show_rows, show_value
 from utils.reports.histories import read_history
 from utils.reports.runs import run_names
+from utils.settings import Settings
 from utils.startup import finish
 from utils.streams import Streams, seed_of
 from utils.training.device import choose_device, device_failure, probe
@@ -109,6 +111,16 @@ def measured(run: Path, repeat: int, task: int) -> dict[str, float]:
     return {name: float(known[name][task, repeat]) if name in known else np.nan for name in paths}
 
 
+def read_settings(run: Path) -> Settings:
+    """A run's. Raises UserError where it is none, or has not finished two tasks."""
+    if not (run / "args.yaml").is_file():
+        raise UserError(f"{run}: is no run, it has no args.yaml; name the log_dir of one")
+    settings = parse(REGISTRY, ["--config", str(run / "args.yaml")])
+    if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
+        raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
+    return settings
+
+
 def diagnose(
     run: Path, dataroot: str | None = None, count: int = 2000, seed: int = 0, device: torch.device = CPU) -> Diagnosis:
     """Measure a run after every task from the second on.
@@ -120,13 +132,9 @@ def diagnose(
 
     Raises UserError where the run has not finished two tasks, or its files or data cannot be read.
     """
-    if not (run / "args.yaml").is_file():
-        raise UserError(f"{run}: is no run, it has no args.yaml; name the log_dir of one")
-    settings, name = parse(REGISTRY, ["--config", str(run / "args.yaml")]), run.resolve().name
+    settings = read_settings(run)
     settings.dataroot = dataroot or settings.dataroot
     settings.precision = "fp32"  # of what is measured, whatever the run was trained with
-    if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
-        raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
     data = read_data(settings)
     streams = Streams(device)
     learner = build_learner(settings, streams, device, 0).eval()
@@ -144,7 +152,7 @@ def diagnose(
             dreams = [learner.dream(len(x)) for x in old] if learner.generator_type else []
             found.setdefault(task.index + 1, []).append({**diagnose_model(learner, task, old, new, dreams), **measured(run, repeat, task.index)})
     values = {task: {measure: float(np.mean([one[measure] for one in each])) for measure in DIAGNOSTICS} for task, each in sorted(found.items())}
-    return Diagnosis(name, {task: len(found[task]) for task in values}, values)
+    return Diagnosis(run.resolve().name, {task: len(found[task]) for task in values}, values)
 
 
 # What is shown
@@ -211,6 +219,17 @@ def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
     return figure
 
 
+def check_figure(path: Path) -> None:
+    """Raises UserError where no picture can be written: before all is measured for it."""
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise UserError(f"--figure {path}: is no PNG file; name one that ends in .png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"--figure {path}: cannot be written ({error.strerror}); name another file") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="utils.reports.diagnose", allow_abbrev=False,
@@ -231,6 +250,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = choose_device([given.gpuid])
         probe(device)
         set_precision("fp32")
+        for run in given.runs:
+            read_settings(run)
+        check_figure(given.figure)
         diagnoses = [diagnose(run, given.dataroot, given.images, given.seed, device) for run in given.runs]
         for diagnosis, name in zip(diagnoses, run_names(given.runs)):
             diagnosis.name = name

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -24,6 +25,8 @@ COLUMNS = 8
 SIDE = 64  # of an image in a picture, in dots; smaller ones are enlarged, without blur
 NAME = 24  # letters of a class's name
 DOTS_PER_INCH = 150
+
+matplotlib.rcParams["text.parse_math"] = False  # the $ in a folder's or a class's name is a dollar
 
 
 def save_figure(path: Path, figure: Figure) -> None:

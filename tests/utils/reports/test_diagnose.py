@@ -11,6 +11,7 @@ from PIL import Image
 
 from utils.reports.diagnose import PANELS, Diagnosis, diagnose, diagnosis_figure, load_after, main
 from utils.reports.diagnosis_measures import DIAGNOSTICS
+from utils.reports.figures import save_figure
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
 OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
@@ -78,6 +79,12 @@ def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
         assert [line.get_xydata().tolist() for line in axes[title].lines] == [[[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
 
 
+def test_a_dollar_in_a_runs_name_is_a_dollar(tmp_path):
+    figure = diagnosis_figure([made_up(r"a$\foo$b", 3)])
+    save_figure(tmp_path / "why.png", figure)
+    assert figure.axes[2].get_legend().get_texts()[0].get_text() == r"a$\foo$b"
+
+
 def test_twelve_runs_look_their_own_ways_and_are_named():
     axes = diagnosis_figure([made_up(f"run {k}", 20) for k in range(12)]).axes
     assert len({(line.get_color(), line.get_marker()) for line in axes[0].lines}) == 12
@@ -141,6 +148,20 @@ def test_wrong_input_is_one_line_and_status_2(finished, tmp_path, monkeypatch, c
     assert main(["run", "--images", "10", *more]) == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("utils.reports.diagnose: ") and message in line
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["run", "--figure", "file/why.png"], "--figure file/why.png: cannot be written"), (["run", "--figure", "folder.png"], "--figure folder.png"),
+    (["run", "--figure", "why.pdf"], "--figure why.pdf: is no PNG file"), (["run", "nowhere"], "nowhere: is no run")])
+def test_what_is_wrong_is_said_before_anything_is_measured(finished, tmp_path, monkeypatch, capsys, arguments, message):
+    (tmp_path / "run").symlink_to(finished("NormalNN"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("utils.reports.diagnose.diagnose_model", lambda *_: pytest.fail("measured"))
+    assert main(arguments) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"utils.reports.diagnose: {message}")
 
 
 def test_a_run_from_before_the_nearest_class_mean_is_diagnosed_without(copied):

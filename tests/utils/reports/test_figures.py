@@ -115,6 +115,13 @@ def test_long_names_are_cut(name, shown):
     assert short_name(name) == shown
 
 
+def test_a_dollar_in_a_class_name_is_a_dollar(tmp_path):
+    white = gallery(torch.ones(2, 3, 4, 4), torch.tensor([0, 0]))
+    figure = dreams_figure(white, white, ["cost $5_$"], "a title")
+    save_figure(tmp_path / "a.png", figure)
+    assert captions(figure.axes[0])[0].startswith("cost $5_$\n")
+
+
 def test_a_class_that_nobody_dreams_has_no_row():
     assert pictured_classes(torch.tensor([5, 2, 5])) == [2, 5]
 

@@ -97,7 +97,8 @@ def test_columns_lie_under_each_other(runs):
 
 def test_side_by_side_has_the_other_forms_too(runs):
     assert accuracy_table(runs, "csv", []).splitlines()[1] == "abd,91.0,71.0,51.0,51.0 ± 1.0,71.0 ± 1.0,,,2"
-    assert accuracy_table(runs, "markdown", []).splitlines()[1:3] == ["|" + " --- |" * 7, "| abd | 91.0 | 71.0 | 51.0 | 51.0 ± 1.0 | 71.0 ± 1.0 | 2 |"]
+    assert accuracy_table(runs, "markdown", []).splitlines()[1:3] == [
+        "|" + " --- |" * 7, "| abd | 91.0 | 71.0 | 51.0 | 51.0 ± 1.0 | 71.0 ± 1.0 | 2 |"]
 
 
 def test_a_folder_that_is_no_run_is_named(runs, tmp_path):
