@@ -146,7 +146,7 @@ def test_what_cannot_run_is_refused_before_the_old_run_is_deleted(main, trainer,
 
 def test_overwriting_deletes_repeats_that_were_begun_side_by_side(trainer, tmp_path):
     (tmp_path / "run" / "parallel" / "repeat-1").mkdir(parents=True)
-    (tmp_path / "run" / "args.yaml").touch()
+    (tmp_path / "run" / "args.yaml").write_text("no_figures: false\n")
     trainer(tmp_path / "run", "NormalNN", "--overwrite", "1")
     assert not (tmp_path / "run" / "parallel").exists()
 

@@ -115,6 +115,7 @@ def test_a_folder_under_a_file_is_one_line_and_status_2(main, tiny, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_one_line_with_the_remedy(main, tiny, tmp_path):
+    (tmp_path / "args.yaml").write_text("no_figures: false\n")
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path))
     assert status == 2

@@ -40,7 +40,11 @@ def _convert(flag: Flag, value: Any, where: str) -> Any:
                 return SWITCH[str(item).lower()]
         elif element is str:
             if isinstance(item, str) and item.isprintable():
-                return expand_home(item, where) if flag.metadata.get("path") else item
+                if not flag.metadata.get("path"):
+                    return item
+                if not item and flag.default:  # as a shell leaves of a variable that is not set; it would be the current folder
+                    raise UserError(f"{where}: is empty; name a folder")
+                return expand_home(item, where)
         elif str(item).lower() in SWITCH and flag.metadata.get("choices") == [0, 1]:
             return int(SWITCH[str(item).lower()])
         elif isinstance(item, (int, float, str)) and not isinstance(item, bool):

@@ -78,6 +78,8 @@ REFUSED = [
     ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --gen_model_name IMNET_GEN",
      ["--gen_model_name", "CIFAR_GEN"]),
     ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --load_model_dir x", ["--load_model_dir", "autoencoder"]),
+    ("--log_dir ''", ["--log_dir", "empty"]),
+    ("--dataroot ''", ["--dataroot", "empty"]),
     ("--config nowhere.yaml", ["--config", "nowhere.yaml"]),
     ("--config .", ["--config"]),
 ]
@@ -107,6 +109,7 @@ REFUSED_YAML = [
     ("train_aug: 'maybe'", "train_aug"),
     ("train_aug: 1.0", "train_aug"),
     ("log_dir: 7", "log_dir"),
+    ("log_dir: ''", "log_dir"),
     ("schedule: []", "schedule"),
     ("schedule: [[1]]", "schedule"),
     ("schedule: [1, x]", "schedule"),

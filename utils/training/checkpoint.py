@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dataloaders.orders import order_name
+from utils.code_2021 import OURS, is_published
 from utils.errors import UserError
-from utils.files import write_yaml
+from utils.files import read_yaml, write_yaml
 from utils.locks import FolderLock, Locked
 from utils.settings import Settings, completed, computed_from
 from utils.tensors import read_tensors, write_tensors
@@ -35,6 +36,23 @@ def shown(value: Any) -> str:
     return order_name(value) if isinstance(value, list) and len(value) > 9 else str(value)
 
 
+def is_runs(folder: Path) -> bool:
+    """Whether a folder is a run's, of this project or the published code: its args.yaml says so or, without that, a whole checkpoint."""
+    try:
+        names = read_yaml(folder / "args.yaml")
+    except UserError:
+        names = {}
+    if OURS in names or is_published(names):
+        return True
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
+        try:
+            if "place" in read_tensors(path):
+                return True
+        except Exception:  # whatever another program has in a file of that name
+            continue
+    return False
+
+
 class RunFolder:
     """``--log_dir``, from here on this process's alone. Raises UserError, before any work, where it can't be written,
     is in use, holds a run of other settings or what is no run at all.
@@ -52,6 +70,11 @@ class RunFolder:
         self.flag = f"--log_dir {settings.log_dir}"
         self.folder = Path(settings.log_dir)
         try:
+            left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.folder / name).exists()]
+            if left and not is_runs(self.folder):
+                raise UserError(
+                    f"{self.flag}: has {', '.join(left)}, but no args.yaml and no checkpoint of this project, so it is no run's folder; "
+                    "name another one")
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = FolderLock(self.folder / LOCK)
             self.identity = os.stat(self.folder)
@@ -68,8 +91,6 @@ class RunFolder:
         self.place = Place(**self.state["place"]) if self.state else None
         self.settings = dataclasses.replace(settings, threads=self._threads())
         results = [name for name in LEFT_BEHIND if (self.folder / name).is_dir()]
-        if results and not (self.folder / "args.yaml").exists():
-            raise UserError(f"{self.flag}: has {', '.join(results)} but no args.yaml, so it is no run's folder; name another one")
         if results and not self.state and not settings.overwrite:
             raise UserError(f"{self.flag}: has results but no checkpoint to resume from; name another folder, or --overwrite 1 to delete them")
 

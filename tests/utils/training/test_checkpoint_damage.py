@@ -46,7 +46,9 @@ DAMAGES = ["cut", "flipped", "text", "empty", "strange", "pickle", "hostile"]
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_checkpoint_is_refused_with_the_remedy(settings, tmp_path, damage, kind):
-    RunFolder(settings()).save({**STATE, "learner": {"w": torch.randn(1000)}})
+    folder = RunFolder(settings())
+    folder.begin()
+    folder.save({**STATE, "learner": {"w": torch.randn(1000)}})
     damage("checkpoint.pt", kind)
     message = refusal(settings())
     assert "checkpoint.pt" in message
@@ -78,6 +80,7 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(settings, da
 
 def test_two_damaged_checkpoints_are_refused(settings, damage):
     folder = RunFolder(settings())
+    folder.begin()
     folder.save(STATE)
     folder.save(STATE)
     damage("checkpoint.pt", "cut")
@@ -98,6 +101,6 @@ def test_a_run_killed_between_the_two_renames_goes_on_from_the_one_before(settin
 
 
 def test_overwrite_mends_a_damaged_checkpoint(settings, tmp_path):
-    RunFolder(settings())
+    RunFolder(settings()).begin()
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     assert RunFolder(settings(overwrite=1)).state is None

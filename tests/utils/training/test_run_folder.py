@@ -80,12 +80,56 @@ def test_results_without_a_checkpoint_are_not_written_over(settings, copied):
 
 
 @pytest.mark.parametrize("overwrite", [0, 1])
-def test_a_folder_that_is_no_runs_is_refused(settings, tmp_path, overwrite):
-    (tmp_path / "run" / "models").mkdir(parents=True)
-    (tmp_path / "run" / "models" / "resnet.py").write_text("mine")
+@pytest.mark.parametrize(("name", "text"), [
+    ("models/resnet.py", "mine"), ("output.log", "mine"), ("metrics.jsonl", "mine"), ("checkpoint.pt", "mine"), ("args.yaml", "model: yolo"),
+    ("args.yaml", "- yolo")])
+def test_a_folder_that_is_no_runs_is_refused(settings, tmp_path, name, text, overwrite):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
     message = refusal(settings(overwrite=overwrite))
-    assert "models" in message and "args.yaml" in message
-    assert (tmp_path / "run" / "models" / "resnet.py").read_text() == "mine"
+    assert f"has {name.partition('/')[0]}, but no args.yaml" in message
+    assert [found for found in (tmp_path / "run").rglob("*") if found.is_file()] == [path] and path.read_text() == text
+
+
+def test_another_programs_args_yaml_makes_no_folder_a_runs(settings, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("output.log", "metrics.jsonl", "args.yaml"):
+        (tmp_path / "run" / name).write_text("model: yolo\n")
+    for overwrite in (0, 1):
+        assert "has output.log, metrics.jsonl, args.yaml, but" in refusal(settings(overwrite=overwrite))
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(settings, tmp_path):
+    log = RunFolder(settings()).begin_log()
+    log.line("repeat 1/1")
+    log.close()
+    assert RunFolder(settings()).state is None
+
+
+def test_a_folder_of_the_published_code_is_replaced_by_overwrite_alone(settings, copied, as_published):
+    run = copied("NormalNN")
+    as_published(run)
+    assert "no checkpoint" in refusal(settings(log_dir=str(run)))
+    RunFolder(settings(log_dir=str(run), overwrite=1)).begin()
+    assert {path.name for path in run.iterdir()} == {"args.yaml", "run.lock"}
+
+
+@pytest.mark.parametrize("left", [None, b"", b"\0" * 99])
+def test_a_lost_args_yaml_is_written_again_by_the_run_that_resumes(settings, tmp_path, left):
+    first = RunFolder(settings())
+    first.begin()
+    first.save(STATE)
+    path = tmp_path / "run" / "args.yaml"
+    recorded = path.read_bytes()
+    path.unlink()
+    (tmp_path / "run" / "models").mkdir()
+    if left is not None:
+        path.write_bytes(left)
+    again = RunFolder(settings())
+    assert again.place == first.place
+    again.begin()
+    assert path.read_bytes() == recorded
 
 
 def test_a_folder_under_a_file_is_refused(settings, tmp_path):
