@@ -104,7 +104,7 @@ class ParallelTrainer(Trainer):
             state = read_tensors(folder / CHECKPOINT)
         except Exception as error:
             raise RunError(f"{folder / CHECKPOINT} is damaged ({type(error).__name__}); delete {folder}, and that repeat is done again") from error
-        texts = {name: (folder / name).read_bytes()[:end].decode() for name, end in state["log"].items()}
+        texts = {name: (folder / name).read_bytes()[:end].decode(errors="replace") for name, end in state["log"].items()}
         texts["output.log"] = re.sub(rf"(?m)^((resuming: )?repeat {repeat + 1})/{repeat + 1}\b", rf"\1/{self.settings.repeat}", texts["output.log"])
         self.state.log.append(texts)
         for kind in ("models", "figures", "tensorboard"):

@@ -9,6 +9,14 @@ from typing import Any
 from tqdm import tqdm
 
 
+def is_record(line: bytes) -> bool:
+    """Whether it is whole."""
+    try:
+        return isinstance(json.loads(line.decode()), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 class Log:
     """Lines go to ``output.log`` and, where ``shown``, to the terminal; records to ``metrics.jsonl``."""
 
@@ -33,11 +41,19 @@ class Log:
         return {name: file.tell() for name, file in self.files.items()}
 
     def truncate(self, sizes: dict[str, int]) -> None:
-        """Drop what was written after the checkpoint: the resumed run writes it again."""
+        """Drop what was written after the checkpoint: the resumed run writes it again. Of the records, from which figures are drawn,
+        drop also lines that a failing disk or an editor has cut or changed."""
         for name, file in self.files.items():
             end = min(sizes.get(name, 0), file.seek(0, os.SEEK_END))
             file.truncate(end)
             file.seek(end)
+        metrics = self.files["metrics.jsonl"]
+        lines = Path(metrics.name).read_bytes().splitlines(keepends=True)
+        whole = [line for line in lines if is_record(line)]
+        if len(whole) < len(lines):
+            metrics.truncate(0)
+            metrics.write(b"".join(whole).decode())
+            self.line(f"{metrics.name}: {len(lines) - len(whole)} of {len(lines)} lines were damaged and are deleted; figures of losses lack them")
 
     def append(self, texts: dict[str, str]) -> None:
         """What another log said, by file."""

@@ -112,3 +112,26 @@ def test_records_that_a_user_deleted_are_no_obstacle(log, tmp_path):
     again.record(epoch=2)
     again.close()
     assert records(tmp_path) == [{"epoch": 2}]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda whole: whole[:-7], lambda whole: whole[:-1] + b"garbage\n", lambda whole: whole.replace(b'"epoch": 2', b"\0" * 10),
+    lambda whole: whole.replace(b"2", b"\xff"), lambda whole: whole + b"7\n"])
+def test_damaged_records_are_deleted_with_a_notice_and_the_others_stay(log, tmp_path, capsys, damage):
+    for epoch in (1, 2):
+        log.record(epoch=epoch)
+    sizes = {name: size + 2 for name, size in log.sizes().items()}
+    log.close()
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(damage(path.read_bytes()))
+    again = Log(tmp_path)
+    again.truncate(sizes)
+    again.record(epoch=3)
+    again.close()
+    assert [record["epoch"] for record in records(tmp_path)] in ([1, 3], [1, 2, 3])
+    assert "metrics.jsonl: 1 of " in capsys.readouterr().out
+    whole = path.read_bytes()
+    last = Log(tmp_path)
+    last.truncate(last.sizes())
+    last.close()
+    assert path.read_bytes() == whole and capsys.readouterr().out == ""

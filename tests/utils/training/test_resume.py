@@ -227,10 +227,20 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, trainer
     def stopping(self):
         raise Stopped
 
-    (tmp_path / "metrics.jsonl").write_text('{"epo')
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Trainer, "save", stopping)
         trainer(tmp_path, "NormalNN").run()
+    (tmp_path / "metrics.jsonl").write_text('{"epo')
     trainer(tmp_path, "NormalNN").run()
     assert lasting(tmp_path) == lasting(finished("NormalNN"))
     assert records(tmp_path) == records(finished("NormalNN"))
+
+
+def test_a_run_whose_records_are_damaged_goes_on_with_the_others(copied, trainer, capsys):
+    run = copied("NormalNN")
+    metrics = run / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes()[:-7])
+    trainer(run, "NormalNN", "--repeat", 2).run()
+    assert "metrics.jsonl: 1 of" in capsys.readouterr().out
+    assert {record["repeat"] for record in records(run)} == {1, 2}
+    assert (run / "figures" / "repeat-2" / "losses.png").exists()
