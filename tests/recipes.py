@@ -1,23 +1,24 @@
-"""What the recipes of tests/golden_successors are made of: deviations from expected numbers, and random numbers."""
+"""What the recipes of golden numbers are made of: deviations from expected numbers, and random numbers."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Numbers = dict[str, Any]
 BATCH = 32
 TOLERANCE = 1e-6
+FLOOR = 1e-3  # below it a deviation is relative to this
 
 
 # Deviations, in tolerances
 
 
-def relative(got: Any, expected: float) -> float:
+def relative(got: Any, expected: float, floor: float = FLOOR) -> float:
     got = got.detach() if isinstance(got, Tensor) else got
-    return abs(float(got) - expected) / (TOLERANCE * max(abs(expected), 1e-3))
+    return abs(float(got) - expected) / (TOLERANCE * max(abs(expected), floor))
 
 
 def absolute(got: Any, expected: Any) -> float:
@@ -25,15 +26,15 @@ def absolute(got: Any, expected: Any) -> float:
     return float(np.abs(got - expected).max(initial=0.0)) / TOLERANCE if got.shape == expected.shape else float("inf")
 
 
-def fingerprint(got: Tensor, expected: Sequence[Any]) -> float:
+def fingerprint(got: Tensor, expected: Sequence[Any], floor: float = FLOOR) -> float:
     """[L2 norm, mean, first four values] of a tensor."""
     norm, mean, first = expected
     values = got.detach().flatten()
-    return max(relative(values.norm(), norm), absolute(values.mean(), mean), absolute(values[: len(first)], first))
+    return max(relative(values.norm(), norm, floor), absolute(values.mean(), mean), absolute(values[: len(first)], first))
 
 
-def fingerprints(got: dict[str, Tensor], expected: Numbers) -> float:
-    return max(fingerprint(got[name], value) for name, value in expected.items())
+def fingerprints(got: dict[str, Tensor], expected: Numbers, floor: float = FLOOR) -> float:
+    return max(fingerprint(got[name], value, floor) for name, value in expected.items())
 
 
 def wrong(condition: bool) -> float:
@@ -55,6 +56,11 @@ def stretched(seed: int, side: int, count: int = BATCH, times: int | None = None
 
 def whole(seed: int, low: int, high: int, count: int = BATCH) -> Tensor:
     return torch.from_numpy(np.random.RandomState(seed).randint(low, high, count)).long()
+
+
+def state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    """Its tensors, which may be written to, in the order of its state dict."""
+    return {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from recipes import Numbers, absolute, fill, fingerprint, fingerprints, normal, relative, stretched, wrong
-from successor_learners import LEARNER_OF_METHOD, learner_of, projections_of, state, task_of, tensors_of
+from recipes import Numbers, absolute, fill, fingerprint, fingerprints, normal, relative, state, stretched, wrong
+from successor_learners import LEARNER_OF_METHOD, learner_of, projections_of, task_of, tensors_of
 from torch import Tensor
 
 from dataloaders import image_files

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from recipes import BATCH, Numbers, fill, relative, wrong
+from recipes import BATCH, Numbers, fill, relative, state, wrong
 from torch import Tensor, nn
 
 from dataloaders.batches import Images, InMemory, Pixels
@@ -22,11 +22,6 @@ LEARNER_OF_METHOD = {"R-DFCIL": "RDFCIL", "CwD": "CwD", "RFD": "RFD"}
 
 
 # Networks
-
-
-def state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
-    """Its tensors, which may be written to, in the order of its state dict."""
-    return {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
 def heads_of(network: Classifier, sizes: Sequence[int]) -> list[dict[str, Tensor]]:

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 
+import authors
 import conformance
 import pytest
 import successors
@@ -18,9 +19,9 @@ def test_the_code_computes_what_the_published_implementation_does(path):
 
 
 def test_the_golden_numbers_are_in_the_repository_with_what_is_needed_to_read_them():
-    learners = {conformance.LEARNER_OF_CASE[name] for case in CASES if (name := conformance.known(case, conformance.LEARNER_OF_CASE))}
-    assert learners == set(conformance.LEARNER_OF_CASE.values())
-    assert {*conformance.CASES} - {*conformance.LEARNER_OF_CASE} <= {conformance.known(case, conformance.CASES) for case in CASES}
+    learners = {authors.LEARNER_OF_CASE[name] for case in CASES if (name := conformance.known(case, authors.LEARNER_OF_CASE))}
+    assert learners == set(authors.LEARNER_OF_CASE.values())
+    assert {*conformance.CASES} - {*authors.LEARNER_OF_CASE} <= {conformance.known(case, conformance.CASES) for case in CASES}
     assert len([case for case in CASES if case.endswith("_first_task")]) >= 8
     assert "bic_weighted" in CASES
     found = [successors.kind_of(*(json.loads(path.read_text())[part] for part in ("recipe", "expected")))[0] for path in SUCCESSORS.glob("*.json")]

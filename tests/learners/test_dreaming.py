@@ -2,44 +2,13 @@ import math
 
 import pytest
 import torch
-from conftest import serve
+from conftest import train
 from torch import nn
 from torch.nn import functional as F
 
 from learners.dreaming import class_balance, smoothness, statistics_distance
 from models import Observed, ResNet
-
-DREAMING = ["DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming"]
-
-
-def steps(learner, stage):
-    """One epoch of a stage, as the trainer runs it."""
-    learner.eval()
-    stage.trained.train()
-    for batch in serve(stage.batches):
-        stage.optimizer.zero_grad()
-        sum(stage.loss(*batch).values()).backward()
-        stage.optimizer.step()
-
-
-def state(network):
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(before, network):
-    return all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-
-
-@pytest.fixture(params=DREAMING)
-def second_task(request, problem):
-    """(learner, its stages by name) at the beginning of the second task, the first one learned."""
-    learner, (first, second) = problem(request.param)
-    learner.start_task(first)
-    steps(learner, learner.stages(first)[0])
-    learner.end_task(first)
-    learner.start_task(second)
-    return learner, {stage.name: stage for stage in learner.stages(second)}
-
+from tests.learners.conftest import DREAMING, same, state
 
 # Class balance
 
@@ -154,37 +123,41 @@ def test_dreams_are_trained_before_every_task_but_the_first(problem):
     assert [stage.name for stage in learner.stages(second)] == ["dream", "learn"]
 
 
-def test_dreaming_changes_the_generator_and_nothing_else(second_task):
-    learner, stages = second_task
+@pytest.mark.parametrize("name", DREAMING)
+def test_dreaming_changes_the_generator_and_nothing_else(second_task, name):
+    learner, _, stages = second_task(name)
     model, teacher, generator = state(learner.model), state(learner.teacher), state(learner.generator)
-    steps(learner, stages["dream"])
+    train(learner, stages["dream"])
     assert same(model, learner.model)
     assert same(teacher, learner.teacher)
     assert not same(generator, learner.generator)
 
 
-def test_learning_changes_the_model_and_not_the_generator(second_task):
-    learner, stages = second_task
+@pytest.mark.parametrize("name", DREAMING)
+def test_learning_changes_the_model_and_not_the_generator(second_task, name):
+    learner, _, stages = second_task(name)
     model, generator = state(learner.model), state(learner.generator)
-    steps(learner, stages["learn"])
+    train(learner, stages["learn"])
     assert not same(model, learner.model)
     assert same(generator, learner.generator)
     assert all(p.grad is None for p in learner.generator.parameters())
 
 
-def test_every_part_of_the_generator_learns(second_task):
-    learner, stages = second_task
+@pytest.mark.parametrize("name", DREAMING)
+def test_every_part_of_the_generator_learns(second_task, name):
+    learner, _, stages = second_task(name)
     learner.generator.train()
     sum(stages["dream"].loss().values()).backward()
     assert all(p.grad.any() for p in learner.generator.parameters() if p.ndim > 1)  # a bias before batch norm has no effect
     assert all(p.grad is None for p in learner.teacher.parameters())
 
 
-def test_dreams_come_from_the_generator_as_it_is_after_its_training(second_task):
-    learner, stages = second_task
+@pytest.mark.parametrize("name", DREAMING)
+def test_dreams_come_from_the_generator_as_it_is_after_its_training(second_task, name):
+    learner, _, stages = second_task(name)
     learner.eval()
     before = learner.dream(4)
-    steps(learner, stages["dream"])
+    train(learner, stages["dream"])
     learner.eval()
     noise = torch.randn(4, 1000)
     learner.noise = lambda count: noise
@@ -198,7 +171,7 @@ def test_adam_lives_on_from_task_to_task(problem):
     for task in tasks[1], tasks[1]:
         learner.start_task(task)
         stage = learner.stages(task)[0]
-        steps(learner, stage)
+        train(learner, stage)
         optimizers.append(stage.optimizer)
     assert optimizers[0] is optimizers[1] is learner.lasting_optimizers()["dream"]
     assert {value["step"].item() for value in optimizers[0].state.values()} == {4}  # 2 iterations each
@@ -238,17 +211,9 @@ def test_dreams_are_fresh_and_come_from_the_noise_stream_alone(problem):
     assert [name for name in before if not torch.equal(before[name], after[name])] == ["noise"]
 
 
-def test_the_generator_learns_to_please_the_teacher(problem):
-    learner, (first, second) = problem("AlwaysBeDreaming", power_iters=40)
-    learner.start_task(first)
-    steps(learner, learner.stages(first)[0])
-    learner.end_task(first)
-    learner.start_task(second)
-    stage = learner.stages(second)[0]
-    seen = []
-    stage.loss = lambda loss=stage.loss: seen.append(loss()) or seen[-1]
-    steps(learner, stage)
-    total = [sum(step.values()).item() for step in seen]
+def test_the_generator_learns_to_please_the_teacher(second_task):
+    learner, _, stages = second_task("AlwaysBeDreaming", power_iters=40)
+    total = [sum(losses.values()).item() for losses in train(learner, stages["dream"])]
     assert sum(total[-5:]) < 0.5 * sum(total[:5])
 
 

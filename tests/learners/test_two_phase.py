@@ -8,12 +8,9 @@ from torch import nn
 from learners.base import Stage
 from learners.cwd import class_statistics
 from models import HeadPairs
+from tests.learners.conftest import state
 
 FAMILY = {"model_type": "rdfcil_resnet", "transforms": "rdfcil"}
-
-
-def state(network):
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 def changed(before, network):
