@@ -6,7 +6,8 @@ flags (a dataclass on Settings, as in bic.py) and its lines in the published tab
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
 from models import FAMILIES, GENERATORS, RESNETS, image_generator
 from utils.arithmetic import memory_format
+from utils.errors import UserError
 from utils.settings import Reader, Registry, Settings
 from utils.streams import Streams, seeded_weights
 
@@ -31,7 +33,14 @@ def _descendants(kind: type[Learner]) -> Iterator[type[Learner]]:
         yield from _descendants(child)
 
 
-LEARNERS: dict[str, type[Learner]] = {kind.__name__: kind for kind in _descendants(Learner) if kind.learner_type}
+def _by_name(kinds: Iterable[type[Learner]]) -> dict[str, type[Learner]]:
+    """Raises UserError where two classes share a name, as when a file was copied and its class not renamed."""
+    found: dict[str, type[Learner]] = {}
+    for kind in kinds:
+        if kind.learner_type and found.setdefault(kind.__name__, kind) is not kind:
+            files = (f"{one.__module__.replace('.', '/')}.py" for one in (found[kind.__name__], kind))
+            raise UserError(f"{' and '.join(files)} both have a class {kind.__name__}; rename the copy")
+    return found
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
@@ -44,7 +53,12 @@ _READERS: dict[str, Reader] = {"imagenet_classes": lambda given, others, where: 
 _NAMES = {
     "dataset": list(DATASETS), "transforms": list(TRANSFORMS), "model_type": list(FAMILIES), "model_name": list(RESNETS),
     "gen_model_name": list(GENERATORS)}
-REGISTRY = Registry(LEARNERS, _NAMES, _READERS)
+try:
+    LEARNERS: dict[str, type[Learner]] = _by_name(_descendants(Learner))
+    REGISTRY = Registry(LEARNERS, _NAMES, _READERS)
+except UserError as error:  # of a new file; every command imports this before it can say so itself
+    print(error, file=sys.stderr)
+    sys.exit(error.status)
 
 
 def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:

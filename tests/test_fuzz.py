@@ -69,7 +69,8 @@ def commands(draw):
         "learner_name": learner, "learner_type": LEARNERS[learner].learner_type,
         "gen_model_type": getattr(LEARNERS[learner], "generator_type", "") or "generator"}
     chosen = {name: draw(SIZES[name]) for name in SIZES}
-    others = sorted(FLAGS.keys() - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
+    mine = {field.name for field in dataclasses.fields(LEARNERS[learner].settings_class())}
+    others = sorted(mine - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
     for name in draw(st.sets(st.sampled_from(others), max_size=6)):
         chosen[name] = draw(proper(FLAGS[name]))
     chosen.setdefault("deep_inv_params", draw(st.sampled_from([[1e-3, 50.0, 1e-3, 1e3, 1.0]] * 9 + [[-1.0]])))

@@ -151,9 +151,13 @@ def check(settings: Settings) -> None:
         raise UserError("--max_task: 0 tasks leave nothing to learn; -1 means all")
 
 
+def _names(kind: type[Settings]) -> list[str]:
+    return [f.name for f in dataclasses.fields(kind)]
+
+
 def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Settings:
-    """Settings from a command line, of the class that the learner declares. What only another learner reads is checked and left
-    out. Raises UserError; ``--help`` prints and exits."""
+    """Settings from a command line, of the class that the learner declares. What only another learner reads is refused
+    as a flag; in a file, which several may share, it is checked and left out. Raises UserError; ``--help`` prints and exits."""
     flags = registry.flags
     on_line = vars(_parser(flags).parse_args(sys.argv[1:] if arguments is None else arguments))
     files = [(path, _read_config(path, flags)) for path in on_line.pop("config")]
@@ -174,9 +178,15 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
         if name in values:
             where, value = values[name]
             values[name] = read(value, values, where)
-    learner = registry.learners[values.get("learner_name", flags["learner_name"].default)]
+    learner_name = values.get("learner_name", flags["learner_name"].default)
+    learner = registry.learners[learner_name]
     kind = learner.settings_class()
-    settings = kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values})
+    own = _names(kind)
+    for name in on_line:
+        if name not in own:
+            readers = [other for other, reader in registry.learners.items() if name in _names(reader.settings_class())]
+            raise UserError(f"--{name}: {learner_name} does not read it; {' and '.join(readers)} {'do' if len(readers) > 1 else 'does'}")
+    settings = kind(**{name: values[name] for name in own if name in values})
     if settings.task_sizes:
         settings.first_split_size = settings.task_sizes[0]  # by which --load_model_dir tells first tasks apart
     check(settings)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, get_type_hints
 
+from utils.errors import UserError
 from utils.threads import MOST
 
 
@@ -191,7 +192,7 @@ class Registry:
     Attributes:
         flags: the common ones and those of every learner, by name and in the order of their groups.
 
-    Raises TypeError where two declare a setting of the same name, or a class of settings is no dataclass.
+    Raises UserError where two declare a setting of the same name, or a class of settings is no dataclass.
     """
 
     def __init__(self, learners: Mapping[str, LearnerClass], choices: Mapping[str, Sequence[str]], readers: Mapping[str, Reader] | None = None):
@@ -204,14 +205,14 @@ class Registry:
         kinds: list[type[Settings]] = [Settings, *(learner.settings_class() for learner in learners.values())]
         for kind in kinds:
             if "__dataclass_fields__" not in vars(kind):
-                raise TypeError(f"{kind.__name__}: settings are declared in a class with the decorator @dataclass")
+                raise UserError(f"{kind.__name__}: settings are declared in a class with the decorator @dataclass")
             types_of, defaults = get_type_hints(kind), kind()
             for f in dataclasses.fields(kind):
                 if f.name not in fields:
                     named = {"choices": known[f.name]} if f.name in known else {}
                     flags.append(Flag(f.name, types_of[f.name], getattr(defaults, f.name), {**f.metadata, **named}))
                 elif fields[f.name] is not f:
-                    raise TypeError(f"{kind.__name__}: another method or the common settings have a setting {f.name!r} too")
+                    raise UserError(f"{kind.__name__}: another method or the common settings have a setting {f.name!r} too; rename it")
                 fields[f.name] = f
         groups = list(dict.fromkeys(flag.metadata["group"] for flag in flags))
         self.flags = {flag.name: flag for flag in sorted(flags, key=lambda flag: groups.index(flag.metadata["group"]))}

@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import shlex
+import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -58,10 +61,18 @@ def test_own_settings_are_recorded_and_given_back(tmp_path):
     assert parse(["--config", str(tmp_path / "run" / "args.yaml")]) == folder.settings
 
 
-@pytest.mark.parametrize("flags", ["--bias_at_test", "--learner_type kd --learner_name LWF --bias_at_test"])
-def test_what_only_another_learner_reads_is_accepted_and_left_out(flags):
-    settings = parse(shlex.split(flags))
-    assert settings == parse(shlex.split(flags)[:-1]) and "bias_at_test" not in computed_from(settings)
+@pytest.mark.parametrize("flags", ["--bias_at_test", "--bias_at_test 0", "--learner_type kd --learner_name LWF --bias_at_test"])
+def test_a_flag_that_only_another_learner_reads_is_refused_and_says_whose_it_is(flags):
+    name = "LWF" if "LWF" in flags else "NormalNN"
+    with pytest.raises(UserError, match=f"^--bias_at_test: {name} does not read it; BIC does$"):
+        parse(shlex.split(flags))
+
+
+def test_in_a_file_it_is_left_out_as_learners_may_share_the_file(tmp_path):
+    (tmp_path / "c.yaml").write_text("bias_at_test: true\n")
+    settings = parse(["--config", str(tmp_path / "c.yaml")])
+    assert settings == parse([]) and "bias_at_test" not in computed_from(settings)
+    assert parse([*BIC, "--config", str(tmp_path / "c.yaml")]).bias_at_test is True
 
 
 def test_what_only_another_learner_reads_is_checked_all_the_same(tmp_path):
@@ -80,6 +91,16 @@ def test_a_resumed_run_must_share_its_learners_own_settings(tmp_path):
     folder()
     with pytest.raises(UserError, match="bias_at_test False there, True here"):
         folder("--bias_at_test")
+
+
+def test_a_copied_file_whose_class_was_not_renamed_is_one_line_with_both_files(root, environment, tmp_path):
+    for name in ("learners", "dataloaders", "models", "utils"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "run.py", tmp_path)
+    shutil.copy(root / "learners" / "lwf.py", tmp_path / "learners" / "lwf_mine.py")
+    done = subprocess.run([sys.executable, tmp_path / "run.py", "--help"], env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "learners/lwf.py and learners/lwf_mine.py both have a class LWF; rename the copy\n"
 
 
 # What is declared
@@ -120,7 +141,7 @@ def test_two_settings_of_one_name_are_refused():
         settings: Common
 
     for learners, name in (((Sharp, Other), "sharpness"), ((Shadow,), "mu")):
-        with pytest.raises(TypeError, match=f"'{name}'"):
+        with pytest.raises(UserError, match=f"'{name}'"):
             registry(*learners)
 
 
@@ -131,7 +152,7 @@ def test_settings_that_are_no_dataclass_are_refused():
     class Other(LWF):
         settings: Plain
 
-    with pytest.raises(TypeError, match="@dataclass"):
+    with pytest.raises(UserError, match="@dataclass"):
         registry(Other)
 
 
