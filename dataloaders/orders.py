@@ -3,14 +3,12 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from utils.errors import UserError
-from utils.files import expand_home
+from utils.files import expand_home, load_yaml
 
 FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
@@ -55,10 +53,10 @@ def _shuffled(text: str, classes: int, where: str) -> list[int]:
 def _read_list(path: str, where: str) -> list[Any]:
     """What a YAML file lists. Raises UserError."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = load_yaml(path)
     except OSError as error:
         raise UserError(f"{where}: {path!r} cannot be read ({error.strerror or error}); {FORMS}") from error
-    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
+    except Exception as error:
         raise UserError(f"{where}: {path} is not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, list):
         raise UserError(f"{where}: {path} must hold one list of class numbers, such as [3, 1, 0, 2]")
@@ -66,7 +64,7 @@ def _read_list(path: str, where: str) -> list[Any]:
 
 
 def _number(value: Any, classes: int, where: str) -> int:
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise UserError(f"{where}: {value!r} is not a class number; {FORMS}")

@@ -9,14 +9,11 @@ import math
 import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args, get_origin
-
-import yaml
 
 from utils.code_2021 import is_published, not_read, says_nothing
 from utils.errors import Parser, UserError
-from utils.files import expand_home
+from utils.files import ODD_NUMBER, expand_home, load_yaml
 from utils.settings import Flag, Registry, Settings
 
 
@@ -47,6 +44,8 @@ def _convert(flag: Flag, value: Any, where: str) -> Any:
                 return expand_home(item, where)
         elif str(item).lower() in SWITCH and flag.metadata.get("choices") == [0, 1]:
             return int(SWITCH[str(item).lower()])
+        elif isinstance(item, str) and ODD_NUMBER.search(item):
+            raise UserError(f"{where}: {item!r} is no number; write it without a leading 0, _ or :")
         elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
             try:
                 number = element(item)
@@ -86,16 +85,18 @@ def _check(flag: Flag, value: Any, where: str) -> None:
 
 
 def _read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
+    if not path:
+        raise UserError("--config: is empty; name a file")
     try:
-        content = yaml.safe_load(Path(expand_home(path, "--config")).read_text(encoding="utf-8"))
+        content = load_yaml(expand_home(path, "--config"))
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
     except UserError:
         raise
-    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
+    except Exception as error:
         raise UserError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
     if content is None:
-        return {}
+        raise UserError(f"--config {path}: holds no settings")
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: must hold lines of the form 'setting: value'")
     for name in content:

@@ -1,6 +1,7 @@
 """Files that are complete or absent: written beside their place, then renamed."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,11 +61,43 @@ def write_array(path: Path, content: np.ndarray) -> None:
         np.save(file, content, allow_pickle=False)
 
 
+# Numbers that YAML 1.1 or Python reads otherwise than people: 010 (8), 0x10, 1_0 (10), 1:30 (90).
+ODD_NUMBER = re.compile(r"[_:]|^\s*[-+]?0[\dxb]")
+
+
+class Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which PyYAML takes the last. Odd numbers stay text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
+        for key, _ in node.value:
+            if key.value in keys:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            keys |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        return node.value if ODD_NUMBER.search(node.value) else super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> Any:
+        return node.value if ODD_NUMBER.search(node.value) else super().construct_yaml_float(node)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_yaml_float)
+
+
+def load_yaml(path: str | Path) -> Any:
+    """What a YAML file holds. Raises OSError where it cannot be read and exceptions of many kinds where it is no valid YAML: beside
+    its own errors, PyYAML lets those of int(), dates and deep nesting through."""
+    return yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A mapping out of a file. Raises UserError, naming the file."""
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return dict(load_yaml(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or type(error).__name__})") from error
-    except Exception as error:  # beside its own errors, PyYAML lets those of int(), dates and deep nesting through
+    except Exception as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__})") from error

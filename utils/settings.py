@@ -84,7 +84,7 @@ class Settings:
     momentum: float = setting(0.0, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
     weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
     schedule: list[int] = setting(
-        [2], "optimisation", "epochs at which the learning rate falls to a tenth; the last number is the epochs per task", low=1)
+        [2], "optimisation", "epochs at which the learning rate falls to a tenth; the last number is the epochs per task", low=1, high=10**5)
     schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
     batch_size: int = setting(64, "optimisation", "images a step; the last incomplete batch of an epoch is dropped", low=2)
 
@@ -96,8 +96,8 @@ class Settings:
         False, "method",
         "weigh images by the inverse frequency of their class in the data of the task: NormalNN and LWF with a coreset, "
         "DeepInversionGenBN and DeepInversionLWF; the others take the flag and do not read it, as published")
-    memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0)
-    power_iters: int = setting(10, "method", "training steps of the generator before every task but the first", low=1)
+    memory: int = setting(0, "method", "coreset: real images kept of all past tasks together; 0: none", low=0, high=10**9)
+    power_iters: int = setting(10, "method", "training steps of the generator before every task but the first", low=1, high=10**7)
     deep_inv_params: list[float] = setting(
         [-1.0], "method",
         "generator's loss: Adam's learning rate, batch-norm weight, smoothness weight, content temperature, content weight; "
@@ -108,7 +108,7 @@ class Settings:
     seed: int = setting(
         0, "run", "seed of the first repeat's class order, weights and random streams; each further repeat's is one more, "
         "so that --seed 2 --repeat 1 is the third repeat of --seed 0", low=0, high=2**31 - 1, before=0)
-    repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1)
+    repeat: int = setting(1, "run", "runs with different class orders and weights; their mean and deviation are reported", low=1, high=10**4)
     parallel: int = setting(
         1, "run", "repeats side by side on the one device: on a CPU as processes, on a GPU in one process, a training step each in turn", low=1)
     gpuid: list[int] = setting([0], "run", "GPU to run on (the first of the list); negative, or no GPU here: CPU")
@@ -135,7 +135,7 @@ class Settings:
     load_any: bool = setting(
         False, "run", "take them from load_model_dir even where that run learned its first task in another way; results say so", before=False)
     workers: int = setting(
-        8, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0)
+        8, "run", "processes that decode images of ImageNet, the one data set that is not held in memory; 0: the run itself", low=0, high=MOST)
     no_figures: bool = setting(False, "run", "draw no figures: dreams, accuracies, losses")
     tensorboard: bool = setting(False, "run", "write losses, accuracies and figures into log_dir/tensorboard too; needs the package tensorboard")
 

@@ -81,10 +81,6 @@ def test_overwrite_is_a_number_as_published_and_takes_the_words_too(config, text
         parse(["--overwrite"])  # it deletes: never by an empty variable of a script
 
 
-def test_an_empty_file_changes_nothing(config):
-    assert parse(["--config", config("# nothing\n")]) == Settings()
-
-
 def test_recorded_settings_hold_all_fields_and_only_plain_values(tmp_path):
     write_yaml(tmp_path / "args.yaml", dataclasses.asdict(Settings()))
     content = yaml.safe_load((tmp_path / "args.yaml").read_text())

@@ -58,7 +58,8 @@ class Journal(Listener):
             self.log.line(
                 f"resuming: repeat {place.repeat + 1}/{repeats}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
         else:
-            self.log.line(f"repeat {place.repeat + 1}/{repeats}: {run.settings.learner_name}, {len(run.tasks)} tasks, on {run.device}")
+            tasks = f"{len(run.tasks)} task{'s' * (len(run.tasks) > 1)}"
+            self.log.line(f"repeat {place.repeat + 1}/{repeats}: {run.settings.learner_name}, {tasks}, on {run.device}")
         for note in self.notes:
             self.log.line(note)
         self.progress = self.progress or plan(run)

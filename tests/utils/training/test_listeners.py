@@ -56,3 +56,4 @@ def test_a_run_without_figures_imports_no_code_for_them(tiny, environment, root,
         "print([name for name in sys.modules if name in ('matplotlib', 'utils.reports.figures', 'utils.reports.tensorboard')], status)")
     done = subprocess.run([sys.executable, "-c", code, *flags], env=environment, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+    assert "repeat 1/1: NormalNN, 1 task, on cpu" in done.stdout
