@@ -23,6 +23,7 @@ from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
+from utils.startup import run_command, status_of
 from utils.sweeps.parallel import ParallelTrainer
 from utils.training.checkpoint import RunFolder
 from utils.training.device import cpu_notices, open_device, probe, use_threads
@@ -73,8 +74,8 @@ def main() -> int:
         build_trainer(settings, data, folder, device).run()
     except (UserError, RunError, Stopped) as error:
         message, status = str(error), error.status
-    except KeyboardInterrupt:
-        message, status = "stopped before any work", 130
+    except KeyboardInterrupt as stopped:
+        message, status = "stopped before any work", status_of(stopped)
     else:
         return 0
     print(f"run.py: {message}", file=sys.stderr)
@@ -82,4 +83,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("run.py", main))

@@ -13,6 +13,7 @@ from dataloaders.base import Data, Split
 from dataloaders.folders import decoded, is_picture, pictures, some, subfolders, visible
 from utils.errors import Parser, UserError
 from utils.files import user_path
+from utils.startup import finish, run_command
 
 
 def image_folder(folder: Path, side: int, train: str = "train", test: str = "test") -> Data:
@@ -69,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"classes={len(data.names)}, image_size={given.side}, mean=({mean}), std=({std})")
     for note in data.notes:
         print(note)
-    return 0
+    return finish("dataloaders.image_folder")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("dataloaders.image_folder", main))

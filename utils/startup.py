@@ -1,21 +1,36 @@
-"""What a process needs before anything else is imported: a system that is served, standard streams that exist and take any
-text, places for caches where there is no home. ``utils/__init__.py`` calls ``prepare``, so every command begins with it."""
+"""What a process needs before anything else is imported: a system that is served, packages, standard streams that exist and
+take any text, signals that end it in a line, places for caches where there is no home. ``utils/__init__.py`` calls ``prepare``,
+so every command begins with it. It imports the standard library alone, and an old Python reads it."""
+
+from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
+import importlib.util
 import io
 import os
+import signal
 import sys
 import tempfile
 import unicodedata
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any, NoReturn
 
 SERVED = "runs on Linux, macOS and Windows' WSL (Windows Subsystem for Linux), not on Windows itself; start it in WSL"
 ASCII = {"±": "+/-", "−": "-", "×": "x", "→": "->", "—": "-", "–": "-", "…": "...", "’": "'"}
+PACKAGES = ("torch", "torchvision", "numpy", "PIL", "yaml", "tqdm", "matplotlib", "sklearn")  # as they are imported
 
 
 def prepare() -> None:
-    """All of it; a second call changes nothing. Exits with status 2 where the system is not served."""
+    """All of it; a second call changes nothing. Exits with status 2 where the system is not served or a package is missing."""
+    name = program()
+    if sys.argv[:1] == ["-m"] or name == "run.py":  # a command; what only imports our code answers signals as it likes
+        answer_signals(partial(end_process, name))
     require_served_system()
+    require_packages()
     open_closed_streams()
     codecs.register_error("readable", readable)
     for name in ("stdout", "stderr"):
@@ -35,9 +50,69 @@ def require_served_system() -> None:
     else:
         served = sys.platform not in ("win32", "cygwin")
     if not served:
-        program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0].endswith(".py") else "this program"
-        print(f"{program}: {SERVED}", file=sys.stderr)
-        sys.exit(2)
+        refuse(SERVED)
+
+
+def require_packages() -> None:
+    """That this is the Python which the packages are installed for, before an import fails."""
+    if sys.version_info < (3, 10):  # noqa: UP036  (started with any Python)
+        lacks = f"is Python {sys.version_info[0]}.{sys.version_info[1]}, and 3.10 or newer is needed"
+    else:
+        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+        lacks = f"has no {', '.join(missing)}" if missing else ""
+    if lacks:
+        refuse(f"{sys.executable} {lacks}; use .venv/bin/python, which `sh install_requirements.sh` makes (leave PYTHON unset)")
+
+
+def refuse(reason: str) -> NoReturn:
+    print(f"{program()}: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
+def program() -> str:
+    """What was started, as its lines name it: run.py, or the module after ``-m`` while the packages around it are imported."""
+    words = getattr(sys, "orig_argv", ())  # from Python 3.10 on
+    if sys.argv[:1] == ["-m"] and "-m" in words:
+        return words[words.index("-m") + 1]
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return name if name.endswith(".py") else "this program"
+
+
+def answer_signals(answer: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    """SIGINT, which is Ctrl-C, and SIGTERM. A shell starts what is in the background with SIGINT ignored: it stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, answer)
+
+
+def end_process(name: str, number: int, frame: FrameType | None) -> NoReturn:
+    """While modules are imported, some of which turn an exception into another."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{name}: stopped before any work\n".encode())
+    os._exit(128 + number)
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """KeyboardInterrupt for SIGTERM too; a second signal ends the process at once."""
+    answer_signals(signal.SIG_DFL)
+    raise KeyboardInterrupt(number)
+
+
+def status_of(stopped: KeyboardInterrupt) -> int:
+    """What a shell expects of a process that this signal ended: 130 or 143."""
+    return 128 + (stopped.args[0] if stopped.args else signal.SIGINT)
+
+
+def run_command(name: str, main: Callable[[], int]) -> int:
+    """The exit status of a command; where Ctrl-C or SIGTERM stops it, it closes what it has open and says so in a line."""
+    answer_signals(interrupt)
+    try:
+        return main()
+    except KeyboardInterrupt as stopped:
+        print(f"{name}: stopped", file=sys.stderr)
+        return status_of(stopped)
+    finally:
+        answer_signals(signal.SIG_DFL)
 
 
 def open_closed_streams() -> None:
@@ -74,7 +149,7 @@ class Lasting(io.TextIOWrapper):
     loss: OSError | None = None
 
     @classmethod
-    def instead_of(cls, stream: io.TextIOWrapper) -> "Lasting":
+    def instead_of(cls, stream: io.TextIOWrapper) -> Lasting:
         encoding, line_buffering, write_through = stream.encoding, stream.line_buffering, stream.write_through
         return cls(stream.detach(), encoding, "readable", line_buffering=line_buffering, write_through=write_through)
 
@@ -99,14 +174,14 @@ class Lasting(io.TextIOWrapper):
         os.close(nowhere)
 
 
-def finish(program: str, status: int) -> int:
+def finish(name: str) -> int:
     """The exit status of a command whose output is its result: 1, and a line, where a full disk took a part of it."""
     sys.stdout.flush()
     loss = getattr(sys.stdout, "loss", None)
-    if loss and not status:
-        print(f"{program}: stdout: {loss.strerror}; a part of the output is lost", file=sys.stderr)
+    if loss:
+        print(f"{name}: stdout: {loss.strerror}; a part of the output is lost", file=sys.stderr)
         return 1
-    return status
+    return 0
 
 
 def find_caches() -> None:

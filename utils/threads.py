@@ -1,6 +1,8 @@
 """CPU threads: how many a process may use, and how they wait. No torch here: what this sets holds only before torch loads, so
 ``utils/__init__.py`` calls ``wait_without_spinning``, and every command begins with it."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +168,27 @@ def test_views_and_reserved_memory_are_no_operations():
     with Operations() as operations:
         x.view(24)[:3].add_(torch.empty(3).fill_(1.0))
     assert (operations.count, operations.views) == (2, 3)
+
+
+INTERRUPTED = """
+import signal, sys
+import interrupting
+from tests.utils.test_benchmark import settings
+from utils.benchmark import __main__ as benchmark
+from utils.startup import run_command
+benchmark.speed = interrupting
+sys.exit(run_command("utils.benchmark", lambda: benchmark.print_learners({"NormalNN": settings("NormalNN")}, None, 1, "text")))"""
+
+
+def test_an_interrupt_while_a_process_of_its_own_measures_is_one_line(root, environment, tmp_path):
+    """A terminal sends it to both; the measuring one is ended, however long it would have gone on."""
+    (tmp_path / "interrupting.py").write_text(
+        "import os, signal\n"
+        "def measure_machine(settings):\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    os.kill(os.getppid(), signal.SIGINT)\n"
+        "    signal.pause()\n")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env={**environment, "PYTHONPATH": str(tmp_path)}, cwd=root, capture_output=True, text=True,
+        timeout=120, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "utils.benchmark: stopped\n")

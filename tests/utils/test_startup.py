@@ -1,11 +1,15 @@
 """What every command finds: streams that take anything, a served system, our own modules."""
 
+import ast
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from utils.startup import PACKAGES
 
 TEXT = ascii("5 ± 1, café, Łódź, \udce9, 犬")
 PRINT = f"import utils, sys; print({TEXT}); print({TEXT}, file=sys.stderr)"
@@ -49,7 +53,7 @@ def test_closed_streams_lead_nowhere_and_no_file_takes_their_place(python, tmp_p
 
 
 def test_a_pipe_that_nobody_reads_is_no_failure(root, environment):
-    code = "import utils, sys; [print('line', flush=True) for _ in range(9999)]; sys.exit(utils.startup.finish('it', 0))"
+    code = "import utils, sys; [print('line', flush=True) for _ in range(9999)]; sys.exit(utils.startup.finish('it'))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b""
@@ -58,7 +62,7 @@ def test_a_pipe_that_nobody_reads_is_no_failure(root, environment):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_output_that_a_full_disk_took_is_one_line(python):
-    done = python("import utils, sys; print('the table'); sys.exit(utils.startup.finish('tables', 0))", ">/dev/full")
+    done = python("import utils, sys; print('the table'); sys.exit(utils.startup.finish('tables'))", ">/dev/full")
     assert (done.returncode, done.stderr.decode()) == (1, "tables: stdout: No space left on device; a part of the output is lost\n")
 
 
@@ -71,6 +75,112 @@ def test_a_system_that_is_not_served_is_one_line(python, missing, entry):
     line, = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (2, b"")
     assert "Linux, macOS and Windows' WSL" in line
+
+
+def command_of(entry):
+    """How a user starts run.py or a module."""
+    return [sys.executable, entry] if entry.endswith(".py") else [sys.executable, "-m", entry]
+
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+COMMANDS = [
+    "run.py", "utils.reports.tables", "utils.reports.diagnose", "utils.reports.settings_page", "utils.sweeps.sweep", "utils.benchmark",
+    "dataloaders.image_folder"]
+
+
+@pytest.mark.parametrize("entry", COMMANDS)
+def test_a_python_without_the_packages_is_one_line(root, environment, entry):
+    _, *command = command_of(entry)
+    done = subprocess.run([sys.executable, "-S", *command], cwd=root, env=environment, capture_output=True, text=True, timeout=120)
+    line, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert line.startswith(f"{entry}: {sys.executable} has no torch, torchvision, numpy, ") and ".venv/bin/python" in line
+
+
+def test_an_old_python_is_one_line(python):
+    done = python("import sys; sys.version_info = (3, 9, 2); import utils")
+    line, = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "is Python 3.9, and 3.10 or newer is needed" in line
+
+
+@pytest.mark.parametrize("name", ["__init__", "startup", "threads"])
+def test_what_is_imported_first_is_read_by_an_old_python(root, name):
+    tree = ast.parse((root / "utils" / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 8))
+    names = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)} | {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    assert {name.partition(".")[0] for name in names} - {"utils"} <= sys.stdlib_module_names
+    annotated = any(node.returns or node.args.args for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    assert not annotated or "__future__" in names  # else list[int] and int | None would be computed
+
+
+def test_the_packages_looked_for_are_those_imported(root):
+    """But for the optional ones."""
+    paths = [root / "run.py", *(path for name in ("utils", "learners", "models", "dataloaders") for path in (root / name).rglob("*.py"))]
+    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    ours = {"utils", "learners", "models", "dataloaders"}
+    assert {name.partition(".")[0] for name in names} - ours - sys.stdlib_module_names == {*PACKAGES, "ray"}
+
+
+@pytest.fixture
+def signalled(root, environment, tmp_path):
+    """A command in which the first import of one of these modules sends the process a signal:
+    signalled(command, signal, module, ...) -> a finished process."""
+
+    def run(command, number, *modules):
+        for module in modules:
+            (tmp_path / f"{module}.py").write_text(f"import signal; signal.raise_signal({number:d})")
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        return subprocess.run(
+            command, env={**environment, "PYTHONPATH": str(tmp_path)}, cwd=root, capture_output=True, text=True, timeout=120,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+    return run
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize("entry", COMMANDS)
+def test_a_signal_while_modules_are_imported_is_one_line(signalled, entry, number, status):
+    done = signalled(command_of(entry), number, "torch", "numpy")
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"{entry}: stopped before any work\n")
+
+
+STOPPED_AT_WORK = """
+import sys
+from utils.startup import run_command
+def main():
+    try:
+        import late
+    finally:
+        print("closed")
+sys.exit(run_command("it", main))"""
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_command_that_a_signal_stops_closes_what_it_has_open_and_says_so(signalled, number, status):
+    done = signalled([sys.executable, "-c", STOPPED_AT_WORK], number, "late")
+    assert (done.returncode, done.stdout, done.stderr) == (status, "closed\n", "it: stopped\n")
+
+
+@pytest.mark.parametrize("entry", COMMANDS)
+def test_every_command_is_stopped_so(root, entry):
+    path = root / entry.replace(".", "/")
+    source = root / entry if entry.endswith(".py") else path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    assert source.read_text(encoding="utf-8").splitlines()[-1].strip().startswith("sys.exit(run_command(")
+
+
+def test_sigterm_before_a_run_begins_is_one_line(signalled, tiny, tmp_path):
+    """When figures are to be drawn, matplotlib is imported; then the run's folder is already there."""
+    done = signalled([sys.executable, "run.py", *tiny("NormalNN", "--log_dir", tmp_path / "run")], signal.SIGTERM, "matplotlib")
+    assert (done.returncode, done.stderr) == (143, "run.py: stopped before any work\n")
+
+
+def test_a_process_that_only_imports_our_code_answers_signals_as_before(python):
+    done = python("import signal; before = signal.getsignal(2), signal.getsignal(15); import utils;"
+                  "print(before == (signal.getsignal(2), signal.getsignal(15)))")
+    assert done.stdout == b"True\n"
 
 
 def test_without_a_home_caches_have_a_place_and_nothing_warns(python, tmp_path):

@@ -6,6 +6,7 @@
 """
 
 import multiprocessing
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from utils.errors import Parser, RunError, UserError
 from utils.files import user_path
 from utils.reports.forms import add_forms, show_rows
 from utils.settings import Settings
-from utils.startup import finish
+from utils.startup import finish, run_command
 from utils.training.device import device_failure, open_device
 
 
@@ -30,7 +31,8 @@ def print_learners(settings: dict[str, Settings], device: torch.device, rounds: 
     first = next(iter(settings.values()))
     fresh = multiprocessing.get_context("spawn")
     lines = []
-    with fresh.Pool(1, maxtasksperchild=1) as pool:
+    # Ctrl-C in a terminal reaches the pool's process too: this one ends it.
+    with fresh.Pool(1, signal.signal, (signal.SIGINT, signal.SIG_IGN), maxtasksperchild=1) as pool:
         machine = pool.apply(speed.measure_machine, (first,))
         print(describe(first, device))
         rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
@@ -102,10 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         message, status = reason, 1
     else:
-        return 0
+        return finish("utils.benchmark")
     print(f"utils.benchmark: {message}", file=sys.stderr)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(finish("utils.benchmark", main()))
+    sys.exit(run_command("utils.benchmark", main))

@@ -40,7 +40,7 @@ from utils.reports.forms import add_forms, show_rows, show_value
 from utils.reports.histories import read_history
 from utils.reports.runs import run_names
 from utils.settings import Settings
-from utils.startup import finish
+from utils.startup import finish, run_command
 from utils.streams import Streams, seed_of
 from utils.training.device import choose_device, device_failure, probe
 from utils.training.networks import read_network
@@ -270,8 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"utils.reports.diagnose: {reason}", file=sys.stderr)
         return 1
-    return 0
+    return finish("utils.reports.diagnose")
 
 
 if __name__ == "__main__":
-    sys.exit(finish("utils.reports.diagnose", main()))
+    sys.exit(run_command("utils.reports.diagnose", main))

@@ -9,7 +9,7 @@ from typing import get_origin
 from learners import REGISTRY
 from utils.command_line import element_type
 from utils.settings import NOT_IN_RESULTS, Flag
-from utils.startup import finish
+from utils.startup import finish, run_command
 
 
 def _takes(flag: Flag) -> str:
@@ -55,6 +55,10 @@ def settings_page() -> str:
     return "\n".join(page)
 
 
-if __name__ == "__main__":
+def main() -> int:
     print(settings_page())
-    sys.exit(finish("utils.reports.settings_page", 0))
+    return finish("utils.reports.settings_page")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("utils.reports.settings_page", main))

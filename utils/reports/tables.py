@@ -22,7 +22,7 @@ from utils.reports.histories import differ, finished, read_history, unfinished
 from utils.reports.paper_tables import OVER_IMAGES, PaperTables
 from utils.reports.runs import run_names, runs_under
 from utils.settings import completed
-from utils.startup import finish
+from utils.startup import finish, run_command
 from utils.training.metrics import mean_std
 
 # Runs side by side
@@ -117,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         say(str(error))
         return 2
-    return 0
+    return finish("utils.reports.tables")
 
 
 if __name__ == "__main__":
-    sys.exit(finish("utils.reports.tables", main()))
+    sys.exit(run_command("utils.reports.tables", main))

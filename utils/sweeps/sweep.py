@@ -17,6 +17,7 @@ import torch
 
 from utils.errors import Parser, UserError
 from utils.files import expand_home
+from utils.startup import run_command, status_of
 from utils.sweeps.engines import Engine, Local, Run
 from utils.sweeps.plan import Plan
 from utils.sweeps.scheduler import run_all
@@ -89,11 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message, status = str(error), 2
     except Stopped as stopped:
         message, status = str(stopped), stopped.status
-    except KeyboardInterrupt:  # before or after the runs
-        message, status = "stopped; the same command resumes it", 130
+    except KeyboardInterrupt as interrupted:  # before or after the runs
+        message, status = "stopped; the same command resumes it", status_of(interrupted)
     print(f"experiments/sweep.sh: {message}", file=sys.stderr)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("experiments/sweep.sh", main))
