@@ -1,4 +1,4 @@
-# What the scripts begin with: standard streams that exist, the repository's root as the current folder, packages, the interpreter.
+# What the scripts begin with: standard streams, arguments, the repository's root as the current folder, packages, the interpreter.
 #
 #     . "$(dirname -- "$0")/common.sh"
 #
@@ -11,7 +11,18 @@ case $PYTHON in
     /*) ;;
     */*) PYTHON=$PWD/$PYTHON ;;  # of the folder in which the script was started
 esac
+unset STARTED_IN  # and no variable of the programs
+STARTED_IN=$PWD
+case $(tail -n 1 "$0") in
+    *' -m utils.'*'"$@"') export STARTED_IN ;;  # a program of ours takes all arguments, relative paths among them (utils/files.py)
+    *'"$@"') ;;
+    *)  # the script has work of its own: it takes what the call in its header shows, a GPU or nothing
+        case $1 in -h | --help) sed -n '1d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit ;; esac
+        MOST=$(grep -c '^#     sh .*\[GPU\]' "$0") || :
+        [ $# -le "$MOST" ] || { echo "$0: too many arguments ($#, and it takes $MOST); --help shows which" >&2; exit 2; } ;;
+esac
 CDPATH='' cd -- "$(dirname -- "$0")/.."
+[ "$STARTED_IN" != "$PWD" ] || STARTED_IN=
 sh install_requirements.sh
 PYTHON=${PYTHON:-.venv/bin/python}
 command -v "$PYTHON" >/dev/null || { echo "$0: PYTHON=$PYTHON: there is no such program; name one interpreter, without arguments" >&2; exit 2; }

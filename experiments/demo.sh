@@ -11,4 +11,4 @@ for METHOD in base deep_inversion abd; do
 done
 echo
 "$PYTHON" -m utils.reports.tables $OUT/base $OUT/deep_inversion $OUT/abd
-echo "What the networks dreamed after each task: $OUT/abd/figures and $OUT/deep_inversion/figures"
+echo "What the networks dreamed after each task: $PWD/$OUT/abd/figures and $PWD/$OUT/deep_inversion/figures"

@@ -1,6 +1,7 @@
 """The scripts in experiments/."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shlex
@@ -93,6 +94,28 @@ def test_a_published_protocol_ends_beside_the_published_numbers(commands, path, 
     assert Path(folder) not in [Path(one.log_dir) for one in runs(calls)]  # runs themselves would be set side by side
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_with_work_of_its_own_shows_its_header_instead(path, flag, tmp_path):
+    done = subprocess.run(["sh", str(path), flag], env={**os.environ, "PYTHON": "false"}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    header = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()[1:])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [line[2:] for line in header]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_an_argument_that_a_script_does_not_take_is_refused_in_one_line(commands, path, tmp_path, monkeypatch):
+    """Those take a GPU whose runs compute on it."""
+    monkeypatch.chdir(ROOT)
+    taken = [] if path.stem in ("demo", "cifar100-laptop", "cifar100-tenth") else ["3"]
+    assert not taken or {tuple(one.gpuid) for one in runs(commands(path, *taken))} == {(3,)}
+    done = subprocess.run(
+        ["sh", str(path), *taken, "1"], env={**os.environ, "PYTHON": "false"}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    line, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"too many arguments ({len(taken) + 1}, and it takes {len(taken)})" in line
+
+
 def test_the_tables_are_those_of_the_folder_and_form_asked_for(commands):
     assert commands(TABLES) == [["-m", "utils.reports.tables"]]
     assert commands(TABLES, "a folder", "--csv")[-1] == ["-m", "utils.reports.tables", "a folder", "--csv"]
@@ -100,6 +123,31 @@ def test_the_tables_are_those_of_the_folder_and_form_asked_for(commands):
 
 def test_a_relative_path_of_python_is_of_the_folder_where_the_script_was_started(commands):
     assert commands(TABLES, "--csv", PYTHON="a folder/python") == [["-m", "utils.reports.tables", "--csv"]]
+
+
+def test_relative_paths_are_of_the_folder_where_a_script_was_started(tmp_path, environment):
+    write_yaml(tmp_path / "outs" / "run" / "results-acc" / "global.yaml", {"history": [[50.0], [40.0]]})
+    done = subprocess.run(
+        ["sh", str(TABLES), "outs/run", "outs/run"], env={**environment, "PYTHON": sys.executable}, cwd=tmp_path, capture_output=True, text=True,
+        timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split()[:3] == ["run", "50.0", "40.0"]
+
+
+@pytest.mark.parametrize(("name", "places"), [
+    ("tables", ["here", ""]), ("diagnose", ["here", ""]), ("benchmark", ["here", ""]), ("sweep", ["here", ""]), ("demo", ["none", "none"])])
+def test_a_program_knows_where_its_script_was_started(tmp_path, name, places):
+    """The programs of scripts with work of their own do not: their paths are the repository's, whatever has started them."""
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho "${STARTED_IN-none}"\n')
+    fake.chmod(0o755)
+    found = []
+    for folder in (tmp_path, ROOT):
+        done = subprocess.run(
+            ["sh", str(ROOT / "experiments" / f"{name}.sh")], env={**os.environ, "PYTHON": str(fake), "STARTED_IN": "/elsewhere"}, cwd=folder,
+            capture_output=True, text=True, timeout=60)
+        found.append(done.stdout.splitlines()[0])
+    assert found == [str(tmp_path) if place == "here" else place for place in places]
 
 
 def test_cdpath_leads_no_script_elsewhere(commands, tmp_path):

@@ -29,8 +29,9 @@ def expand_home(path: str, where: str = "") -> str:
 
 
 def user_path(text: str) -> Path:
-    """The path that a command line names."""
-    return Path(expand_home(text))
+    """The path that a command line names; a relative one is of the folder where a script was started, which is not the one that it
+    runs programs in (experiments/common.sh)."""
+    return Path(os.environ.get("STARTED_IN", ""), expand_home(text))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from learners.dgr import Generative_Replay
 from utils.arithmetic import set_precision
 from utils.command_line import parse
 from utils.errors import Parser, UserError
-from utils.files import expand_home, user_path
+from utils.files import user_path
 from utils.reports.diagnosis_measures import DIAGNOSTICS, LEFT, diagnose_model
 from utils.reports.figures import save_figure
 from utils.reports.forms import add_forms, show_rows, show_value
@@ -122,7 +122,7 @@ def read_settings(run: Path) -> Settings:
 
 
 def diagnose(
-    run: Path, dataroot: str | None = None, count: int = 2000, seed: int = 0, device: torch.device = CPU) -> Diagnosis:
+    run: Path, dataroot: Path | None = None, count: int = 2000, seed: int = 0, device: torch.device = CPU) -> Diagnosis:
     """Measure a run after every task from the second on.
 
     Args:
@@ -133,7 +133,7 @@ def diagnose(
     Raises UserError where the run has not finished two tasks, or its files or data cannot be read.
     """
     settings = read_settings(run)
-    settings.dataroot = dataroot or settings.dataroot
+    settings.dataroot = str(dataroot or settings.dataroot)
     settings.precision = "fp32"  # of what is measured, whatever the run was trained with
     data = read_data(settings)
     streams = Streams(device)
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="utils.reports.diagnose", allow_abbrev=False,
         description="Why synthetic replay fails and what ABD mends: features, task confusion and classifier of finished runs.")
     parser.add_argument("runs", nargs="+", type=user_path, metavar="RUN", help="log_dir of a run that has finished two tasks or more")
-    parser.add_argument("--dataroot", type=expand_home, metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
+    parser.add_argument("--dataroot", type=user_path, metavar="DIR", help="folder of the data sets, where the runs' own setting no longer holds")
     parser.add_argument(
         "--figure", type=user_path, default=Path("outputs/diagnosis.png"), metavar="FILE", help="the figure, PNG; default: outputs/diagnosis.png")
     parser.add_argument(
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             save_figure(given.figure, diagnosis_figure(diagnoses))
         except OSError as error:
             raise UserError(f"--figure {given.figure}: cannot be written ({error.strerror}); name another file") from error
-        print(f"utils.reports.diagnose: drawn: {given.figure}", file=sys.stderr)
+        print(f"utils.reports.diagnose: drawn: {given.figure.absolute()}", file=sys.stderr)
     except UserError as error:
         print(f"utils.reports.diagnose: {error}", file=sys.stderr)
         return 2

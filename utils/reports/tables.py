@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from utils.reports.comparison_figures import draw_comparison  # and matplotlib, for which tables need not wait
 
                 for path in draw_comparison(tables, given.figures):
-                    say(f"drawn: {path}")
+                    say(f"drawn: {path.absolute()}")
     except UserError as error:
         say(str(error))
         return 2

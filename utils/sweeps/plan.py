@@ -22,7 +22,7 @@ RECORDER = '#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$SWEEP_CALLS"\n'
 def calls(script: str) -> list[list[str]]:
     """How a script calls $PYTHON or python, without any of that being done. Raises UserError."""
     if not Path(script).is_file():
-        raise UserError(f"{script}: there is no such script in {Path.cwd()}")
+        raise UserError(f"{script}: there is no such script")
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder, "calls")
         record.touch()

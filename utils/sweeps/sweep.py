@@ -8,6 +8,7 @@ docs/sweeps.md explains the rest.
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 import torch
 
 from utils.errors import Parser, UserError
-from utils.files import expand_home
+from utils.files import user_path
 from utils.startup import run_command, status_of
 from utils.sweeps.engines import Engine, Local, Run
 from utils.sweeps.plan import Plan
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="The runs of experiments' scripts, side by side on the devices of one machine, or of many by way of Ray.",
         epilog="The same command resumes a stopped sweep. Exit status: 0 all finished, 1 some failed, 2 refused before any work, 130 or 143 stopped.")
     parser.add_argument(
-        "scripts", nargs="+", type=expand_home, metavar="SCRIPT", help="e.g. experiments/cifar100-fivetask.sh; what it runs on is replaced")
+        "scripts", nargs="+", type=user_path, metavar="SCRIPT", help="e.g. experiments/cifar100-fivetask.sh; what it runs on is replaced")
     parser.add_argument("--runs_per_gpu", type=positive_integer, default=1, metavar="N", help="runs side by side on one device; default: 1")
     parser.add_argument("--gpuid", type=int, nargs="+", default=[], metavar="N", help="GPUs to use; default: all of them, or the CPU; -1: the CPU")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="this machine's devices, or those of a Ray cluster")
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise UserError("--gpuid: Ray chooses the GPUs; leave the flag out")
         elif given.address:
             raise UserError(f"--address {given.address}: is of a Ray cluster; add --engine ray")
-        plan = Plan(given.scripts)
+        os.environ.pop("STARTED_IN", None)  # what the scripts start takes paths of the repository
+        plan = Plan([str(script) for script in given.scripts])
         if not given.address:
             found = devices(given.gpuid)
             for notice in cpu_notices(given.gpuid or [0], torch.device("cpu" if found == [-1] else "cuda")):

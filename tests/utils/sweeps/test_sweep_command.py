@@ -1,5 +1,7 @@
 """The command of a sweep."""
 
+from pathlib import Path
+
 import pytest
 
 from utils.errors import UserError
@@ -19,6 +21,13 @@ def test_what_is_wrong_is_one_line_and_status_2(capsys, arguments, message):
     assert sweep.main(arguments) == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith(f"experiments/sweep.sh: {message}")
+
+
+def test_a_script_is_of_the_folder_where_the_sweep_was_started_and_what_it_starts_is_not(script, monkeypatch, capsys):
+    path = Path(script("$PYTHON run.py $P --log_dir a\n$PYTHON -c 'import os; raise SystemExit(os.environ.get(\"STARTED_IN\"))'"))
+    monkeypatch.setenv("STARTED_IN", str(path.parent))
+    monkeypatch.setattr(sweep, "run_all", lambda runs, engine, stop_request: [])
+    assert sweep.main([path.name, "--gpuid", "-1"]) == 0, capsys.readouterr().err
 
 
 @pytest.fixture
