@@ -48,7 +48,7 @@ def test_every_line_is_the_one_it_names(page):
 
 def test_the_page_of_settings_is_current():
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert page == f"{settings_page()}\n", "PYTHONPATH=. .venv/bin/python tests/test_readme.py puts it right"
+    assert page == f"{settings_page()}\n", "settings have changed: PYTHONPATH=. .venv/bin/python tests/test_readme.py writes the page anew"
     for name, flag in REGISTRY.flags.items():
         line, = (line for line in page.splitlines() if line.startswith(f"| `{name}` | "))
         assert line.endswith(f" | {flag.metadata['help']} |")
@@ -71,13 +71,17 @@ def test_every_golden_number_is_in_the_table_of_what_is_verified():
     assert set(named) <= {path.stem for path in golden}
 
 
-def test_the_worked_example_is_a_learner_that_runs(tiny, environment, tmp_path):
-    """The file as the README shows it, under 40 lines, beside the others: nothing else is touched."""
+@pytest.fixture
+def copy(tmp_path):
+    """This code with the worked example in a file as the README shows it, under 40 lines, beside the others: nothing else is touched."""
     example, = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(example.splitlines()) < 40
-    copy = tmp_path / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "datasets", "outputs", "tests", "docs"))
-    (copy / "learners" / "sharp_lwf.py").write_text(example, encoding="utf-8")
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".*", "__pycache__", "datasets", "outputs"))
+    (tmp_path / "copy" / "learners" / "sharp_lwf.py").write_text(example, encoding="utf-8")
+    return tmp_path / "copy"
+
+
+def test_the_worked_example_is_a_learner_that_runs(copy, tiny, environment, tmp_path):
     flags = tiny("LWF", "--learner_name", "SharpLWF", "--schedule", 1, "--log_dir", tmp_path / "run")
 
     def run(*more):
@@ -92,6 +96,15 @@ def test_the_worked_example_is_a_learner_that_runs(tiny, environment, tmp_path):
     refused = run("--sharp_temp", "1")
     assert refused.returncode == 2 and "sharp_temp 0.5 there, 1.0 here" in refused.stderr
     assert "--sharp_temp X" in run("--help").stdout
+
+
+def test_what_all_learners_must_hold_is_held_with_the_worked_example_among_them(copy, environment):
+    subprocess.run([sys.executable, "tests/test_readme.py"], cwd=copy, env={**environment, "PYTHONPATH": "."}, check=True, timeout=300)
+    named = "page_of_settings or publications or order or first_task or of_the_tables or every_learner_has"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-k", named, "tests/test_readme.py", "tests/learners/test_learners.py",
+         "tests/learners/test_own_settings.py", "tests/test_whole_runs.py"], cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout
 
 
 if __name__ == "__main__":

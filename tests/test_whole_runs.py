@@ -18,10 +18,12 @@ def test_a_small_whole_run_is_as_stored(name):
     assert whole_runs.differences(name, whole_runs.measure(name), whole_runs.stored_run(name)) == []
 
 
-def test_every_learner_has_a_run_also_with_a_coreset_where_it_takes_one():
+def test_every_learner_of_the_tables_has_a_run_also_with_a_coreset_where_it_takes_one():
     runs = [parse(REGISTRY, whole_runs.flags_of(name)) for name in whole_runs.RUNS]
-    assert {run.learner_name for run in runs} == set(LEARNERS), "store it: python tests/whole_runs.py --write NAME"
-    assert {run.learner_name for run in runs if run.memory} == {name for name, learner in LEARNERS.items() if learner.takes_coreset}
+    published = {name for name, learner in LEARNERS.items() if learner.published}
+    missing = "a line in RUNS of tests/whole_runs.py, and its run: python tests/whole_runs.py --write NAME"
+    assert published <= {run.learner_name for run in runs}, missing
+    assert {name for name in published if LEARNERS[name].takes_coreset} <= {run.learner_name for run in runs if run.memory}, missing
     assert any(run.oracle_flag for run in runs)
 
 

@@ -2,6 +2,10 @@ import pytest
 import torch
 from conftest import serve, train
 
+PUBLISHED = {
+    "NormalNN": "default", "LWF": "kd", "LWF_MC": "kd", "ETE": "kd", "BIC": "kd", "Generative_Replay": "dgr",
+    "DeepInversionGenBN": "datafree", "DeepInversionLWF": "datafree", "AlwaysBeDreaming": "datafree",
+    "RDFCIL": "datafree", "CwD": "datafree", "RFD": "datafree"}  # {learner: its type}; there may be more
 DREAMING = ["DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming"]
 
 

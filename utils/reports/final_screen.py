@@ -9,8 +9,7 @@ import numpy as np
 
 from dataloaders.datasets import DATASETS
 from utils.reports.forms import show_number, show_rows
-from utils.reports.paper import SPLITS
-from utils.reports.runs import half_first_column
+from utils.reports.runs import place_in_tables
 from utils.settings import Settings
 from utils.training.first_task import origin
 from utils.training.listeners import Listener
@@ -52,8 +51,8 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
         lines.append("data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
     if not settings.no_figures:
         lines.append(f"figures:  {folder / 'figures'}")
-    published = (settings.dataset == "CIFAR100" and len(rows) in SPLITS) or half_first_column(vars(settings))
-    lines.append(f"next:     {command('tables.sh', folder.parent if published else folder)}")
+    in_tables = place_in_tables(vars(settings), folder / "args.yaml")
+    lines.append(f"next:     {command('tables.sh', folder.parent if in_tables else folder)}")
     if len(rows) > 1:
         lines.append(f"          {command('diagnose.sh', folder)}")
 

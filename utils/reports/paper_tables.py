@@ -53,7 +53,8 @@ class PaperTables:
             else:
                 elsewhere.append(name)
         if elsewhere:
-            self.warnings.append(f"in no table for their data set, split or learner: {', '.join(elsewhere)}")
+            self.warnings.append(
+                f"in no table for their data set, split or learner: {', '.join(elsewhere)}; name such a run itself to see its accuracy")
         for run in sorted(runs, key=lambda run: (-run.finished, run.joint)):
             self.add(run)
 

@@ -195,6 +195,20 @@ def half_first_column(settings: dict[str, Any]) -> tuple[Study, int] | None:
     return None
 
 
+def place_in_tables(settings: dict[str, Any], path: Path) -> tuple[Study, int, Method] | None:
+    """Whose tables a run belongs into, its column and its line there; None where it has none.
+
+    Raises UserError, naming ``path``, where its tasks are damaged.
+    """
+    study, tasks = half_first_column(settings) or (PAPER, equal_tasks(settings, path))
+    method = METHODS.get((study, str(settings["learner_name"]), settings["memory"] > 0))
+    if study is PAPER and settings["learner_name"] == UB.learner_name and not settings["memory"] and (settings["oracle_flag"] is True or tasks == 1):
+        method = UB
+    if settings["dataset"] != study.protocol["dataset"] or method is None or not tasks or (tasks == 1 and method is not UB):
+        return None
+    return study, tasks, method
+
+
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     """The run in ``folder``; None where it has no place in the published tables. Results that cannot be read are missing
     and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
@@ -209,13 +223,10 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
                 raise UserError(f"{path}: {name} {settings[name]!r} is not a whole number")
 
     need("dataset", "learner_name", "memory", "first_split_size", "other_split_size", "oracle_flag", "repeat")
-    joint = settings["oracle_flag"] is True
-    study, tasks = half_first_column(settings) or (PAPER, equal_tasks(settings, path))
-    method = METHODS.get((study, str(settings["learner_name"]), settings["memory"] > 0))
-    if study is PAPER and settings["learner_name"] == UB.learner_name and not settings["memory"] and (joint or tasks == 1):
-        method = UB
-    if settings["dataset"] != study.protocol["dataset"] or method is None or not tasks or (tasks == 1 and method is not UB):
+    place = place_in_tables(settings, path)
+    if place is None:
         return None
+    study, tasks, method = place
     own = {"memory": method.memory, **method.settings}
     protocol = {name: value for name, value in study.protocol.items() if name not in own}
     need(*protocol, *own, "load_model_dir", "log_dir")
@@ -249,5 +260,5 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     matrix = history("results-acc/pt.yaml", functools.partial(read_matrix, code=recorded.code))
     seconds, memory = (None if recorded.code is Code.PUBLISHED else history(f"results-{part}/global.yaml") for part in ("time", "mem"))
     return Run(
-        name, method, changed, own_changed, tasks, joint, settings["repeat"],
+        name, method, changed, own_changed, tasks, settings["oracle_flag"] is True, settings["repeat"],
         np.empty((length, 0)) if shown is None else shown, matrix, seconds, memory, recorded.code, over, study, shorter)

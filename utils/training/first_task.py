@@ -52,7 +52,10 @@ def differences(theirs: Recorded, mine: Recorded) -> list[str]:
     name, wanted = str(there.get("learner_name")), str(here.get("learner_name"))
     found = []
     if name != wanted and not (wanted in LEARNERS and LEARNERS[wanted].shares_first_task(LEARNERS.get(name))):
-        found.append(f"{name} learns its first task in another way than {wanted}")
+        silent = [one for one in (wanted, name) if one not in LEARNERS or not LEARNERS[one].first_task]
+        found.append(
+            f"{silent[0]} declares no first_task that it shares with other learners (learners/base.py)" if silent
+            else f"{name} learns its first task in another way than {wanted}")
     elif name == wanted == "AlwaysBeDreaming" and (theirs.code is Code.EARLIER) != (mine.code is Code.EARLIER):
         found.append(f"{name}'s first task was over the seen outputs alone in runs before commit f3ba08f")
     own = [setting for learner in (name, wanted) if learner in LEARNERS for setting in LEARNERS[learner].first_task_settings]
@@ -77,7 +80,8 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
         raise UserError(f"{flag}: {error}; name the log_dir of a run") from error
     reasons = differences(theirs, Recorded(vars(settings), Code.CURRENT))
     if reasons and not settings.load_any:
-        raise UserError(f"{flag}: its first task is another: {'; '.join(reasons)}; name another run, or take it all the same with --load_any 1")
+        raise UserError(
+            f"{flag}: its first task does not count as this run's: {'; '.join(reasons)}; name another run, or take it all the same with --load_any 1")
     with torch.device("meta"):
         network = LEARNERS[settings.learner_name].new_model(settings)
     try:

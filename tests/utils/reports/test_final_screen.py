@@ -50,13 +50,12 @@ def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_fi
         "final accuracy: 60.0 ± 5.0 % over 2 repeats (55.0, 65.0)"]
 
 
-@pytest.mark.parametrize(("dataset", "tasks", "folder"), [
-    ("CIFAR100", 5, "outputs"), ("CIFAR100", 20, "outputs"), ("CIFAR100", 4, "outputs/abd"), ("Digits", 5, "outputs/abd")])
-def test_tables_are_the_papers_where_it_has_a_column_for_the_run(dataset, tasks, folder, another_python):
-    results = Results()
-    for task in range(tasks):
-        results.add(0, Measures([50.0] * (task + 1), [50.0] * (task + 1)), 1, 1.0)
-    assert f"next:     {next_command('tables.sh', folder)}" in final_screen(Settings(dataset=dataset, log_dir="outputs/abd"), results, "%")
+@pytest.mark.parametrize(("changes", "folder"), [
+    ({}, "outputs"), ({"task_sizes": [5] * 20}, "outputs"), ({"task_sizes": [50, *[10] * 5], "learner_name": "RFD"}, "outputs"),
+    ({"task_sizes": [25] * 4}, "outputs/abd"), ({"dataset": "Digits"}, "outputs/abd"), ({"learner_name": "SharpLWF"}, "outputs/abd")])
+def test_tables_are_the_papers_where_they_have_a_cell_for_the_run(results, changes, folder, another_python):
+    settings = Settings(**{"dataset": "CIFAR100", "first_split_size": 20, "other_split_size": 20, "log_dir": "outputs/abd", **changes})
+    assert f"next:     {next_command('tables.sh', folder)}" in final_screen(settings, results, "%")
 
 
 def test_times_are_on_no_line_about_accuracy(results):

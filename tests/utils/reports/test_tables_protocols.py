@@ -107,7 +107,7 @@ def test_sizes_that_are_none_are_one_line(leave, records, tmp_path, sizes):
 def test_a_run_of_no_cell_is_in_no_table_and_said(leave, records, tmp_path, changes):
     leave("odd", [], **changes)
     assert [cell for cell in records() if cell["run"]] == []
-    assert warnings(tmp_path) == ["in no table for their data set, split or learner: odd"]
+    assert warnings(tmp_path) == ["in no table for their data set, split or learner: odd; name such a run itself to see its accuracy"]
 
 
 def test_of_two_runs_of_a_cell_the_one_with_more_finished_repeats_is_shown(leave, records, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from learners import LEARNERS, REGISTRY
+from learners import LEARNERS, REGISTRY, Learner
 from utils.command_line import parse
 from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
@@ -97,8 +97,18 @@ def test_a_first_task_is_shared_by_learners_that_learn_it_alike(other, loading, 
     loading.learner_name = mine
     if theirs == mine or {theirs, mine} <= set(SHARED):
         assert f", {theirs}'s" in first_task(loading, 0).source
+    elif "RFD" in (theirs, mine):
+        assert "RFD declares no first_task that it shares" in loading_refusal(loading)
     elif {theirs, mine} <= {*SHARED, "AlwaysBeDreaming", "LWF_MC", "Generative_Replay"}:
         assert f"{theirs} learns its first task in another way than {mine}" in loading_refusal(loading)
+
+
+@pytest.mark.parametrize(("theirs", "mine"), [("NormalNN", "New"), ("New", "NormalNN")])
+def test_a_new_learner_that_declares_nothing_of_its_first_task_is_said_to(other, loading, monkeypatch, theirs, mine):
+    monkeypatch.setitem(LEARNERS, "New", type("New", (Learner,), {}))
+    write_yaml(other / "args.yaml", read_yaml(other / "args.yaml") | {"learner_name": theirs})
+    loading.learner_name = mine
+    assert "New declares no first_task that it shares with other learners (learners/base.py)" in loading_refusal(loading)
 
 
 @pytest.mark.parametrize(("theirs", "mine"), [("RDFCIL", "CwD"), ("CwD", "RDFCIL"), ("RFD", "RFD")])
@@ -110,7 +120,7 @@ def test_learners_of_two_phases_run_on_from_a_first_task_with_heads_as_theirs(fi
 
 
 @pytest.mark.parametrize(("flags", "reason"), [
-    ((), "RFD learns its first task in another way than RDFCIL"), (("--load_any", 1), "its tensors are another network's")])
+    ((), "RFD declares no first_task that it shares"), (("--load_any", 1), "its tensors are another network's")])
 def test_heads_of_two_layers_are_no_other_learners(finished, trainer, tmp_path, flags, reason):
     with pytest.raises(UserError, match=f"^--load_model_dir .*{reason}") as error:
         trainer(tmp_path / "run", "RDFCIL", "--load_model_dir", finished("RFD"), *flags)
