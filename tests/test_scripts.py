@@ -128,7 +128,7 @@ def test_a_relative_path_of_python_is_of_the_folder_where_the_script_was_started
 def test_relative_paths_are_of_the_folder_where_a_script_was_started(tmp_path, environment):
     write_yaml(tmp_path / "outs" / "run" / "results-acc" / "global.yaml", {"history": [[50.0], [40.0]]})
     done = subprocess.run(
-        ["sh", str(TABLES), "outs/run", "outs/run"], env={**environment, "PYTHON": sys.executable}, cwd=tmp_path, capture_output=True, text=True,
+        ["sh", str(TABLES), "outs/run"], env={**environment, "PYTHON": sys.executable}, cwd=tmp_path, capture_output=True, text=True,
         timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1].split()[:3] == ["run", "50.0", "40.0"]
