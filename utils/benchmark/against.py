@@ -45,8 +45,6 @@ def check(checkout: Path, settings: Settings, images: int) -> None:
         raise UserError(f"--against {checkout}: there is no such folder; name a checkout of github.com/GT-RIPL/AlwaysBeDreaming-DFCIL")
     if missing := [name for name in NEEDED if not (checkout / name).is_file()]:
         raise UserError(f"--against {checkout}: has no {missing[0]}; name a checkout of github.com/GT-RIPL/AlwaysBeDreaming-DFCIL")
-    if settings.dataset != "CIFAR100":
-        raise UserError(f"--dataset {settings.dataset}: --against measures on images of CIFAR-100's size and number of classes; leave it out")
     least = max(5, -(-settings.batch_size // TASK_CLASSES))
     if images < least:
         raise UserError(f"--images {images}: is below {least}, which {TASK_CLASSES} classes need for a batch and for test images")
