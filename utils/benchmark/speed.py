@@ -160,21 +160,22 @@ def stopwatch(learner: Learner, stage: Stage, device: torch.device) -> Iterator[
     """While open, the seconds spent in each of PARTS; a GPU is waited for before and after every one. What one of them calls is
     its own: a frozen generator that dreams is no teacher."""
     seconds = dict.fromkeys(PARTS, 0.0)
-    within: list[str] = []
+    timing = False
 
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if within:
+            nonlocal timing
+            if timing:
                 return work(*args, **kwargs)
             synchronise(device)
-            within.append(part)
+            timing = True
             began = time.perf_counter()
             try:
                 return work(*args, **kwargs)
             finally:
                 synchronise(device)
                 seconds[part] += time.perf_counter() - began
-                within.clear()
+                timing = False
 
         return call
 

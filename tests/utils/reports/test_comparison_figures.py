@@ -12,6 +12,7 @@ from utils.reports.tables import main
 FALLING = [[80.0], [60.0, 80.0], [40.0, 60.0, 80.0], [20.0, 40.0, 60.0, 80.0], [0.0, 20.0, 40.0, 60.0, 80.0]]  # 80 70 60 50 40, forgets 50
 HIGHER = [[value + 10 for value in row] for row in FALLING]
 SCALED = {"batch_size": 64}
+HALF_FIRST, HALF_FIRST_IMAGES = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)], [5000, *[1000] * 5]
 
 
 @pytest.fixture
@@ -138,8 +139,7 @@ def test_variants_of_a_method_are_told_apart(leave, protocol):
 
 
 def test_runs_half_first_are_drawn_beside_r_dfcils_numbers(leave, tmp_path):
-    rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
-    leave("half", [rows], "rdfcil", "cifar100-b50-t5", images=[5000, *[1000] * 5])
+    leave("half", [HALF_FIRST], "rdfcil", "cifar100-b50-t5", images=HALF_FIRST_IMAGES)
     protocol = ProtocolFigures(PaperTables(tmp_path), "R-DFCIL's protocol")
     assert (protocol.title, protocol.splits) == ("CIFAR-100, R-DFCIL's protocol; one repeat", [5])
     axes, = protocol.accuracy_after_each_task(5).axes
@@ -154,9 +154,8 @@ def test_runs_half_first_are_drawn_beside_r_dfcils_numbers(leave, tmp_path):
 
 
 def test_two_data_sets_half_first_have_a_panel_each(leave, tmp_path):
-    rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
-    leave("cifar100", [rows], "rdfcil", "cifar100-b50-t5", images=[5000, *[1000] * 5])
-    leave("tinyimagenet", [rows], "rdfcil", "tinyimagenet-b100-t5", images=[5000, *[1000] * 5])
+    leave("cifar100", [HALF_FIRST], "rdfcil", "cifar100-b50-t5", images=HALF_FIRST_IMAGES)
+    leave("tinyimagenet", [HALF_FIRST], "rdfcil", "tinyimagenet-b100-t5", images=HALF_FIRST_IMAGES)
     protocol = ProtocolFigures(PaperTables(tmp_path), "R-DFCIL's protocol")
     panels = protocol.accuracy_against_memory().axes
     assert [axes.get_title() for axes in panels] == ["CIFAR-100, 50 + 5 x 10", "TinyImageNet, 100 + 5 x 20"]
@@ -164,8 +163,7 @@ def test_two_data_sets_half_first_have_a_panel_each(leave, tmp_path):
 
 
 def test_a_bar_has_its_number_where_its_deviation_is_not_known(leave, tmp_path):
-    rows = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)]
-    leave("half", [rows], "rdfcil", "tinyimagenet-b100-t5", images=[5000, *[1000] * 5])
+    leave("half", [HALF_FIRST], "rdfcil", "tinyimagenet-b100-t5", images=HALF_FIRST_IMAGES)
     axes, = ProtocolFigures(PaperTables(tmp_path), "R-DFCIL's protocol").bars("accuracy", "final accuracy (%)").axes
     places = {text.get_text(): text.xy[0] for text in axes.texts}
     assert places["33.2"] == pytest.approx(33.18)  # ABD's
