@@ -87,12 +87,11 @@ def _check(flag: Flag, value: Any, where: str) -> None:
 def _read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
     if not path:
         raise UserError("--config: is empty; name a file")
+    file = expand_home(path, "--config")
     try:
-        content = load_yaml(expand_home(path, "--config"))
+        content = load_yaml(file)
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
-    except UserError:
-        raise
     except Exception as error:
         raise UserError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
     if content is None:
