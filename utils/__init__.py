@@ -2,5 +2,5 @@
 
 from utils import startup, threads
 
-threads.wait_without_spinning()  # before torch is looked for, let alone loaded: it would be too late
+threads.choose_waiting()  # before torch is looked for, let alone loaded: it would be too late
 startup.prepare()  # before anything is printed, opened or imported that some systems lack

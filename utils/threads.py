@@ -1,5 +1,5 @@
 """CPU threads: how many a process may use, and how they wait. No torch here: what this sets holds only before torch loads, so
-``utils/__init__.py`` calls ``wait_without_spinning``, and every command begins with it."""
+``utils/__init__.py`` calls ``choose_waiting``, and every command begins with it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOST = 256  # what --threads takes
+SPIN = 10_000  # turns of a waiting loop
 
 
-def wait_without_spinning() -> None:
-    """Have OpenMP's threads sleep at a barrier rather than spin: where other processes want the cores, a spinning thread keeps the one
-    that it waits for from running (docs/performance.md). A user's own setting of any of these wins."""
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "0"  # GNU's, which torch's wheels for Linux bring
-        os.environ["KMP_BLOCKTIME"] = "0"  # LLVM's and Intel's, in milliseconds
+def choose_waiting(load: Path = Path("/proc/loadavg")) -> None:
+    """How OpenMP's threads wait at a barrier. Where the CPUs suffice for this process and all that runs now, they spin for a fraction
+    of a millisecond before they sleep; otherwise they sleep at once: a spinning thread would keep the one that it waits for from
+    running (docs/performance.md). A user's own setting of any of these wins."""
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        return
+    free = running_elsewhere(load) + default_threads() <= (os.cpu_count() or 1)
+    os.environ["GOMP_SPINCOUNT"] = str(SPIN if free else 0)  # GNU's, which torch's wheels for Linux bring
+    os.environ["KMP_BLOCKTIME"] = "0"  # LLVM's and Intel's, in milliseconds
+
+
+def running_elsewhere(load: Path) -> int:
+    """How many threads of other processes run or are ready to, on the whole machine; MOST where the system does not tell."""
+    try:
+        return int(load.read_text().split()[3].partition("/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return MOST
 
 
 def threads_asked_for() -> int:
