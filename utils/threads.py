@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -19,17 +20,17 @@ def choose_waiting(load: Path = Path("/proc/loadavg")) -> None:
     running (docs/performance.md). A user's own setting of any of these wins."""
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         return
-    free = running_elsewhere(load) + default_threads() <= (os.cpu_count() or 1)
-    os.environ["GOMP_SPINCOUNT"] = str(SPIN if free else 0)  # GNU's, which torch's wheels for Linux bring
+    free = (os.cpu_count() or 1) - running_elsewhere(load)
+    os.environ["GOMP_SPINCOUNT"] = str(SPIN if free > 0 and default_threads() <= free else 0)  # GNU's, which torch's wheels for Linux bring
     os.environ["KMP_BLOCKTIME"] = "0"  # LLVM's and Intel's, in milliseconds
 
 
-def running_elsewhere(load: Path) -> int:
-    """How many threads of other processes run or are ready to, on the whole machine; MOST where the system does not tell."""
+def running_elsewhere(load: Path) -> float:
+    """How many threads of other processes run or are ready to, on the whole machine; infinitely many where the system does not tell."""
     try:
         return int(load.read_text().split()[3].partition("/")[0]) - 1
     except (OSError, ValueError, IndexError):
-        return MOST
+        return math.inf
 
 
 def threads_asked_for() -> int:
