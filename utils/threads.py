@@ -21,7 +21,8 @@ def choose_waiting(load: Path = Path("/proc/loadavg")) -> None:
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         return
     free = (os.cpu_count() or 1) - running_elsewhere(load)
-    os.environ["GOMP_SPINCOUNT"] = str(SPIN if free > 0 and default_threads() <= free else 0)  # GNU's, which torch's wheels for Linux bring
+    spin = free > 0 and default_threads() <= free  # cores are counted only where it matters: on macOS that starts a process
+    os.environ["GOMP_SPINCOUNT"] = str(SPIN if spin else 0)  # GNU's, which torch's wheels for Linux bring
     os.environ["KMP_BLOCKTIME"] = "0"  # LLVM's and Intel's, in milliseconds
 
 
