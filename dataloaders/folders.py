@@ -7,11 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
-
 import numpy as np
 from PIL import Image
-from torchvision import transforms
 from tqdm import tqdm
 
 from dataloaders.image_files import decode
@@ -126,6 +123,10 @@ def decoded(paths: Sequence[Path], side: int, *, resize: bool = False) -> np.nda
     Args:
         resize: bring images of other sizes to it, the shorter side first, then the middle; otherwise they are refused.
     """
+    import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
+    from torchvision import transforms
+
     images = np.empty((len(paths), 3, side, side), np.uint8)
     fit = transforms.Compose([transforms.Resize(side), transforms.CenterCrop(side)])
 

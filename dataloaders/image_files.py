@@ -10,23 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from dataloaders.batches import Pixels
 from utils.errors import UserError
 from utils.streams import global_state_seeded
 from utils.tensors import on_cpu
-
-# docs/specification.md, "Protocol"; normalisation follows on the device.
-TRAINING = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor()])
-TEST = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
 
 STARVED = 300.0  # seconds without a batch of the workers, after which they count as hung
 GLANCE = 1.0  # seconds between two looks at the clock and at signals, while a worker is waited for
@@ -46,13 +39,24 @@ def decode(path: str | Path) -> Image.Image:
         raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); put the official file in its place") from error
 
 
+def crop_of(augmented: bool) -> Callable[[Image.Image], Tensor]:
+    """Of a picture to [3, 224, 224] uint8, as published of training and of test images (docs/specification.md, "Protocol");
+    normalisation follows on the device."""
+    import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
+    from torchvision import transforms
+
+    training, test = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()], [transforms.Resize(256), transforms.CenterCrop(224)]
+    return transforms.Compose([*(training if augmented else test), transforms.PILToTensor()])
+
+
 class _DecodedBatches(Dataset):
     """What a worker does: (rows, a seed for each or None) to images [B, 3, 224, 224] uint8. An error is handed over
     as a value, because a DataLoader would bury it in a worker's traceback; images as an array, because it would share tensors by way of
     /dev/shm, which is small in containers."""
 
-    def __init__(self, paths: np.ndarray):
-        self.paths = paths
+    def __init__(self, paths: np.ndarray, augmented: bool):
+        self.paths, self.crop = paths, crop_of(augmented)
 
     def __getitem__(self, batch: tuple[list[int], list[int] | None]) -> np.ndarray | UserError:
         rows, seeds = batch
@@ -60,11 +64,8 @@ class _DecodedBatches(Dataset):
         try:
             for place, row in enumerate(rows):
                 image = decode(self.paths[row])
-                if seeds is None:
-                    images.append(TEST(image))
-                else:
-                    with global_state_seeded(seeds[place]):
-                        images.append(TRAINING(image))
+                with global_state_seeded(seeds[place]) if seeds else contextlib.nullcontext():
+                    images.append(self.crop(image))
         except UserError as error:
             return error
         return torch.stack(images).numpy()
@@ -116,7 +117,7 @@ class ImageFiles:
         seeds = [torch.randint(2**63 - 1, (len(chosen),), generator=random, device=device) if random else None for chosen in rows]
         planned = [(chosen.tolist(), seed if seed is None else seed.tolist()) for chosen, seed in on_cpu(list(zip(rows, seeds)))]
         loader = DataLoader(
-            _DecodedBatches(self.paths), batch_size=None, sampler=planned, num_workers=self.workers, collate_fn=_as_it_is,
+            _DecodedBatches(self.paths, random is not None), batch_size=None, sampler=planned, num_workers=self.workers, collate_fn=_as_it_is,
             worker_init_fn=_begin_worker, generator=torch.Generator())
         others, mine, ended = set(multiprocessing.active_children()), set[Any](), False
         try:

@@ -62,7 +62,7 @@ def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     yield wrong(bool((torch.cat(rows[0]) != torch.cat(rows[1])).any()) == expected["loader"]["shuffled"])
     for name, values in expected["constants"].items():
         yield absolute(TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]], [values["mean"], values["std"]])
-    before = [(type(part).__name__, np.max(part.size)) for part in image_files.TEST.transforms if hasattr(part, "size")]
+    before = [(type(part).__name__, np.max(part.size)) for part in image_files.crop_of(augmented=False).transforms if hasattr(part, "size")]
     yield wrong(before == [(name, np.max(size)) for name, size in expected["constants"]["imagenet100"]["before"] if size])
     for want in expected["splits_of_100_classes"]:
         count, first = want["tasks"], want["first"]

@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torchvision import datasets as vision
 
 from dataloaders.base import Data, Split, dataset
 from utils.errors import UserError
 from utils.locks import Heartbeat, lock_file
+
+if TYPE_CHECKING:
+    from torchvision import datasets as vision
 
 # torchvision unpacks what it downloads with tarfile's default, which before Python 3.14 lets an archive write anywhere.
 if hasattr(tarfile, "data_filter"):
@@ -29,7 +30,7 @@ def has_md5(root: Path, path: Path, md5: str) -> bool:
         raise UserError(f"--dataroot {root}: {path} cannot be read ({error.strerror})") from error
 
 
-def check_files(kind: type[vision.CIFAR10], root: Path) -> bool:
+def check_files(kind: "type[vision.CIFAR10]", root: Path) -> bool:
     """Whether all files lie under ``root``. Raises UserError for one whose MD5 is not the official one:
     the files are pickles, which could run code, so they are compared before they are opened."""
     folder = root / kind.base_folder
@@ -56,7 +57,7 @@ def one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
-def download(kind: type[vision.CIFAR10], root: Path) -> None:
+def download(kind: "type[vision.CIFAR10]", root: Path) -> None:
     """Unpack the archive that lies under ``root``, or download it; a damaged one is downloaded again. Raises UserError."""
     try:
         kind(str(root), download=True)
@@ -71,7 +72,12 @@ def download(kind: type[vision.CIFAR10], root: Path) -> None:
             f"put the official 'python version' there or name its folder with --dataroot") from error
 
 
-def read(kind: type[vision.CIFAR10], root: Path) -> Data:
+def read(name: str, root: Path) -> Data:
+    import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+
+    from torchvision import datasets as vision
+
+    kind: type[vision.CIFAR10] = getattr(vision, name)
     with one_at_a_time(root):
         if not check_files(kind, root):
             download(kind, root)
@@ -83,9 +89,9 @@ def read(kind: type[vision.CIFAR10], root: Path) -> Data:
 
 @dataset("CIFAR10", classes=10, image_size=32, mean=(0.49139968, 0.48215841, 0.44653091), std=(0.24703223, 0.24348513, 0.26158784))
 def read_cifar10(root: Path) -> Data:
-    return read(vision.CIFAR10, root)
+    return read("CIFAR10", root)
 
 
 @dataset("CIFAR100", classes=100, image_size=32, mean=(0.50707516, 0.48654887, 0.44091784), std=(0.26733429, 0.25643846, 0.27615047))
 def read_cifar100(root: Path) -> Data:
-    return read(vision.CIFAR100, root)
+    return read("CIFAR100", root)

@@ -213,6 +213,13 @@ def test_our_modules_win_and_a_run_needs_no_terminal(root, environment, tiny, fo
     assert "±" in (tmp_path / "run" / "output.log").read_text(encoding="utf-8").splitlines()[-1]
 
 
+def test_no_command_begins_with_importing_torchvision(python):
+    """It takes as long as torch, and only reading images needs it."""
+    done = python(f"import importlib, sys; [importlib.import_module(name) for name in {[name.removesuffix('.py') for name in COMMANDS]}];"
+                  "sys.exit('torchvision' in sys.modules)")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_run_ends_well_without_standard_streams(root, environment, tiny, tmp_path):
     command = [sys.executable, str(root / "run.py"), *tiny("NormalNN", "--schedule", 1, "--log_dir", tmp_path)]
     done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], env=environment, capture_output=True, timeout=300)
