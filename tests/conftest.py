@@ -23,8 +23,10 @@ from utils.arithmetic import memory_format
 from utils.command_line import parse
 from utils.streams import Streams
 from utils.training.checkpoint import RunFolder
+from utils.training.device import keep_freed_memory
 
 torch.set_num_threads(1)  # the subprocesses' number: bytes depend on it
+keep_freed_memory()  # as a run does: a quarter less time
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -60,7 +60,7 @@ def test_repeats_side_by_side_leave_what_one_after_the_other_do(main, finished, 
 
 
 def test_repeats_begun_side_by_side_and_killed_go_on_even_without_the_flag(tiny, environment, root, main, finished, tmp_path):
-    flags = ("--repeat", "2", "--schedule", "2")
+    flags = ("--repeat", "2", "--schedule", "1")
     command = [sys.executable, str(root / "run.py"), *tiny("NormalNN", *flags, "--parallel", "2", "--log_dir", tmp_path / "run")]
     parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert "done" in parent.stdout.readline()
@@ -87,8 +87,8 @@ def test_a_signal_stops_all_repeats(main, monkeypatch, tmp_path):
 
 
 def test_a_repeat_that_fails_stops_no_other_of_those_that_join_a_finished_one(main, trainer, finished, monkeypatch, tmp_path):
-    trainer(tmp_path / "run", "NormalNN", "--repeat", "1", "--schedule", "2").run()
-    flags, child = ("--repeat", "3", "--schedule", "2"), ParallelTrainer.child
+    trainer(tmp_path / "run", "NormalNN", "--repeat", "1", "--schedule", "1").run()
+    flags, child = ("--repeat", "3", "--schedule", "1"), ParallelTrainer.child
 
     def damaged(self, repeat):
         made = child(self, repeat)
@@ -154,7 +154,8 @@ def test_overwriting_deletes_repeats_that_were_begun_side_by_side(trainer, tmp_p
 # On a GPU: in one process
 
 
-@pytest.mark.parametrize(("name", "repeats", "flags"), [("NormalNN", 3, "--schedule 1"), ("AlwaysBeDreaming", 2, "--schedule 2 --power_iters 5")])
+@pytest.mark.parametrize(("name", "repeats", "flags"), [
+    ("NormalNN", 3, "--schedule 1 --no_figures"), ("AlwaysBeDreaming", 2, "--schedule 1 --power_iters 4")])
 def test_repeats_that_share_a_gpu_leave_what_one_after_the_other_do(main, tmp_path, name, repeats, flags):
     flags = f"--repeat {repeats} {flags} --gpuid 0".split()
     with pretended():

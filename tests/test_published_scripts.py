@@ -17,7 +17,7 @@ PUBLISHED = {
     "BiC": f"{COMMON} --learner_type kd --learner_name BIC --mu 1",
 }
 # Three tasks, so that the coreset's classes and the new ones are of several frequencies.
-SHORT = """--dataset Digits --first_split_size 4 --other_split_size 2 --max_task 3 --model_name resnet8 --lr 0.05 --schedule 1 2
+SHORT = """--dataset Digits --first_split_size 4 --other_split_size 2 --max_task 3 --model_name resnet8 --lr 0.05 --schedule 1
     --batch_size 32 --threads 1 --no_figures"""
 
 

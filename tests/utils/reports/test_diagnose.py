@@ -110,7 +110,7 @@ def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsy
 
 
 def test_tasks_of_several_sizes_are_measured(finished):
-    diagnosis = diagnose(finished(ABD, "--task_sizes", "4", "2", "3", "--max_task", "-1"))
+    diagnosis = diagnose(finished(ABD, "--task_sizes", "4", "2", "3", "--max_task", "-1", "--schedule", "1"))
     assert diagnosis.repeats == {2: 1, 3: 1}
     assert not any(math.isnan(value) for values in diagnosis.values.values() for value in values.values())
 
