@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 PACE = 10.0  # seconds between two plain lines of one stage
+RECENT = 0.5  # how much the times of an epoch still count after each further one: a pause or a busy machine is soon forgotten
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Remaining time: for each kind of step those left, times the measured time of that kind."""
+    """Remaining time: for each kind of step those left, times the measured time of that kind, above all in the last epochs."""
 
     def __init__(self, shown: bool | None = None):
         self.cost: dict[Hashable, float] = {}
         self.left: Counter[Hashable] = Counter()
-        self.steps: Counter[Hashable] = Counter()
+        self.steps: defaultdict[Hashable, float] = defaultdict(float)
         self.seconds: defaultdict[Hashable, float] = defaultdict(float)
+        self.spent = 0.0
         shown = sys.stderr.isatty() if shown is None else shown
         form = "{percentage:3.0f}% {bar:10} {desc}"
         self.bar = tqdm(total=100, bar_format=form, disable=not shown, leave=False, dynamic_ncols=True)
@@ -56,6 +58,8 @@ class Progress:
     def start(self, kind: Hashable, text: str) -> None:
         """Steps of this kind come next."""
         self.kind, self.text = kind, text
+        self.steps[kind] *= RECENT
+        self.seconds[kind] *= RECENT
         self.then = time.monotonic()
         self.draw()
 
@@ -71,15 +75,16 @@ class Progress:
         """The time since the last step goes to its kind, too: what a GPU still had to do when the host had started all steps."""
         now = time.monotonic()
         self.seconds[self.kind] += now - self.then
+        self.spent += now - self.then
         self.then = now
 
     def draw(self) -> None:
         """The updating line; the time left comes early, where no narrow terminal cuts it off."""
         if self.bar.disable:
             return
-        remaining, spent = self.remaining(), sum(self.seconds.values())
-        self.bar.n = 100 * spent / (spent + remaining) if spent else 0
-        self.bar.set_description_str(f"{duration(remaining)} left  {self.text}" if spent else self.text)
+        remaining = self.remaining()
+        self.bar.n = 100 * self.spent / (self.spent + remaining) if self.spent else 0
+        self.bar.set_description_str(f"{duration(remaining)} left  {self.text}" if self.spent else self.text)
         self.drawn = self.then
 
     def plain_line(self, edge: bool) -> bool:

@@ -62,6 +62,15 @@ def test_time_between_stages_is_nobodys(run, clock):
     assert run.remaining() == pytest.approx(8 * 2 + 5 * 3 * 2)
 
 
+def test_an_hour_in_which_the_run_was_suspended_is_soon_forgotten(run, clock):
+    run.add(Work("learn", 990, 1.0))
+    spend(run, clock, "learn", 10, 2.0)
+    spend(run, clock, "learn", 1, 3600.0)
+    for _ in range(12):
+        spend(run, clock, "learn", 10, 2.0)
+    assert run.remaining() == pytest.approx(869 * 2 + 5 * 3 * 2, rel=0.1)
+
+
 def test_work_of_one_kind_adds_up(run, clock):
     run.add(Work("learn", 10, 1.0))
     spend(run, clock, "learn", 1, 1.0)
