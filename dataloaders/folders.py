@@ -123,8 +123,6 @@ def decoded(paths: Sequence[Path], side: int, *, resize: bool = False) -> np.nda
     Args:
         resize: bring images of other sizes to it, the shorter side first, then the middle; otherwise they are refused.
     """
-    import utils.torchvision_cpu  # noqa: F401  (before torchvision)
-
     from torchvision import transforms
 
     images = np.empty((len(paths), 3, side, side), np.uint8)

@@ -42,8 +42,6 @@ def decode(path: str | Path) -> Image.Image:
 def crop_of(augmented: bool) -> Callable[[Image.Image], Tensor]:
     """Of a picture to [3, 224, 224] uint8, as published of training and of test images (docs/specification.md, "Protocol");
     normalisation follows on the device."""
-    import utils.torchvision_cpu  # noqa: F401  (before torchvision)
-
     from torchvision import transforms
 
     training, test = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()], [transforms.Resize(256), transforms.CenterCrop(224)]

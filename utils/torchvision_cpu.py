@@ -3,8 +3,8 @@
 The torchvision on PyPI is built against CUDA. Beside a CPU-only torch its compiled operators don't load, and its
 import ends with "operator torchvision::nms does not exist", though data sets, transforms and utilities need none
 of them. Declaring the two schemas that the import asks for is enough. Where the operators load, nothing is done.
-Import this module before torchvision, and both in the function that needs them: torchvision takes as long to import
-as torch, and a command that reads no images has no use for it.
+Import this module before torchvision; dataloaders/__init__.py does. Torchvision itself is imported in the functions that
+need it: that takes as long as importing torch, and a command that reads no images has no use for it.
 """
 
 import importlib.util

@@ -73,8 +73,6 @@ def download(kind: "type[vision.CIFAR10]", root: Path) -> None:
 
 
 def read(name: str, root: Path) -> Data:
-    import utils.torchvision_cpu  # noqa: F401  (before torchvision)
-
     from torchvision import datasets as vision
 
     kind: type[vision.CIFAR10] = getattr(vision, name)

@@ -1,6 +1,9 @@
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -37,6 +40,14 @@ def paths(tmp_path_factory):
 
 def source(paths, workers=0, pixels=PIXELS):
     return ImageFiles(np.array(paths), torch.arange(len(paths)), pixels, workers)
+
+
+def test_what_is_sent_to_a_worker_that_is_not_forked_loads_there(root, environment, paths):
+    """As on macOS, and on Linux from Python 3.14 on: nothing has been imported in it."""
+    sent = pickle.dumps(image_files._DecodedBatches(paths, True))
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer)[[0], [1]]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, input=sent, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def served(paths, rows, seed=None, workers=0):

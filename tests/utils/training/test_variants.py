@@ -18,7 +18,8 @@ from utils.training.trainer import Trainer
 # Variants of the protocol
 
 
-UNEVEN = ("--first_split_size", "4", "--other_split_size", "4", "--max_task", "-1", "--schedule", "1", "--power_iters", "2")
+SHORT = ("--max_task", "-1", "--schedule", "1", "--power_iters", "2")
+UNEVEN = ("--first_split_size", "4", "--other_split_size", "4", *SHORT)
 
 
 @pytest.mark.parametrize("name", ["AlwaysBeDreaming", "ETE", "BIC"])
@@ -29,7 +30,7 @@ def test_tasks_may_be_of_several_sizes(finished, name):
 
 
 def test_a_list_of_sizes_is_the_same_run(finished, lasting):
-    assert lasting(finished("NormalNN", *UNEVEN)) == lasting(finished("NormalNN", *UNEVEN, "--task_sizes", "4", "4", "2"))
+    assert lasting(finished("NormalNN", *UNEVEN)) == lasting(finished("NormalNN", "--task_sizes", "4", "4", "2", *SHORT))
 
 
 def test_max_task_stops_before_the_smaller_task(finished, trainer, tmp_path):
