@@ -34,7 +34,7 @@ SHARED = ROOT.parent / "shared"
 TINY = (
     "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 --model_name resnet8 "
     "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --threads 1 --mu 0.1 --lr 0.05 --momentum 0.9 "
-    "--deep_inv_params 1e-3 5e1 1e-3 1e3 1"
+    "--deep_inv_params 1e-3 5e1 1e-3 1e3 1 --no_figures"  # which take as long as an epoch; tests of figures have --no_figures 0
 ).split()
 
 # What some learners need more: the coreset's images must fill a batch of the balanced and of the bias stage.

@@ -24,7 +24,7 @@ TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
 # Two repeats of three tasks; the generator learns in two rounds.
-FLAGS = "--repeat 2 --max_task 3 --schedule 1 2 --batch_size 16 --power_iters 255".split()
+FLAGS = "--repeat 2 --max_task 3 --schedule 1 2 --batch_size 16 --power_iters 255 --no_figures 0".split()
 # Killed processes leave semaphores of tqdm's to multiprocessing's tracker, which would say so.
 QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}

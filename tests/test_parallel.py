@@ -50,7 +50,7 @@ def checkpoint(folder):
 
 
 def test_repeats_side_by_side_leave_what_one_after_the_other_do(main, finished, tmp_path):
-    flags = "--repeat 2 --schedule 1 --power_iters 1 --batch_size 128".split()
+    flags = "--repeat 2 --schedule 1 --power_iters 1 --batch_size 128 --no_figures 0".split()
     status, out, errors = main("AlwaysBeDreaming", *flags, "--parallel", "2")
     assert (status, errors) == (0, [])
     assert out.splitlines()[-1].startswith("final accuracy: ") and "over 2 repeats" in out.splitlines()[-1]
@@ -155,7 +155,7 @@ def test_overwriting_deletes_repeats_that_were_begun_side_by_side(trainer, tmp_p
 
 
 @pytest.mark.parametrize(("name", "repeats", "flags"), [
-    ("NormalNN", 3, "--schedule 1 --no_figures"), ("AlwaysBeDreaming", 2, "--schedule 1 --power_iters 4")])
+    ("NormalNN", 3, "--schedule 1"), ("AlwaysBeDreaming", 2, "--schedule 1 --power_iters 4 --no_figures 0")])
 def test_repeats_that_share_a_gpu_leave_what_one_after_the_other_do(main, tmp_path, name, repeats, flags):
     flags = f"--repeat {repeats} {flags} --gpuid 0".split()
     with pretended():
@@ -236,7 +236,7 @@ def test_a_run_that_fails_says_why_and_stops_no_other(shared, error, status, sai
 
 
 def test_a_signal_stops_all_repeats_that_share_a_gpu_and_they_are_resumed(main, monkeypatch, tmp_path):
-    flags = "--repeat 2 --schedule 2 --gpuid 0 --no_figures".split()
+    flags = "--repeat 2 --schedule 2 --gpuid 0".split()
     steps = itertools.count(1)
     with pretended():
         assert main("NormalNN", *flags)[::2] == (0, [])

@@ -103,7 +103,7 @@ def run(machine, folder, *more, stop=0):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     with pretended() as machine:
-        return run(machine, tmp_path_factory.mktemp("undisturbed"))
+        return run(machine, tmp_path_factory.mktemp("undisturbed"), "--no_figures", 0)
 
 
 def files(folder):
@@ -119,9 +119,9 @@ def files(folder):
 def test_a_run_that_is_stopped_twice_on_captured_steps_leaves_what_an_undisturbed_one_does(machine, undisturbed, tmp_path):
     for stage, step in (("dream", 8 + 5), ("learn", 6 + 7)):  # both of the second task, the latter in its last epoch
         with pytest.raises(Stopped):
-            run(machine, tmp_path, stop=step)
+            run(machine, tmp_path, "--no_figures", 0, stop=step)
         assert machine.captures.pop() == stage
-    run(machine, tmp_path)
+    run(machine, tmp_path, "--no_figures", 0)
     mine, theirs = files(tmp_path), files(undisturbed)
     assert mine.keys() == theirs.keys() and len([name for name in mine if name.endswith(".png")]) == 5
     assert [name for name in mine if mine[name] != theirs[name]] == []
@@ -135,14 +135,14 @@ def test_a_finished_run_is_diagnosed_as_on_the_cpu(undisturbed):
 
 
 def test_a_first_task_that_is_taken_over_leads_to_the_same_second(machine, undisturbed, tmp_path):
-    run(machine, tmp_path, "--load_model_dir", undisturbed, "--max_task", 2, "--no_figures")
+    run(machine, tmp_path, "--load_model_dir", undisturbed, "--max_task", 2)
     for task in (1, 2):
         path = f"models/repeat-1/task-{task}/class.pth"
         assert (tmp_path / path).read_bytes() == (undisturbed / path).read_bytes()
 
 
 def test_in_bf16_a_run_is_nearly_that_of_fp32(machine, undisturbed, tmp_path):
-    run(machine, tmp_path, "--precision", "bf16", "--max_task", 2, "--no_figures")
+    run(machine, tmp_path, "--precision", "bf16", "--max_task", 2)
     weights = read_tensors(tmp_path / "models" / "repeat-1" / "task-2" / "class.pth")
     assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float32}
     for mine, theirs in zip(files(tmp_path)["metrics.jsonl"][:2], files(undisturbed)["metrics.jsonl"]):

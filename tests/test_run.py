@@ -10,7 +10,7 @@ import run
 
 
 def test_a_command_ends_with_its_final_accuracy(run_py, tiny, tmp_path):
-    done = run_py(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
+    done = run_py(*tiny("NormalNN", "--no_figures", 0, "--log_dir", tmp_path / "run"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
     assert done.stdout == (tmp_path / "run" / "output.log").read_text()

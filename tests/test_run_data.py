@@ -13,8 +13,7 @@ def accuracies(folder):
 
 TINYIMAGENET = "--dataset TinyImageNet --incomplete_data 1 --gen_model_name TINYIMNET_GEN --train_aug --batch_size 4 --power_iters 2".split()
 IMAGENET = (
-    "--dataset ImageNet --incomplete_data 1 --model_name resnet18 --gen_model_name IMNET_GEN --train_aug --batch_size 2 --power_iters 2 "
-    "--no_figures").split()
+    "--dataset ImageNet --incomplete_data 1 --model_name resnet18 --gen_model_name IMNET_GEN --train_aug --batch_size 2 --power_iters 2").split()
 
 
 @pytest.mark.parametrize(("learner", "more"), [("NormalNN", ("--repeat", 2, "--schedule", 15)), ("AlwaysBeDreaming", ("--schedule", 5))])

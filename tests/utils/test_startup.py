@@ -173,7 +173,7 @@ def test_every_command_is_stopped_so(root, entry):
 
 def test_sigterm_before_a_run_begins_is_one_line(signalled, tiny, tmp_path):
     """When figures are to be drawn, matplotlib is imported; then the run's folder is already there."""
-    done = signalled([sys.executable, "run.py", *tiny("NormalNN", "--log_dir", tmp_path / "run")], signal.SIGTERM, "matplotlib")
+    done = signalled([sys.executable, "run.py", *tiny("NormalNN", "--no_figures", 0, "--log_dir", tmp_path / "run")], signal.SIGTERM, "matplotlib")
     assert (done.returncode, done.stderr) == (143, "run.py: stopped before any work\n")
 
 
@@ -205,7 +205,7 @@ def foreign(tmp_path):
 def test_our_modules_win_and_a_run_needs_no_terminal(root, environment, tiny, foreign, tmp_path):
     """All at once: other packages of our names, a Python that looks into no current folder, an ASCII terminal."""
     variables = {"PYTHONPATH": str(foreign), "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "ascii"}
-    flags = tiny("NormalNN", "--repeat", 2, "--parallel", 2, "--schedule", 1, "--no_figures", "--log_dir", tmp_path / "run")
+    flags = tiny("NormalNN", "--repeat", 2, "--parallel", 2, "--schedule", 1, "--log_dir", tmp_path / "run")
     done = subprocess.run(
         [sys.executable, str(root / "run.py"), *flags], env={**environment, **variables}, cwd=tmp_path, capture_output=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_the_flag_given_later(write, scalars, tmp_path):
 
 def test_a_run_leaves_events_of_every_epoch(trainer, scalars, tmp_path):
     pytest.importorskip("tensorboard", reason=REASON)
-    trainer(tmp_path, "NormalNN", "--tensorboard").run()
+    trainer(tmp_path, "NormalNN", "--tensorboard", "--no_figures", 0).run()
     assert [step for step, _ in scalars(1)["learn/classification"]] == [1, 2, 4, 5]
     assert [step for step, _ in scalars(1)["accuracy/mean of tasks"]] == scalars(1)["accuracy"] == scalars(1)["losses"] == [1, 2]
 

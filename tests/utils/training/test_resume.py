@@ -98,7 +98,7 @@ def test_a_run_that_stops_in_its_second_repeat_ends_like_an_undisturbed_one(fini
 
 
 def test_the_generators_adam_lives_on_in_a_run_that_stopped_between_tasks(finished, trainer, lasting, tmp_path, monkeypatch):
-    more = ("--max_task", "3", "--schedule", "1", "--no_figures")
+    more = ("--max_task", "3", "--schedule", "1")
     save = Trainer.save
 
     def stopping(self):
@@ -122,11 +122,12 @@ def test_more_repeats_extend_a_finished_run(finished, copied, trainer, lasting):
 
 
 def test_a_finished_run_trains_nothing_and_says_the_same_again(copied, trainer, lasting, monkeypatch, capsys):
-    folder = copied(ABD)
+    pictured = ("--no_figures", "0")
+    folder = copied(ABD, *pictured)
     before, metrics = lasting(folder), records(folder)
     log = (folder / "output.log").read_text()
     monkeypatch.setattr(Trainer, "train_stage", None)
-    trainer(folder, ABD).run()
+    trainer(folder, ABD, *pictured).run()
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].startswith("final accuracy: ") and f"figures:  {folder / 'figures'}" in printed
     assert (folder / "output.log").read_text() == log.partition("\n\n")[0] + "\n" + printed
@@ -240,7 +241,7 @@ def test_a_run_whose_records_are_damaged_goes_on_with_the_others(copied, trainer
     run = copied("NormalNN")
     metrics = run / "metrics.jsonl"
     metrics.write_bytes(metrics.read_bytes()[:-7])
-    trainer(run, "NormalNN", "--repeat", 2).run()
+    trainer(run, "NormalNN", "--repeat", 2, "--no_figures", 0).run()
     assert "metrics.jsonl: 1 of" in capsys.readouterr().out
     assert {record["repeat"] for record in records(run)} == {1, 2}
     assert (run / "figures" / "repeat-2" / "losses.png").exists()

@@ -42,7 +42,7 @@ class Stopped(Exception):
 
 
 def test_a_run_leaves_the_published_files(finished):
-    folder = finished(ABD)
+    folder = finished(ABD, "--no_figures", "0")
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {
         "args.yaml", "output.log", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "run.lock",
@@ -182,7 +182,7 @@ def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp
 
 def test_the_log_has_every_epoch_also_where_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("utils.training.progress.PACE", 1e9)
-    trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1, "--no_figures").run()
+    trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1).run()
     printed = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
     logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "  epoch " in line]
     assert len(logged) == 5
@@ -211,8 +211,8 @@ def test_the_recorded_settings_repeat_the_run(finished, digits, lasting, tmp_pat
 
 
 def test_pictures_change_no_result(finished, lasting):
-    plain = finished(ABD, "--no_figures")
-    assert lasting(plain) == lasting(finished(ABD))
+    plain = finished(ABD)
+    assert lasting(plain) == lasting(finished(ABD, "--no_figures", "0"))
     assert not (plain / "figures").exists()
 
 
