@@ -20,7 +20,9 @@ from utils.training.trainer import Trainer
 @pytest.mark.parametrize(("name", "lost"), [
     ("NormalNN", False), *((name, True) for name in ("NormalNN", "ETE", "BIC", "Generative_Replay", ABD, "CwD", "RFD"))])
 def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, name, lost):
-    undisturbed = finished(name)
+    dreams = name in (ABD, "Generative_Replay", *TWO_PHASES)
+    more = ("--no_figures", "0") if dreams else ()
+    undisturbed = finished(name, *more)
     monkeypatch.setattr("learners.dreaming.Iterations", functools.partial(Iterations, round=2))
     save = Trainer.save
     saves = []
@@ -38,7 +40,7 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
     monkeypatch.setattr(Trainer, "saved_once", False, raising=False)
     for _ in range(20):
         try:
-            trainer(tmp_path, name).run()
+            trainer(tmp_path, name, *more).run()
             break
         except Stopped:
             continue
@@ -50,6 +52,9 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
     assert saves == [(0, 0, 0, 0), *first, (0, 1, 0, 0), *second, (0, 2, 0, 0), (1, 0, 0, 0)]
     assert lasting(tmp_path) == lasting(undisturbed)
     assert accuracies(tmp_path) == accuracies(undisturbed)
+    figures = {path.name for path in tmp_path.rglob("*.png")}
+    assert figures == {path.name for path in undisturbed.rglob("*.png")}
+    assert ("dreams-after-task-1.png" in figures) == dreams
     if name not in (ABD, *TWO_PHASES):  # rounds of two iterations have records of their own
         assert records(tmp_path) == records(undisturbed)
 
