@@ -42,7 +42,7 @@ def test_each_moment_is_told_in_order(trainer, tmp_path):
 
 
 def test_a_run_that_nobody_listens_to_learns_the_same(trainer, finished, tmp_path):
-    run = trainer(tmp_path, "NormalNN")
+    run = trainer(tmp_path, "NormalNN", "--no_figures", 0)
     run.listeners.clear()
     results = run.run()
     assert not (tmp_path / "models").exists() and not (tmp_path / "results-acc").exists() and not (tmp_path / "figures").exists()
