@@ -84,34 +84,35 @@ def some(names: Iterable[object], of_what: str = "") -> str:
     return ", ".join(listed[:SHOWN]) + (f" and {more} more{of_what and ' ' + of_what}" if more > 0 else "")
 
 
-def lacking(part: str, found: dict[str, int], official: int, *, least: bool = False) -> dict[str, str]:
-    """{class: how its number of images departs from the official one} of one part of a data set.
+def lacking(part: str, found: dict[str, int], official: int, *, least: bool = False) -> list[str]:
+    """How the classes of one part of a data set depart from the official number of images, those that do.
 
     Args:
         found: {class: number of its images}.
         least: more than ``official`` are right too.
     """
-    departs = {}
+    departs = []
     for name, count in found.items():
         if count < official:
-            departs[f"{part}/{name}"] = f"{part}/{name} lacks {official - count} of {'at least ' * least}{official} images"
+            departs.append(f"{part}/{name} lacks {official - count} of {'at least ' * least}{official} images")
         elif count > official and not least:
-            departs[f"{part}/{name}"] = f"{part}/{name} has {count - official} images more than the official {official}"
+            departs.append(f"{part}/{name} has {count - official} images more than the official {official}")
     return departs
 
 
-def complete(root: Path, folder: Path, departs: dict[str, str], empty: Sequence[str], incomplete: bool) -> tuple[str, ...]:
+def complete(root: Path, folder: Path, departs: Sequence[str], counts: dict[str, dict[str, int]], incomplete: bool) -> tuple[str, ...]:
     """A line for the log about a data set that is not the official one. Raises UserError unless ``--incomplete_data`` allows that.
 
     Args:
         departs: see ``lacking``.
-        empty: classes without any image, which nothing allows.
+        counts: {part: {class: number of its images}}; nothing allows a class without any.
     """
     if not departs:
         return ()
-    text = f"{folder} is not the complete data set: {some(departs.values(), 'classes')}"
+    text = f"{folder} is not the complete data set: {some(departs, 'classes')}"
     if not incomplete:
         raise UserError(f"--dataroot {root}: {text}; unpack the official archive again, or use what is there with --incomplete_data 1")
+    empty = [f"{part}/{name}" for part, found in counts.items() for name, count in found.items() if not count]
     if empty:
         raise UserError(f"--dataroot {root}: {folder} has no image at all in {some(empty)}; also with --incomplete_data 1 every class needs one")
     return (f"{text}; it is used all the same, for --incomplete_data 1",)

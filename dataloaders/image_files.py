@@ -79,13 +79,16 @@ def _begin_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def worker_failure(error: BaseException, workers: int) -> str:
-    """A line on a worker that died or hung, and the remedy, where that is what torch's error says; else empty."""
-    if "DataLoader" not in (message := " ".join(str(error).split())):
-        return ""
-    what = f"no worker gave a batch for {STARVED:.0f} s" if "timed out" in message else message.partition(". ")[0].rstrip(".")
+def worker_line(what: str, workers: int) -> str:
+    """What happened to a worker, and the remedy."""
     return (
         f"--workers {workers}: {what}; they want memory, /dev/shm or a faster disk: choose fewer --workers or 0, and in Docker a larger --shm-size")
+
+
+def worker_failure(error: BaseException, workers: int) -> str:
+    """A line on a worker that died, where that is what torch's error says; else empty."""
+    message = " ".join(str(error).split())
+    return worker_line(message.partition(". ")[0].rstrip("."), workers) if "DataLoader" in message else ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class ImageFiles:
                 yield batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch
             ended = True
         except (OSError, ImportError) as error:  # no process, or no semaphore, which lies in /dev/shm
-            raise UserError(worker_failure(RuntimeError(f"DataLoader: {error}"), self.workers)) from error
+            raise UserError(worker_line(f"no worker could be started ({error})", self.workers)) from error
         finally:
             if not ended:
                 _kill(mine)
@@ -144,7 +147,7 @@ class ImageFiles:
         def check() -> None:
             self.raise_if_stopped()
             if time.monotonic() > end:
-                raise UserError(worker_failure(RuntimeError("DataLoader timed out"), self.workers))
+                raise UserError(worker_line(f"no worker gave a batch for {STARVED:.0f} s", self.workers))
 
         try:
             with _every(GLANCE, check):

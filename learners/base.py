@@ -1,7 +1,7 @@
 """What all learners share: the contract with the trainer, the teacher, the optimiser, the first task.
 
-A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It knows nothing of files, logs,
-devices or progress; the trainer (utils/training/trainer.py) knows nothing of losses.
+A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It opens no file, writes no log and moves
+nothing between devices; the trainer (utils/training/trainer.py) knows nothing of losses.
 """
 
 from __future__ import annotations
@@ -104,6 +104,11 @@ class Learner(nn.Module):
 
     generator: nn.Module  # where there is a generator_type
     frozen_teacher: Frozen
+
+    @property
+    def replayed(self) -> nn.Module:
+        """The generator that a task's dreams come from: as the task before left it."""
+        return self.generator
 
     # Settings
 

@@ -60,6 +60,10 @@ class Generative_Replay(Learner):
         super().end_task(task)
         self.old_generator.load_state_dict(self.generator.state_dict())
 
+    @property
+    def replayed(self) -> nn.Module:
+        return self.old_generator
+
     def networks(self) -> dict[str, nn.Module]:
         return {**super().networks(), "generator": self.generator}
 

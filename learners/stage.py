@@ -39,12 +39,12 @@ class Stage:
         optimizer: over the parameters to learn; ``initial_lr`` of its groups is the learning rate to decay.
         epochs: passes over ``batches``.
         milestones: epochs at which the learning rate falls to a tenth.
-        lr_factor: of ``initial_lr``, throughout; for a stage that shares its optimiser with the one before.
-        before_epoch: what is to be made before every epoch, of what a checkpoint holds.
         cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
         unit: what an epoch is called in the log.
         joins: file name under which what was trained joins the networks that the task before left; "" where it does not.
         dreams: whether it leaves new dreams to look at.
+        lr_factor: of ``initial_lr``, throughout; for a stage that shares its optimiser with the one before.
+        before_epoch: what is to be made before every epoch, of what a checkpoint holds.
     """
 
     name: str

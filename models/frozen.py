@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.generator import UpsampledConv2d
+from models.heads import HeadPairs
 from models.resnet import Classifier
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -55,8 +56,8 @@ class Frozen:
         self.bf16 = bf16
 
     @property
-    def last(self) -> nn.Linear:
-        """The linear layer of a classifier on its features."""
+    def last(self) -> nn.Linear | HeadPairs:
+        """The layer of a classifier on its features."""
         return self.network.last
 
     @torch.no_grad()

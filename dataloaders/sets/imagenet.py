@@ -99,7 +99,7 @@ def others_ignored(root: Path, folder: Path, wanted: dict[str, Path]) -> tuple[s
 @dataset(
     "ImageNet", classes=50, image_size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), top_k=5, outputs=OUTPUTS,
     options=("imagenet_classes", "incomplete_data", "rand_split", "class_order"), in_learning_order=True)
-def read(root: Path, classes: list[str], incomplete: int = 0, rand_split: bool = True, class_order: Sequence[int] = ()) -> Data:
+def read(root: Path, classes: list[str], incomplete: bool = False, rand_split: bool = True, class_order: Sequence[int] = ()) -> Data:
     """ilsvrc/train/WNID/*.JPEG, and ilsvrc/val/WNID/*.JPEG, the published test set.
 
     Args:
@@ -124,9 +124,8 @@ def read(root: Path, classes: list[str], incomplete: int = 0, rand_split: bool =
 
     found = {part: {wnid: each_once(root, pictures(root, folder)) for wnid, folder in parts.items()} for part, parts in folders.items()}
     counts = {part: {wnid: len(paths) for wnid, paths in parts.items()} for part, parts in found.items()}
-    departs = {**lacking("train", counts["train"], LEAST_TRAIN, least=True), **lacking("val", counts["val"], VAL)}
-    empty = [f"{part}/{wnid}" for part, parts in counts.items() for wnid, count in parts.items() if not count]
-    notes += complete(root, base, departs, empty, bool(incomplete))
+    departs = [*lacking("train", counts["train"], LEAST_TRAIN, least=True), *lacking("val", counts["val"], VAL)]
+    notes += complete(root, base, departs, counts, incomplete)
 
     def split(part: str) -> Split:
         labels = sorted(range(len(chosen)), key=lambda label: chosen[label])  # files by name, whatever the order of learning

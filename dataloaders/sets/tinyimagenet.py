@@ -88,7 +88,7 @@ def test_pictures(root: Path, base: Path, wnids: set[str]) -> list[tuple[Path, s
 
 @dataset(
     "TinyImageNet", classes=CLASSES, image_size=SIDE, mean=(0.4389, 0.4114, 0.3682), std=(0.2402, 0.2350, 0.2268), options=("incomplete_data",))
-def read(root: Path, incomplete: int = 0) -> Data:
+def read(root: Path, incomplete: bool = False) -> Data:
     """tiny-imagenet-200/train/WNID/images/*.JPEG, and val, the published test set. Classes are numbered by WNID; words.txt,
     where present, names them.
 
@@ -104,9 +104,8 @@ def read(root: Path, incomplete: int = 0) -> Data:
     counts = {"train": {wnid: len(paths) for wnid, paths in train.items()}, "val": dict.fromkeys(wnids, 0)}
     for _, wnid in test:
         counts["val"][wnid] += 1
-    departs = {**lacking("train", counts["train"], TRAIN), **lacking("val", counts["val"], VAL)}
-    empty = [f"{part}/{wnid}" for part, parts in counts.items() for wnid, count in parts.items() if not count]
-    notes = (*others_ignored(root, base / "train", folders), *complete(root, base, departs, empty, bool(incomplete)))
+    departs = [*lacking("train", counts["train"], TRAIN), *lacking("val", counts["val"], VAL)]
+    notes = (*others_ignored(root, base / "train", folders), *complete(root, base, departs, counts, incomplete))
 
     words = base / "words.txt"
     word_of = dict(line.split("\t", 1) for line in text_lines(root, words) if "\t" in line) if words.is_file() else {}

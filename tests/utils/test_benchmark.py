@@ -12,7 +12,7 @@ from learners import LEARNERS
 from models import Frozen
 from utils.benchmark.__main__ import main
 from utils.benchmark.count import Operations, count
-from utils.benchmark.speed import HEADING, PARTS, Floor, Machine, measure, reference, show, stopwatch
+from utils.benchmark.speed import HEADING, PARTS, Floor, Machine, measure_stage, reference, show, stopwatch
 from utils.benchmark.stages import OLD, build, endless, settings_of, stages_of
 from utils.training.step import TrainingStep
 
@@ -40,7 +40,7 @@ def test_a_method_published_with_a_coreset_alone_is_measured_with_it():
     ("NormalNN", "learn", {"data", "optimiser"}), ("BIC", "bias", {"data", "optimiser"}), ("LWF", "learn", {"data", "teacher", "optimiser"}),
     ("AlwaysBeDreaming", "learn", set(PARTS)), ("AlwaysBeDreaming", "dream", {"data", "teacher", "optimiser"})])
 def test_what_is_measured_of_a_stage(name, stage, spent):
-    line = measure(stage, settings(name), 1, MACHINE)
+    line = measure_stage(stage, settings(name), 1, MACHINE)
     assert {part for part, share in line.shares.items() if share} == spent
     assert 0 < sum(line.shares.values()) < 1
     assert min(line.seconds, line.reference, line.floor, line.memory) > 0
@@ -56,7 +56,7 @@ def test_a_generator_that_dreams_is_no_teacher():
 
 def test_measuring_leaves_classes_as_they_were():
     before = {cls: dict(vars(cls)) for cls in (LEARNERS["AlwaysBeDreaming"], ShuffledBatches, Frozen)}
-    measure("learn", settings("AlwaysBeDreaming"), 1, MACHINE)
+    measure_stage("learn", settings("AlwaysBeDreaming"), 1, MACHINE)
     assert all(vars(cls)[name] is value for cls, was in before.items() for name, value in was.items() if callable(value))
 
 

@@ -30,7 +30,7 @@ def print_learners(settings: dict[str, Settings], device: torch.device, rounds: 
     """Every stage, each in a process of its own."""
     first = next(iter(settings.values()))
     fresh = multiprocessing.get_context("spawn")
-    lines = []
+    speeds = []
     # Ctrl-C in a terminal reaches the pool's process too: this one ends it.
     with fresh.Pool(1, signal.signal, (signal.SIGINT, signal.SIG_IGN), maxtasksperchild=1) as pool:
         machine = pool.apply(speed.measure_machine, (first,))
@@ -39,9 +39,9 @@ def print_learners(settings: dict[str, Settings], device: torch.device, rounds: 
         print(f"{rates}; medians of {rounds} rounds")
         for name, stage in stages_of(settings):
             print(f"measuring {name}, {stage}", file=sys.stderr)
-            lines.append(pool.apply(speed.measure, (stage, settings[name], rounds, machine)))
-    print(show_rows([speed.HEADING, *(speed.show(line, first.batch_size) for line in lines)], form))
-    reference = statistics.median(line.reference for line in lines)
+            speeds.append(pool.apply(speed.measure_stage, (stage, settings[name], rounds, machine)))
+    print(show_rows([speed.HEADING, *(speed.show(one, first.batch_size) for one in speeds)], form))
+    reference = statistics.median(one.reference for one in speeds)
     print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")
     print("shares: of a step that is not captured; on a GPU, which is waited for before and after each part, they say little of a captured one")
 

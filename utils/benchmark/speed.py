@@ -35,7 +35,7 @@ PARTS = ("data", "dream", "teacher", "optimiser")
 
 
 @dataclass(frozen=True)
-class Line:
+class StageSpeed:
     """What is measured of a stage.
 
     Attributes:
@@ -195,7 +195,7 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(stage_name: str, settings: Settings, rounds: int, machine: Machine) -> Line:
+def measure_stage(stage_name: str, settings: Settings, rounds: int, machine: Machine) -> StageSpeed:
     """Time a stage of a learner; in a fresh process."""
     device = open_device(settings)
     learner, stage = build(stage_name, settings, device)
@@ -224,16 +224,16 @@ def measure(stage_name: str, settings: Settings, rounds: int, machine: Machine) 
     with Floor(machine) as floor:
         plain(next(starts))
     shares = {part: statistics.median(parts[part] / parts["all"] for parts in spent) for part in PARTS}
-    return Line(settings.learner_name, stage_name, statistics.median(mine), statistics.median(theirs), shares, memory, floor.seconds)
+    return StageSpeed(settings.learner_name, stage_name, statistics.median(mine), statistics.median(theirs), shares, memory, floor.seconds)
 
 
-def show(line: Line, batch_size: int) -> list[str]:
+def show(speed: StageSpeed, batch_size: int) -> list[str]:
     """A line of the table."""
-    rest = 1 - sum(line.shares.values())
-    shares = [f"{100 * line.shares[part]:.0f}" if line.shares[part] else "" for part in PARTS]
+    rest = 1 - sum(speed.shares.values())
+    shares = [f"{100 * speed.shares[part]:.0f}" if speed.shares[part] else "" for part in PARTS]
     return [
-        line.learner, line.stage, f"{1e3 * line.seconds:.2f}", f"{line.seconds / line.reference:.2f}", f"{batch_size / line.seconds:.0f}",
-        *shares, f"{100 * rest:.0f}", f"{line.memory / 2**20:.0f}", f"{1e3 * line.floor:.2f}", f"{line.seconds / line.floor:.1f}"]
+        speed.learner, speed.stage, f"{1e3 * speed.seconds:.2f}", f"{speed.seconds / speed.reference:.2f}", f"{batch_size / speed.seconds:.0f}",
+        *shares, f"{100 * rest:.0f}", f"{speed.memory / 2**20:.0f}", f"{1e3 * speed.floor:.2f}", f"{speed.seconds / speed.floor:.1f}"]
 
 
 HEADING = ["learner", "stage", "ms", "ratio", "images/s", *(f"{part} %" for part in PARTS), "rest %", "MiB", "floor ms", "x floor"]

@@ -28,8 +28,6 @@ from dataloaders.batches import Images
 from dataloaders.datasets import read_data
 from dataloaders.tasks import tasks_of_repeat
 from learners import REGISTRY, Learner, build_learner
-from learners.bic import BIC
-from learners.dgr import Generative_Replay
 from utils.arithmetic import set_precision
 from utils.command_line import parse
 from utils.errors import Parser, UserError
@@ -87,13 +85,11 @@ def load(network: torch.nn.Module, path: Path) -> None:
 def load_after(learner: Learner, task: int, models: Path) -> None:
     """The networks as they were when a task, counted from 0, had been learned: the model, its teacher, and what it replayed."""
     after, before = models / f"task-{task + 1}", models / f"task-{task}"
-    load(learner.model, after / "class.pth")
     load(learner.teacher, before / "class.pth")
+    for name, network in learner.networks().items():
+        load(network, after / f"{name}.pth")
     if learner.generator_type:
-        replayed = "old_generator" if isinstance(learner, Generative_Replay) else "generator"
-        load(learner.get_submodule(replayed), before / "generator.pth")
-    if isinstance(learner, BIC):
-        load(learner.bias, after / "bias.pth")
+        load(learner.replayed, before / "generator.pth")
 
 
 def sample(images: Sequence[Images], count: int, seed: int) -> list[Tensor]:

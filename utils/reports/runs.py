@@ -260,5 +260,6 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
     matrix = history("results-acc/pt.yaml", functools.partial(read_matrix, code=recorded.code))
     seconds, memory = (None if recorded.code is Code.PUBLISHED else history(f"results-{part}/global.yaml") for part in ("time", "mem"))
     return Run(
-        name, method, changed, own_changed, tasks, settings["oracle_flag"] is True, settings["repeat"],
-        np.empty((length, 0)) if shown is None else shown, matrix, seconds, memory, recorded.code, over, study, shorter)
+        name=name, method=method, protocol=changed, own=own_changed, tasks=tasks, joint=settings["oracle_flag"] is True, repeat=settings["repeat"],
+        accuracy=np.empty((length, 0)) if shown is None else shown, matrix=matrix, seconds=seconds, memory=memory, code=recorded.code,
+        over_images=over, study=study, times_shorter=shorter)

@@ -99,7 +99,7 @@ def first_task(settings: Settings, repeat: int) -> FirstTask:
         source.append("which carries no checksum")
     if reasons:
         source.append(f"taken with --load_any 1 although: {'; '.join(reasons)}")
-    return FirstTask(model, math.nan if published else seconds_of(folder, repeat, flag), ", ".join(source))
+    return FirstTask(model, math.nan if published else first_task_seconds(folder, repeat, flag), ", ".join(source))
 
 
 def first_tasks(settings: Settings, place: Place | None) -> dict[int, FirstTask]:
@@ -109,7 +109,7 @@ def first_tasks(settings: Settings, place: Place | None) -> dict[int, FirstTask]
     return {repeat: first_task(settings, repeat) for repeat in needed}
 
 
-def seconds_of(folder: Path, repeat: int, flag: str) -> float:
+def first_task_seconds(folder: Path, repeat: int, flag: str) -> float:
     """How long learning the first task took. Raises UserError."""
     path = folder / "results-time" / "global.yaml"
     try:

@@ -9,7 +9,7 @@ from utils.settings import Settings
 from utils.training.listeners import Epoch, Listener
 from utils.training.log import Log
 from utils.training.measures import Measures
-from utils.training.progress import Progress, Work, duration
+from utils.training.progress import Progress, duration
 from utils.training.run_state import RunState
 
 
@@ -29,7 +29,7 @@ def plan(run: RunState) -> Progress:
                 now, here = (repeat, task.index, number), (place.repeat, place.task, place.stage)
                 done = place.epoch if now == here else stage.epochs if now < here else 0
                 steps = sum(stage.batches.steps(epoch) for epoch in range(done, stage.epochs))
-                progress.add(Work(kind(stage, task), steps, stage.cost))
+                progress.add(kind(stage, task), steps, stage.cost)
     return progress
 
 

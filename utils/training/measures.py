@@ -78,7 +78,7 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1, between: Ca
     Accuracies are NaN where logits are not finite.
     """
     seen = tasks[-1].seen
-    by_task, local, counts, rights = [], [], [], []
+    counts, rights = [], []
     confusion = torch.zeros(seen * seen, dtype=torch.long, device=tasks[0].test.labels.device)
     learner.eval()
     with learner.evaluating():

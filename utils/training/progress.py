@@ -5,21 +5,11 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from tqdm import tqdm
 
 PACE = 10.0  # seconds between two plain lines of one stage
 RECENT = 0.5  # how much the times of an epoch still count after each further one: a pause or a busy machine is soon forgotten
-
-
-@dataclass(frozen=True)
-class Work:
-    """Steps of one kind that a run has before it; ``cost`` relates kinds that have not been timed yet."""
-
-    kind: Hashable
-    steps: int
-    cost: float
 
 
 def duration(seconds: float) -> str:
@@ -50,10 +40,10 @@ class Progress:
         self.then = time.monotonic()
         self.drawn = self.logged = -math.inf
 
-    def add(self, work: Work) -> None:
-        """Work that lies before the run."""
-        self.cost[work.kind] = work.cost
-        self.left[work.kind] += work.steps
+    def add(self, kind: Hashable, steps: int, cost: float) -> None:
+        """Steps of one kind that the run has before it; ``cost`` relates kinds that have not been timed yet."""
+        self.cost[kind] = cost
+        self.left[kind] += steps
 
     def start(self, kind: Hashable, text: str) -> None:
         """Steps of this kind come next."""

@@ -1,7 +1,7 @@
 import pytest
 
 from utils.training import progress
-from utils.training.progress import PACE, Progress, Work, duration
+from utils.training.progress import PACE, Progress, duration
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def clock(monkeypatch):
 def run(clock):
     """10 steps of Base and 5 of dreaming, guessed to be three times as long."""
     run = Progress(shown=False)
-    run.add(Work("learn", 10, 1.0))
-    run.add(Work("dream", 5, 3.0))
+    run.add("learn", 10, 1.0)
+    run.add("dream", 5, 3.0)
     return run
 
 
@@ -63,7 +63,7 @@ def test_time_between_stages_is_nobodys(run, clock):
 
 
 def test_an_hour_in_which_the_run_was_suspended_is_soon_forgotten(run, clock):
-    run.add(Work("learn", 990, 1.0))
+    run.add("learn", 990, 1.0)
     spend(run, clock, "learn", 10, 2.0)
     spend(run, clock, "learn", 1, 3600.0)
     for _ in range(12):
@@ -72,7 +72,7 @@ def test_an_hour_in_which_the_run_was_suspended_is_soon_forgotten(run, clock):
 
 
 def test_work_of_one_kind_adds_up(run, clock):
-    run.add(Work("learn", 10, 1.0))
+    run.add("learn", 10, 1.0)
     spend(run, clock, "learn", 1, 1.0)
     assert run.remaining() == pytest.approx(19 + 15)
 
@@ -90,7 +90,7 @@ def test_nothing_is_drawn_where_nobody_watches(run, clock, capsys):
 
 def test_the_updating_line_has_the_text_and_the_time_left(clock, capsys):
     run = Progress(shown=True)
-    run.add(Work("learn", 20, 1.0))
+    run.add("learn", 20, 1.0)
     spend(run, clock, "learn", 10, 2.0)
     assert run.bar.n == pytest.approx(50)
     run.close()
