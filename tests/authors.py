@@ -147,7 +147,7 @@ def learner_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) ->
         "total", "classification", "distillation", "state",
         *(["stage_two_loss", "stage_two_alpha", "stage_two_beta"] if "stage_two" in recipe else [])), "expected")
     teacher = calibrated_teacher(recipe["teacher"], stretched(recipe["calibration"], 4))
-    settings = settings_of(recipe, name, **({"memory": 0} if case.startswith("base") else {}))  # Base keeps none, and reads no --DW
+    settings = settings_of(recipe, name, **({"memory": 0} if case.startswith(("base", "upper_bound")) else {}))  # they keep none, and read no --DW
     if balanced:
         settings.lr *= 100  # the stage's is a hundredth of the settings'
     old, seen = recipe["old_classes"], recipe["seen_classes"]
