@@ -30,14 +30,23 @@ def read_data(settings: Settings) -> Data:
     known = DATASETS[settings.dataset]
     data = known.read(Path(settings.dataroot), *(getattr(settings, option) for option in known.options))
     where, classes = f"--dataset {settings.dataset}", class_count(settings)
+    if not isinstance(data, Data) or not all(isinstance(split, Split) for split in (data.train, data.test)):
+        raise UserError(f"{where}: what reads it must return Data(train, test, names) with two Splits (dataloaders/base.py)")
     if len(data.names) != classes:
         raise UserError(f"{where}: {len(data.names)} classes were read, but it is registered with classes={classes}; make the two agree")
     for part, split in (("training", data.train), ("test", data.test)):
-        images, shape = split.images, (3, known.image_size, known.image_size)
+        images, labels, shape = split.images, split.labels, (3, known.image_size, known.image_size)
+        if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
+            kinds = f"{type(images).__name__} and {type(labels).__name__}"
+            raise UserError(f"{where}: its {part} images and labels are {kinds}, not NumPy arrays; make arrays of them")
         if images.dtype.kind != "U" and (images.dtype != np.uint8 or images.shape[1:] != shape):
             raise UserError(f"{where}: its {part} images are {images.dtype} {list(images.shape)}, not uint8 [N, {', '.join(map(str, shape))}]")
-        missing = np.flatnonzero(np.bincount(split.labels, minlength=classes)[:classes] == 0)
-        if len(images) != len(split.labels) or len(missing):
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise UserError(f"{where}: its {part} labels are {labels.dtype} {list(labels.shape)}, not whole numbers [N]")
+        if len(outside := labels[(labels < 0) | (labels >= classes)]):
+            raise UserError(f"{where}: has a {part} label {outside[0]}; number the {classes} classes from 0 to {classes - 1}")
+        missing = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
+        if len(images) != len(labels) or len(missing):
             named = f" of class {data.names[missing[0]]}" if len(missing) else " for some labels"
             raise UserError(f"{where}: has no {part} image{named}; every class needs one")
     return data

@@ -126,7 +126,11 @@ def decoded(paths: Sequence[Path], side: int, *, resize: bool = False) -> np.nda
     """
     from torchvision import transforms
 
-    images = np.empty((len(paths), 3, side, side), np.uint8)
+    try:
+        images = np.empty((len(paths), 3, side, side), np.uint8)
+    except (MemoryError, ValueError) as error:
+        size = f"{len(paths) * 3 * side**2 / 2**30:,.0f} GiB"
+        raise UserError(f"--dataroot: {len(paths)} images of {side} x {side} pixels take {size} of memory; use fewer, or a smaller side") from error
     fit = transforms.Compose([transforms.Resize(side), transforms.CenterCrop(side)])
 
     def fill(place: int) -> None:

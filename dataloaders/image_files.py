@@ -36,7 +36,7 @@ def decode(path: str | Path) -> Image.Image:
         raise UserError(f"--dataroot: {path} cannot be read ({error.strerror}); give yourself the right to read it") from error
     except Exception as error:  # PIL raises many kinds for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); put the official file in its place") from error
+        raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); put a whole one in its place") from error
 
 
 def crop_of(augmented: bool) -> Callable[[Image.Image], Tensor]:

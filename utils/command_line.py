@@ -9,6 +9,7 @@ import math
 import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from utils.code_2021 import is_published, not_read, says_nothing
@@ -124,7 +125,9 @@ def _parser(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
+    parser.add_argument(
+        "--config", nargs="+", action="extend", default=[], metavar="FILE",
+        help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
     groups: dict[str, Any] = {}
     for name, flag in flags.items():
         group = groups.setdefault(flag.metadata["group"], parser.add_argument_group(flag.metadata["group"]))
@@ -149,6 +152,8 @@ def check(settings: Settings) -> None:
         raise UserError(f"--schedule: epochs must rise, {' '.join(map(str, schedule))} do not")
     if settings.max_task == 0:
         raise UserError("--max_task: 0 tasks leave nothing to learn; -1 means all")
+    if settings.load_model_dir and Path(settings.load_model_dir).resolve() == Path(settings.log_dir).resolve():
+        raise UserError(f"--load_model_dir {settings.load_model_dir}: is this run's own --log_dir; name another run, or leave it out")
 
 
 def _names(kind: type[Settings]) -> list[str]:

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from dataloaders.base import dataset
 from dataloaders.datasets import DATASETS, Data, Dataset, Split, class_count, read_data
@@ -72,6 +73,13 @@ def test_what_fits_is_taken(registered):
     (data(kind=np.float32), "float32"),
     (data(labels=[0, 1, 1]), "no training image of class class 2"),
     (data()._replace(test=data(labels=[0, 2, 2]).test), "no test image of class class 1"),
+    (data(labels=[0, 1, 2, 3]), "has a training label 3; number the 3 classes from 0 to 2"),
+    (data(labels=[0, 1, 2, -1]), "has a training label -1"),
+    (data(labels=[0.0, 1.0, 2.0]), "its training labels are float64 [3]"),
+    (data(labels=[[0, 1, 2]]), "its training labels are int64 [1, 3]"),
+    (data()._replace(test=Split(torch.zeros(3, 3, 32, 32), np.arange(3))), "its test images and labels are Tensor and ndarray"),
+    (data()._replace(train=tuple(data().train)), "must return Data(train, test, names) with two Splits"),
+    (tuple(data()), "must return Data(train, test, names)"),
 ])
 def test_what_does_not_fit_what_was_registered_is_one_line(registered, found, named):
     with pytest.raises(UserError) as error:

@@ -83,6 +83,18 @@ def test_what_is_no_image_is_ignored_with_a_line(flowers):
     assert note.startswith(f"{flowers / 'train'}: ignored 3 ") and "notes.txt" in note
 
 
+def test_an_image_outside_the_class_folders_is_ignored_with_a_line(flowers):
+    shutil.copy(flowers / "train" / "rose" / "0.jpg", flowers / "train" / "lost.jpg")
+    note, = image_folder(flowers, 32).notes
+    assert note == f"{flowers / 'train'}: ignored 1 that are in no class folder: {flowers / 'train' / 'lost.jpg'}"
+
+
+def test_images_that_take_more_memory_than_there_is_are_one_line(flowers, capsys):
+    assert main([str(flowers), "10000000"]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("dataloaders.image_folder: FOLDER: 12 images of 10000000 x 10000000 pixels take 3,352,761 GiB")
+
+
 def test_faults_are_named(flowers):
     shutil.move(flowers / "test" / "rose", flowers / "test" / "Rose")
     assert "only one of them has Rose, rose" in refusal(flowers)

@@ -112,8 +112,8 @@ def test_a_wrong_flag_is_one_line(environment, flags):
 
 
 @pytest.mark.parametrize(("flags", "refusal"), [
-    (["--dataset", "TinyImageNet"], "--dataset TinyImageNet: "), (["--learner_name", "LWF", "--learner_type", "kd"], "--learner_type kd: "),
-    (["--task_sizes", "20", "80"], "--task_sizes [20, 80]: "), (["--batch_size", "2561"], "--batch_size 2561: "),
+    (["--dataset", "TinyImageNet"], "--dataset: "), (["--dataset=Digits"], "--dataset: "), (["--learner_name", "LWF"], "--learner_name: "),
+    (["--task_sizes", "20", "80"], "--task_sizes: "), (["--batch_size", "2561"], "--batch_size 2561: "),
     (["--memory", "19"], "--memory 19: ")])
 def test_what_the_benchmark_cannot_honour_is_refused(capsys, flags, refusal):
     assert main([*SMALL, "--learners", "NormalNN", "--count", *flags]) == 2

@@ -106,6 +106,11 @@ def test_the_last_of_several_files_wins_also_where_one_is_named_twice(config):
     assert parse(["--config", first, second, first]).lr == 0.2
 
 
+def test_a_second_config_flag_adds_its_files_to_those_of_the_first(config):
+    settings = parse(["--config", config("lr: 0.2\nmu: 0.5"), "--config", config("lr: 0.3", "second.yaml")])
+    assert (settings.lr, settings.mu) == (0.3, 0.5)
+
+
 # Paths
 
 

@@ -78,6 +78,7 @@ REFUSED = [
     ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --gen_model_name IMNET_GEN",
      ["--gen_model_name", "CIFAR_GEN"]),
     ("--learner_type dgr --learner_name Generative_Replay --gen_model_type autoencoder --load_model_dir x", ["--load_model_dir", "autoencoder"]),
+    ("--repeat 2 --load_model_dir outputs/../a --log_dir a", ["--load_model_dir outputs/../a", "--log_dir"]),
     ("--log_dir ''", ["--log_dir", "empty"]),
     ("--dataroot ''", ["--dataroot", "empty"]),
     ("--power_iters 99999999999999999999999", ["--power_iters", "10000000"]),

@@ -37,10 +37,13 @@ def print_learners(settings: dict[str, Settings], device: torch.device, rounds: 
         print(describe(first, device))
         rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
         print(f"{rates}; medians of {rounds} rounds")
-        for name, stage in stages_of(settings):
-            print(f"measuring {name}, {stage}", file=sys.stderr)
-            speeds.append(pool.apply(speed.measure_stage, (stage, settings[name], rounds, machine)))
-    print(show_rows([speed.HEADING, *(speed.show(one, first.batch_size) for one in speeds)], form))
+        try:
+            for name, stage in stages_of(settings):
+                print(f"measuring {name}, {stage}", file=sys.stderr)
+                speeds.append(pool.apply(speed.measure_stage, (stage, settings[name], rounds, machine)))
+        finally:  # what there is
+            if speeds:
+                print(show_rows([speed.HEADING, *(speed.show(one, first.batch_size) for one in speeds)], form))
     reference = statistics.median(one.reference for one in speeds)
     print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")
     print("shares: of a step that is not captured; on a GPU, which is waited for before and after each part, they say little of a captured one")
@@ -67,7 +70,9 @@ def describe(settings: Settings, device: torch.device) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False)
+    parser = Parser(
+        prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False,
+        epilog="Settings of run.py may be given too, such as --precision bf16 or --model_name resnet18; run.py --help lists them.")
     parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
     add_forms(parser)

@@ -111,9 +111,12 @@ def read_settings(run: Path) -> Settings:
     """A run's. Raises UserError where it is none, or has not finished two tasks."""
     if not (run / "args.yaml").is_file():
         raise UserError(f"{run}: is no run, it has no args.yaml; name the log_dir of one")
-    settings = parse(REGISTRY, ["--config", str(run / "args.yaml")])
-    if not any(finished_tasks(run, repeat) > 1 for repeat in range(settings.repeat)):
-        raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / 'task-2' / 'class.pth'})")
+    try:
+        settings = parse(REGISTRY, ["--config", str(run / "args.yaml")])
+    except UserError as error:
+        raise UserError(f"{run}: {error}") from error
+    if (most := max(finished_tasks(run, repeat) for repeat in range(settings.repeat))) < 2:
+        raise UserError(f"{run}: has not left the models of two tasks ({run / 'models' / 'repeat-1' / f'task-{most + 1}' / 'class.pth'} is missing)")
     return settings
 
 
@@ -249,10 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for run in given.runs:
             read_settings(run)
         check_figure(given.figure)
-        diagnoses = [diagnose(run, given.dataroot, given.images, given.seed, device) for run in given.runs]
-        for diagnosis, name in zip(diagnoses, run_names(given.runs)):
-            diagnosis.name = name
-        print(table(diagnoses, given.form))
+        diagnoses: list[Diagnosis] = []
+        try:
+            for run, name in zip(given.runs, run_names(given.runs)):
+                diagnoses.append(diagnose(run, given.dataroot, given.images, given.seed, device))
+                diagnoses[-1].name = name
+        finally:  # what there is
+            if diagnoses:
+                print(table(diagnoses, given.form))
         try:
             save_figure(given.figure, diagnosis_figure(diagnoses))
         except OSError as error:

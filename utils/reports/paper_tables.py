@@ -52,6 +52,8 @@ class PaperTables:
                 runs.append(run)
             else:
                 elsewhere.append(name)
+        if not runs and not elsewhere and not self.warnings:
+            self.warnings.append(f"{outputs.absolute()}: holds no runs, so the tables show the paper's numbers alone")
         if elsewhere:
             self.warnings.append(
                 f"in no table for their data set, split or learner: {', '.join(elsewhere)}; name such a run itself to see its accuracy")

@@ -39,8 +39,8 @@ def settings_page() -> str:
         "`~` at the beginning of a path is the home folder.",
         "A switch is on with its flag alone (`--DW`) or with a value (`--DW 1`, `DW: true`), and off with `--DW 0` or `DW: false`, which also turns",
         "off what a file has turned on.",
-        "A setting that only another method reads is refused as a flag. In a file, which methods may share, it is checked and then ignored:",
-        "neither computed with nor recorded.", "",
+        "A setting that some methods declare for themselves, such as BiC's `bias_at_test`, is refused as a flag of others. In a file, which methods",
+        "may share, it is checked and then ignored: neither computed with nor recorded. Published flags are taken and recorded for every method.", "",
         "A stopped run resumes with other values of these, which don't change what is computed; any other change is refused:",
         f"{', '.join(f'`{name}`' for name in NOT_IN_RESULTS)}."]
     group = ""

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="utils.reports.tables", description="The paper's tables with what has been measured, or runs side by side.", allow_abbrev=False)
     parser.add_argument(
         "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
-        help="one folder that holds runs, at any depth: tables 1 and 2 of the paper; runs themselves: accuracy after each task, side by side; "
+        help="one folder that holds runs, at any depth: the published tables with them; runs themselves: accuracy after each task, side by side; "
              "default: outputs")
     add_forms(parser)
     parser.add_argument(

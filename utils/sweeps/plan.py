@@ -1,7 +1,9 @@
-"""Which runs scripts would start, read from the scripts without any of it being done."""
+"""Which runs scripts would start: they are run once with a $PYTHON that only writes down how it is called."""
 
+import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ RECORDER = '#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$SWEEP_CALLS"\n'
 
 
 def calls(script: str) -> list[list[str]]:
-    """How a script calls $PYTHON or python, without any of that being done. Raises UserError."""
+    """How a script calls $PYTHON or python; those calls are not done, all else in it is. Raises UserError."""
     if not Path(script).is_file():
         raise UserError(f"{script}: there is no such script")
     with tempfile.TemporaryDirectory() as folder:
@@ -31,14 +33,20 @@ def calls(script: str) -> list[list[str]]:
             Path(folder, name).chmod(0o755)
         # By its name, found on PATH: scripts write $PYTHON without quotes, and a path may have spaces.
         there = {**os.environ, "PYTHON": "sweep-recorder", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
+        shell = subprocess.Popen(
+            ["sh", script], env=there, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         try:
-            done = subprocess.run(["sh", script], env=there, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONG)
+            _, errors = shell.communicate(timeout=LONG)
         except subprocess.TimeoutExpired:
             raise UserError(f"{script}: does something of its own that takes long; it must call run.py by $PYTHON") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)  # and what it has started
+            shell.wait()
         words = iter(os.fsdecode(record.read_bytes()).split("\0")[:-1])
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").splitlines() or ["without a message"]
-        raise UserError(f"{script}: ends with status {done.returncode}: {lines[-1]}")
+    if shell.returncode:
+        lines = errors.decode(errors="replace").splitlines() or ["without a message"]
+        raise UserError(f"{script}: ends with status {shell.returncode}: {lines[-1]}")
     return [[next(words) for _ in range(int(count))] for count in words]
 
 

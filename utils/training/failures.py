@@ -60,7 +60,8 @@ def in_one_line(folder: RunFolder, device: torch.device, raise_if_stopped: Calla
     try:
         yield
     except NotFinite as error:  # nothing has been written since the checkpoint before
-        raise RunError(f"{error}; the state before is in {folder.path / CHECKPOINT} ({folder.place})") from error
+        before = f"the state before is in {folder.path / CHECKPOINT} ({folder.place})"
+        raise RunError(f"{error}; {before}; a run with a lower --lr, in another --log_dir, may avoid it") from error
     except OSError as error:
         raise RunError(f"{error.filename or folder.settings.log_dir}: {error.strerror or error}; {folder.resume_hint()}") from error
     except UserError as error:  # an image that cannot be decoded, a worker that died

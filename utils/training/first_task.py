@@ -64,7 +64,7 @@ def differences(theirs: Recorded, mine: Recorded) -> list[str]:
         for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
     if theirs.weighs != mine.weighs:
         found.append(f"images weighed by DW {'there' if theirs.weighs else 'here'} alone")
-    if there.get("load_any"):
+    if there.get("load_any") and there.get("load_model_dir"):
         found.append("it took its own first task with load_any")
     return found
 

@@ -55,8 +55,8 @@ class Journal(Listener):
     def repeat_began(self, run: RunState) -> None:
         place, repeats = run.place, run.settings.repeat
         if run.resumed:
-            self.log.line(
-                f"resuming: repeat {place.repeat + 1}/{repeats}, task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done")
+            here = f"task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done" if place.task < len(run.tasks) else "all tasks done"
+            self.log.line(f"resuming: repeat {place.repeat + 1}/{repeats}, {here}")
         else:
             tasks = f"{len(run.tasks)} task{'s' * (len(run.tasks) > 1)}"
             self.log.line(f"repeat {place.repeat + 1}/{repeats}: {run.settings.learner_name}, {tasks}, on {run.device}")

@@ -32,3 +32,6 @@ class ResultFiles(Listener):
         save_results(run.settings, run.results, self.folder.path)
         for name, network in run.learner.networks().items():
             write_tensors(self.folder.model_path(run.place.repeat, run.task.index) / f"{name}.pth", network.state_dict())
+
+    def run_ended(self, run: RunState) -> None:
+        save_results(run.settings, run.results, self.folder.path)  # the same, unless someone has deleted them since

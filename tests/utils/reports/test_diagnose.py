@@ -132,7 +132,8 @@ def flip_a_bit(path):
 @pytest.mark.parametrize(("damage", "more", "message"), [
     (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
     (lambda run: (run / "args.yaml").write_text("speed: 3"), [], "there is no setting 'speed'"),
-    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks"),
+    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks (run/models/repeat-1/task-2/"),
+    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-1"), [], "has not left the models of two tasks (run/models/repeat-1/task-1/"),
     (lambda run: (run / "models" / "repeat-1" / "task-1" / "class.pth").write_text("x"), [], "task-1/class.pth cannot be read"),
     (lambda run: flip_a_bit(run / "models" / "repeat-1" / "task-1" / "class.pth"), [], "task-1/class.pth cannot be read"),
     (lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [], "task-1/generator.pth is missing"),
@@ -162,6 +163,17 @@ def test_what_is_wrong_is_said_before_anything_is_measured(finished, tmp_path, m
     assert main(arguments) == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith(f"utils.reports.diagnose: {message}")
+
+
+def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(finished, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished("NormalNN"), tmp_path / "whole")
+    flip_a_bit(shutil.copytree(finished("NormalNN"), tmp_path / "damaged") / "models" / "repeat-1" / "task-1" / "class.pth")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(["whole", "damaged", "--images", "10"]) == 2
+    printed = capsys.readouterr()
+    assert any(line.split()[:3] == ["whole", "2", "1"] for line in printed.out.splitlines())
+    assert "task-1/class.pth cannot be read" in printed.err
 
 
 def test_a_run_from_before_the_nearest_class_mean_is_diagnosed_without(copied):

@@ -1,5 +1,6 @@
 """The runs of scripts."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def test_a_script_that_works_by_itself_is_not_waited_for(script, monkeypatch):
     monkeypatch.setattr("utils.sweeps.plan.LONG", 0.5)
     with pytest.raises(UserError, match="must call run.py by"):
         Plan([script("sleep 30")])
+
+
+def test_what_such_a_script_has_started_ends_with_it(script, monkeypatch, tmp_path):
+    monkeypatch.setattr("utils.sweeps.plan.LONG", 2.0)
+    started = tmp_path / "started"
+    with pytest.raises(UserError, match="must call run.py by"):
+        Plan([script(f"sh -c 'echo $$ > {started}; exec sleep 300'; true")])
+    number = int(started.read_text())
+    end = time.monotonic() + 60
+    while Path(f"/proc/{number}").exists() and "Z" not in Path(f"/proc/{number}/stat").read_text().split()[2]:
+        assert time.monotonic() < end, "it lives on"
+        time.sleep(0.05)
 
 
 def test_the_published_columns_are_one_list_that_shares_the_upper_bound(root, monkeypatch):

@@ -89,6 +89,16 @@ def test_two_damaged_checkpoints_are_refused(settings, damage):
     assert "checkpoint.pt" in message and "checkpoint-previous.pt" in message and "--overwrite 1" in message
 
 
+def test_of_repeats_side_by_side_only_the_damaged_one_is_to_be_deleted(settings, tmp_path):
+    of_repeat = settings(log_dir=str(tmp_path / "run" / "parallel" / "repeat-2"))
+    folder = RunFolder(of_repeat)
+    folder.begin()
+    folder.save(STATE)
+    (tmp_path / "run" / "parallel" / "repeat-2" / "checkpoint.pt").write_bytes(b"x")
+    message = refusal(of_repeat)
+    assert f"delete {of_repeat.log_dir}, and that repeat is done again" in message and "--overwrite" not in message
+
+
 def test_a_run_killed_between_the_two_renames_goes_on_from_the_one_before(settings, tmp_path):
     folder = RunFolder(settings())
     folder.save({"place": vars(Place(0, 1))})

@@ -155,6 +155,9 @@ def test_load_any_takes_another_first_task_and_says_what_differs(other, loading)
     loading.load_any = 0
     write_yaml(other / "args.yaml", read_yaml(other / "args.yaml") | {"load_any": 1, "load_model_dir": "third"})
     assert "load_any" in loading_refusal(loading)  # what that run took is not what its settings say
+    write_yaml(other / "args.yaml", read_yaml(other / "args.yaml") | {"load_any": 1, "load_model_dir": ""})
+    loading.load_any, loading.lr, loading.learner_name = 0, 0.05, "NormalNN"
+    assert first_task(loading, 0)  # it took none
 
 
 def test_load_any_does_not_take_tensors_of_other_shapes(other, loading):

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import shutil
 
 import pytest
 import torch
@@ -132,12 +133,24 @@ def test_a_finished_run_trains_nothing_and_says_the_same_again(copied, trainer, 
     before, metrics = lasting(folder), records(folder)
     log = (folder / "output.log").read_text()
     monkeypatch.setattr(Trainer, "train_stage", None)
+    capsys.readouterr()
     trainer(folder, ABD, *pictured).run()
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].startswith("final accuracy: ") and f"figures:  {folder / 'figures'}" in printed
     assert (folder / "output.log").read_text() == log.partition("\n\n")[0] + "\n" + printed
     assert len(printed.splitlines()) == len(log.partition("\n\n")[2].splitlines()) + 1  # the empty line before it
     assert (lasting(folder), records(folder)) == (before, metrics)
+
+
+def test_a_finished_run_whose_results_were_deleted_leaves_them_again(copied, trainer, lasting, monkeypatch):
+    folder = copied("NormalNN")
+    before = lasting(folder)
+    for name in ("acc", "mem", "time"):
+        shutil.rmtree(folder / f"results-{name}")
+    assert lasting(folder) != before
+    monkeypatch.setattr(Trainer, "train_stage", None)
+    trainer(folder, "NormalNN").run()
+    assert lasting(folder) == before
 
 
 def test_overwrite_starts_from_scratch_and_leaves_a_strangers_file_alone(copied, trainer, lasting, finished):
