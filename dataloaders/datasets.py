@@ -45,8 +45,8 @@ def read_data(settings: Settings) -> Data:
             raise UserError(f"{where}: its {part} labels are {labels.dtype} {list(labels.shape)}, not whole numbers [N]")
         if len(outside := labels[(labels < 0) | (labels >= classes)]):
             raise UserError(f"{where}: has a {part} label {outside[0]}; number the {classes} classes from 0 to {classes - 1}")
-        missing = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
-        if len(images) != len(labels) or len(missing):
-            named = f" of class {data.names[missing[0]]}" if len(missing) else " for some labels"
-            raise UserError(f"{where}: has no {part} image{named}; every class needs one")
+        if len(images) != len(labels):
+            raise UserError(f"{where}: has {len(images)} {part} images but {len(labels)} labels; each image needs one")
+        if len(missing := np.flatnonzero(np.bincount(labels, minlength=classes) == 0)):
+            raise UserError(f"{where}: has no {part} image of class {data.names[missing[0]]}; every class needs one")
     return data

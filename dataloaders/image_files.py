@@ -133,7 +133,7 @@ class ImageFiles:
                 yield batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch
             ended = True
         except (OSError, ImportError) as error:  # no process, or no semaphore, which lies in /dev/shm
-            raise UserError(worker_line(f"no worker could be started ({error})", self.workers)) from error
+            raise UserError(worker_line(f"a worker could not be started ({error})", self.workers)) from error
         finally:
             if not ended:
                 _kill(mine)

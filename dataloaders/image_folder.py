@@ -38,7 +38,7 @@ def image_folder(folder: Path, side: int, train: str = "train", test: str = "tes
                 raise UserError(f"--dataroot: {folder / part / name} has no image (.jpg, .jpeg, .png); every class needs one in {train} and {test}")
         outside = [path for path in visible(folder, folder / part) if not path.is_dir()]
         if outside:
-            notes.append(f"{folder / part}: ignored {len(outside)} that are in no class folder: {some(outside)}")
+            notes.append(f"{folder / part}: ignored {len(outside)} outside the class folders: {some(outside)}")
         others = [path for name in names for path in visible(folder, folder / part / name) if not is_picture(path)]
         if others:
             notes.append(f"{folder / part}: ignored {len(others)} that are no images (.jpg, .jpeg, .png) or empty: {some(others)}")
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"SIDE: {given.side} is below 1")
         data = image_folder(given.folder, given.side)
     except UserError as error:
-        print(f"dataloaders.image_folder: {str(error).replace('--dataroot', 'FOLDER', 1)}", file=sys.stderr)
+        print(f"dataloaders.image_folder: {str(error).replace('--dataroot', 'FOLDER')}", file=sys.stderr)
         return 2
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in statistics(data.train.images))
     print(f"{len(data.train.labels)} training and {len(data.test.labels)} test images")

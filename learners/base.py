@@ -1,7 +1,7 @@
 """What all learners share: the contract with the trainer, the teacher, the optimiser, the first task.
 
-A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It opens no file, writes no log and moves
-nothing between devices; the trainer (utils/training/trainer.py) knows nothing of losses.
+A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It opens no file, writes no log and shows
+no progress; the trainer (utils/training/trainer.py) knows nothing of losses.
 """
 
 from __future__ import annotations

@@ -79,6 +79,7 @@ def test_what_fits_is_taken(registered):
     (data(labels=[[0, 1, 2]]), "its training labels are int64 [1, 3]"),
     (data()._replace(test=Split(torch.zeros(3, 3, 32, 32), np.arange(3))), "its test images and labels are Tensor and ndarray"),
     (data()._replace(train=tuple(data().train)), "must return Data(train, test, names) with two Splits"),
+    (data()._replace(train=data().train._replace(images=np.zeros((4, 3, 32, 32), np.uint8))), "has 4 training images but 3 labels"),
     (tuple(data()), "must return Data(train, test, names)"),
 ])
 def test_what_does_not_fit_what_was_registered_is_one_line(registered, found, named):

@@ -86,7 +86,7 @@ def test_what_is_no_image_is_ignored_with_a_line(flowers):
 def test_an_image_outside_the_class_folders_is_ignored_with_a_line(flowers):
     shutil.copy(flowers / "train" / "rose" / "0.jpg", flowers / "train" / "lost.jpg")
     note, = image_folder(flowers, 32).notes
-    assert note == f"{flowers / 'train'}: ignored 1 that are in no class folder: {flowers / 'train' / 'lost.jpg'}"
+    assert note == f"{flowers / 'train'}: ignored 1 outside the class folders: {flowers / 'train' / 'lost.jpg'}"
 
 
 def test_images_that_take_more_memory_than_there_is_are_one_line(flowers, capsys):

@@ -170,25 +170,51 @@ def test_views_and_reserved_memory_are_no_operations():
     assert (operations.count, operations.views) == (2, 3)
 
 
-INTERRUPTED = """
-import signal, sys
-import interrupting
+WITH_OTHER_SPEED = """
+import sys
+import torch
+import other_speed
 from tests.utils.test_benchmark import settings
 from utils.benchmark import __main__ as benchmark
 from utils.startup import run_command
-benchmark.speed = interrupting
-sys.exit(run_command("utils.benchmark", lambda: benchmark.print_learners({"NormalNN": settings("NormalNN")}, None, 1, "text")))"""
+benchmark.speed = other_speed
+sys.exit(run_command("utils.benchmark", lambda: benchmark.print_learners({"BIC": settings("BIC")}, torch.device("cpu"), 1, "text")))"""
 
 
-def test_an_interrupt_while_a_process_of_its_own_measures_is_one_line(root, environment, tmp_path):
+@pytest.fixture
+def benchmarked(root, environment, tmp_path):
+    """The benchmark's table of BiC, with another module in the place of utils.benchmark.speed: benchmarked(its code) -> the process."""
+
+    def run(code):
+        (tmp_path / "other_speed.py").write_text(code)
+        return subprocess.run(
+            [sys.executable, "-c", WITH_OTHER_SPEED], env={**environment, "PYTHONPATH": str(tmp_path)}, cwd=root, capture_output=True, text=True,
+            timeout=120, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+    return run
+
+
+def test_what_was_measured_is_shown_though_a_later_stage_fails(benchmarked):
+    done = benchmarked(
+        "from utils.benchmark.speed import *\n"
+        "from utils.errors import RunError\n"
+        "def measure_machine(settings):\n"
+        "    return Machine(1e9, 1e9)\n"
+        "def measure_stage(stage, settings, rounds, machine):\n"
+        "    if stage == 'bias':\n"
+        "        raise RunError('the card is gone')\n"
+        "    return StageSpeed('BIC', stage, 0.5, 0.25, dict.fromkeys(PARTS, 0.1), 2**20, 0.1)\n")
+    assert "the card is gone" in done.stderr
+    row, = (line.split() for line in done.stdout.splitlines() if line.startswith("BIC"))
+    assert row[:4] == ["BIC", "learn", "500.00", "2.00"]
+
+
+def test_an_interrupt_while_a_process_of_its_own_measures_is_one_line(benchmarked):
     """A terminal sends it to both; the measuring one is ended, however long it would have gone on."""
-    (tmp_path / "interrupting.py").write_text(
+    done = benchmarked(
         "import os, signal\n"
         "def measure_machine(settings):\n"
         "    signal.raise_signal(signal.SIGINT)\n"
         "    os.kill(os.getppid(), signal.SIGINT)\n"
         "    signal.pause()\n")
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], env={**environment, "PYTHONPATH": str(tmp_path)}, cwd=root, capture_output=True, text=True,
-        timeout=120, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "utils.benchmark: stopped\n")

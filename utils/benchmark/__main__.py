@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="utils.benchmark", description="Time per step of every learner on this machine.", allow_abbrev=False,
         epilog="Settings of run.py may be given too, such as --precision bf16 or --model_name resnet18; run.py --help lists them.")
-    parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), metavar="NAME", help="default: all")
+    parser.add_argument("--learners", nargs="+", action="extend", choices=list(LEARNERS), metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=15, help="measured, after warm-up; default: 15")
     add_forms(parser)
     parser.add_argument("--count", action="store_true", help="count the operations that a step dispatches instead of timing it")

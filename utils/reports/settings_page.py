@@ -40,7 +40,7 @@ def settings_page() -> str:
         "A switch is on with its flag alone (`--DW`) or with a value (`--DW 1`, `DW: true`), and off with `--DW 0` or `DW: false`, which also turns",
         "off what a file has turned on.",
         "A setting that some methods declare for themselves, such as BiC's `bias_at_test`, is refused as a flag of others. In a file, which methods",
-        "may share, it is checked and then ignored: neither computed with nor recorded. Published flags are taken and recorded for every method.", "",
+        "may share, it is checked and then ignored: neither computed with nor recorded.", "",
         "A stopped run resumes with other values of these, which don't change what is computed; any other change is refused:",
         f"{', '.join(f'`{name}`' for name in NOT_IN_RESULTS)}."]
     group = ""

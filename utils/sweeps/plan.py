@@ -33,16 +33,16 @@ def calls(script: str) -> list[list[str]]:
             Path(folder, name).chmod(0o755)
         # By its name, found on PATH: scripts write $PYTHON without quotes, and a path may have spaces.
         there = {**os.environ, "PYTHON": "sweep-recorder", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
-        shell = subprocess.Popen(
-            ["sh", script], env=there, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-        try:
-            _, errors = shell.communicate(timeout=LONG)
-        except subprocess.TimeoutExpired:
-            raise UserError(f"{script}: does something of its own that takes long; it must call run.py by $PYTHON") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(shell.pid, signal.SIGKILL)  # and what it has started
-            shell.wait()
+        nowhere = subprocess.DEVNULL
+        with subprocess.Popen(["sh", script], env=there, stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE, start_new_session=True) as shell:
+            try:
+                _, errors = shell.communicate(timeout=LONG)
+            except BaseException as error:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)  # and what it has started
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise UserError(f"{script}: does something of its own that takes long; it must call run.py by $PYTHON") from None
+                raise
         words = iter(os.fsdecode(record.read_bytes()).split("\0")[:-1])
     if shell.returncode:
         lines = errors.decode(errors="replace").splitlines() or ["without a message"]

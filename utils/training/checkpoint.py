@@ -73,7 +73,7 @@ class RunFolder:
             left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.folder / name).exists()]
             if left and not is_runs(self.folder):
                 raise UserError(
-                    f"{self.flag}: has {', '.join(left)}, of which neither an args.yaml nor a checkpoint is a run's, so it is no run's folder; "
+                    f"{self.flag}: has {', '.join(left)}, but neither the args.yaml nor a checkpoint of a run, so it is no run's folder; "
                     "name another one")
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = FolderLock(self.folder / LOCK)
@@ -163,8 +163,9 @@ class RunFolder:
                 self.notices.append(f"{self.damage}: resuming from the checkpoint before it")
             return state
         if damage:
-            one = self.folder.parent.name == PARALLEL  # of several repeats, for which --overwrite 1 would delete the others too
-            remedy = f"delete {self.folder}, and that repeat is done again" if one else "--overwrite 1 starts from scratch"
+            # --overwrite 1 would delete the repeats beside it, too.
+            beside = self.folder.parent.name == PARALLEL and (self.folder.parent.parent / "args.yaml").exists()
+            remedy = f"delete {self.folder}, and that repeat is done again" if beside else "--overwrite 1 starts from scratch"
             raise UserError(f"{self.flag}: {', '.join(damage)}; {remedy}")
         return None
 

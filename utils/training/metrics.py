@@ -101,10 +101,10 @@ class Results:
         published files: accuracy over images, on old and on new classes, top-1, top-5 and by the nearest class mean, in the form
         of results-acc/global.yaml, and the confusion of each finished repeat."""
         notes = notes or {}
-        published = {**({"top_k": top_k} if top_k > 1 else {}), **notes}
+        marks = {**({"top_k": top_k} if top_k > 1 else {}), **notes}
         by_task: dict[str, tuple[list[list[Any]], dict[str, Any]]] = {
-            "acc/global": (self.accuracies(), published), "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
-            "acc/over-images": (self.over_images(), published), "acc/old": (self.old(), published), "acc/new": (self.new(), published),
+            "acc/global": (self.accuracies(), marks), "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
+            "acc/over-images": (self.over_images(), marks), "acc/old": (self.old(), marks), "acc/new": (self.new(), marks),
             "acc/top1": (self.top1, notes), "acc/top5": (self.top5, notes), "acc/ncm": (self.ncm, notes)}
         for name, (values, mark) in by_task.items():
             history = np.full((tasks, len(values)), np.nan)
@@ -115,7 +115,7 @@ class Results:
             if latest and len(self.matrix[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", latest[0].numpy())
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
-            _write(folder / "results-acc" / f"{name}.yaml", on_after(matrices, tasks), {"axes": AXES, **published})
+            _write(folder / "results-acc" / f"{name}.yaml", on_after(matrices, tasks), {"axes": AXES, **marks})
 
 
 def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:

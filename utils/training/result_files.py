@@ -34,4 +34,5 @@ class ResultFiles(Listener):
             write_tensors(self.folder.model_path(run.place.repeat, run.task.index) / f"{name}.pth", network.state_dict())
 
     def run_ended(self, run: RunState) -> None:
-        save_results(run.settings, run.results, self.folder.path)  # the same, unless someone has deleted them since
+        if not all((self.folder.path / f"results-{kind}" / "global.yaml").exists() for kind in ("acc", "mem", "time")):
+            save_results(run.settings, run.results, self.folder.path)  # of a run that was finished before: someone has deleted them

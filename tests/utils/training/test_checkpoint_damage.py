@@ -91,6 +91,7 @@ def test_two_damaged_checkpoints_are_refused(settings, damage):
 
 def test_of_repeats_side_by_side_only_the_damaged_one_is_to_be_deleted(settings, tmp_path):
     of_repeat = settings(log_dir=str(tmp_path / "run" / "parallel" / "repeat-2"))
+    RunFolder(settings()).begin()
     folder = RunFolder(of_repeat)
     folder.begin()
     folder.save(STATE)

@@ -34,7 +34,7 @@ def test_a_weight_that_is_not_finite_is_named():
 
 
 @pytest.mark.parametrize(("error", "expected"), [
-    (NotFinite("here", "all is lost"), "^here: all is lost; the state before is in .*checkpoint.pt"),
+    (NotFinite("here", "all is lost"), "^here: all is lost; the state before is in .*checkpoint.pt .*lower --lr"),
     (OSError(28, "No space left on device", "a/file"), "^a/file: No space left on device; the same command starts it again$"),
     (UserError("an image"), "^an image; the same command starts it again$"),
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory.*--batch_size.*; the same command"),

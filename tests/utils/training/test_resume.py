@@ -142,6 +142,16 @@ def test_a_finished_run_trains_nothing_and_says_the_same_again(copied, trainer, 
     assert (lasting(folder), records(folder)) == (before, metrics)
 
 
+def test_a_run_that_only_lacks_its_last_checkpoint_has_all_tasks_done(copied, trainer, lasting, monkeypatch):
+    folder = copied("NormalNN")
+    before = lasting(folder)
+    (folder / "checkpoint.pt").unlink()
+    monkeypatch.setattr(Trainer, "train_stage", None)
+    trainer(folder, "NormalNN").run()
+    assert lasting(folder) == before
+    assert "resuming: repeat 1/1, all tasks done" in (folder / "output.log").read_text()
+
+
 def test_a_finished_run_whose_results_were_deleted_leaves_them_again(copied, trainer, lasting, monkeypatch):
     folder = copied("NormalNN")
     before = lasting(folder)
