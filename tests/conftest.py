@@ -45,6 +45,16 @@ NEEDS = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
+
+
 TWO_PHASES = ("RDFCIL", "CwD", "RFD")  # each of an epoch at least
 
 

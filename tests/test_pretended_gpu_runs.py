@@ -60,7 +60,10 @@ def watched(machine, monkeypatch):
     monkeypatch.setattr(whole_runs, "build_trainer", build)
 
 
-@pytest.mark.parametrize("name", whole_runs.RUNS)
+BRIEF = ("base", "lwf_mc", "e2e", "bic", "dgr", "abd", "rfd")  # one of every kind of step; those of the others are alike
+
+
+@pytest.mark.parametrize("name", [name if name in BRIEF else pytest.param(name, marks=pytest.mark.slow) for name in whole_runs.RUNS])
 def test_a_small_whole_run_gives_the_numbers_stored_of_the_cpu(watched, name):
     assert whole_runs.differences(name, whole_runs.measure(name, "--gpuid", "0"), whole_runs.stored_run(name)) == []
 

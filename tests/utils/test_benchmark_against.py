@@ -217,7 +217,7 @@ def test_what_cannot_be_compared_is_refused(flags, line, tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize(("flags", "line"), [
     (["--images", "4"], "--images 4: is below 5"), (["--images", "5", "--batch_size", "128"], "--images 5: is below 7"),
-    (["--dataset", "TinyImageNet", "--gen_model_name", "TINYIMNET_GEN"], "--dataset TinyImageNet: the benchmark has its own")])
+    (["--dataset", "TinyImageNet", "--gen_model_name", "TINYIMNET_GEN"], "--dataset: the benchmark has its own")])
 def test_images_that_do_not_fit_are_refused(checkout, flags, line, capsys):
     assert main([*SMALL, "--against", str(checkout()), *flags]) == 2
     error, = capsys.readouterr().err.splitlines()

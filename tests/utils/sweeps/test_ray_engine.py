@@ -74,6 +74,7 @@ def test_a_sweep_that_stops_takes_its_runs_along(cluster, tiny, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 def test_runs_of_a_lost_node_end_elsewhere_with_the_same_results(cluster, tiny, lasting, finished, tmp_path, capfd):
     """Both runs are under way, one on each node, when a node is lost."""
     flags = ("--max_task", "5")

@@ -19,7 +19,8 @@ from utils.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(("name", "lost"), [
-    ("NormalNN", False), *((name, True) for name in ("NormalNN", "ETE", "BIC", "Generative_Replay", ABD, "CwD", "RFD"))])
+    ("NormalNN", False), *((name, True) for name in ("NormalNN", "BIC", "Generative_Replay", ABD, "RFD")),
+    *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("ETE", "CwD"))])
 def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished, trainer, lasting, tmp_path, monkeypatch, name, lost):
     dreams = name in (ABD, "Generative_Replay", *TWO_PHASES)
     more = ("--no_figures", "0") if dreams else ()

@@ -88,7 +88,7 @@ def test_a_folder_that_is_no_runs_is_refused(settings, tmp_path, name, text, ove
     path.parent.mkdir(parents=True)
     path.write_text(text)
     message = refusal(settings(overwrite=overwrite))
-    assert f"has {name.partition('/')[0]}, but no args.yaml" in message
+    assert f"has {name.partition('/')[0]}, but neither the args.yaml nor a checkpoint of a run" in message
     assert [found for found in (tmp_path / "run").rglob("*") if found.is_file()] == [path] and path.read_text() == text
 
 
