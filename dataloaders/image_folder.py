@@ -29,19 +29,18 @@ def image_folder(folder: Path, side: int, train: str = "train", test: str = "tes
         raise UserError(f"--dataroot: {folder} needs the same class folders in {train} and {test}; only one of them has {some(differing)}")
     if not names:
         raise UserError(f"--dataroot: {folder / train} has no class folders; put the images of each class into a folder with its name")
-    notes = []
+    notes: list[str] = []
 
     def split(part: str) -> Split:
         found = [pictures(folder, folder / part / name) for name in names]
         for name, paths in zip(names, found):
             if not paths:
                 raise UserError(f"--dataroot: {folder / part / name} has no image (.jpg, .jpeg, .png); every class needs one in {train} and {test}")
-        outside = [path for path in visible(folder, folder / part) if not path.is_dir()]
-        if outside:
-            notes.append(f"{folder / part}: ignored {len(outside)} outside the class folders: {some(outside)}")
-        others = [path for name in names for path in visible(folder, folder / part / name) if not is_picture(path)]
-        if others:
-            notes.append(f"{folder / part}: ignored {len(others)} that are no images (.jpg, .jpeg, .png) or empty: {some(others)}")
+        ignored = {
+            "outside the class folders": [path for path in visible(folder, folder / part) if not path.is_dir()],
+            "that are no images (.jpg, .jpeg, .png) or empty":
+                [path for name in names for path in visible(folder, folder / part / name) if not is_picture(path)]}
+        notes.extend(f"{folder / part}: ignored {len(others)} {why}: {some(others)}" for why, others in ignored.items() if others)
         paths = [path for one in found for path in one]
         return Split(decoded(paths, side, resize=True), np.repeat(np.arange(len(names)), [len(one) for one in found]))
 

@@ -1,4 +1,5 @@
-"""Whole runs on a pretended GPU, as run.py starts them: every learner's numbers, a stop and a resume, the diagnosis, a first task taken over."""
+"""Whole runs on a pretended GPU, as run.py starts them: the numbers of a learner of each kind (with --slow of every one), a stop and a
+resume, the diagnosis, a first task taken over."""
 
 import json
 import signal

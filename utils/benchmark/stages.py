@@ -35,12 +35,11 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     coreset = min((line.memory for line in learner.published), default=0)
     memory = ["--memory", str(coreset)] if coreset else []
     split = {"first_split_size": OLD, "other_split_size": SEEN - OLD}
-    for flag in (word.partition("=")[0] for word in flags):
-        if flag in ("--learner_type", "--learner_name"):
-            raise UserError(f"{flag}: the benchmark measures one learner after the other; leave it out, and choose with --learners")
-        if flag in ("--dataset", "--first_split_size", "--other_split_size"):
-            raise UserError(f"{flag}: the benchmark has its own images and tasks; leave it out")
     fixed = {"dataset": "CIFAR100", "learner_type": learner.learner_type, "learner_name": name, **split}
+    given = {word.partition("=")[0] for word in flags}
+    for setting in fixed:
+        if f"--{setting}" in given:
+            raise UserError(f"--{setting}: the benchmark has its own; leave it out, and choose learners with --learners")
     settings = parse(REGISTRY, [
         "--train_aug", "--lr", "0.1", "--momentum", "0.9", "--weight_decay", "2e-4", "--batch_size", "128",
         "--power_iters", "10000", "--deep_inv_params", "1e-3", "50", "1e-3", "1e3", "1", *size, *memory,
