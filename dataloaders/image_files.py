@@ -134,12 +134,18 @@ class ImageFiles:
             ended = True
         except (OSError, ImportError) as error:  # no process, or no semaphore, which lies in /dev/shm
             raise UserError(worker_line(f"a worker could not be started ({error})", self.workers)) from error
+        except RuntimeError as error:  # torch's handler of SIGCHLD raises it wherever this process is
+            if not (failure := worker_failure(error, self.workers)):
+                raise
+            time.sleep(0.5)  # a signal to all processes comes to this one too
+            self.raise_if_stopped()
+            raise UserError(failure) from error
         finally:
             if not ended:
                 _kill(mine)
 
     def _next(self, batches: Iterator[Any]) -> np.ndarray | UserError | None:
-        """What the workers give next, None after the last. Raises UserError where one died or hangs, or what ``raise_if_stopped`` raises."""
+        """What the workers give next, None after the last. Raises UserError where none gives anything, or what ``raise_if_stopped`` raises."""
         if not self.workers:
             return next(batches, None)
         end = time.monotonic() + STARVED
@@ -149,15 +155,8 @@ class ImageFiles:
             if time.monotonic() > end:
                 raise UserError(worker_line(f"no worker gave a batch for {STARVED:.0f} s", self.workers))
 
-        try:
-            with _every(GLANCE, check):
-                return next(batches, None)
-        except RuntimeError as error:
-            if not (failure := worker_failure(error, self.workers)):
-                raise
-            time.sleep(0.5)  # a signal to all processes comes to this one too
-            self.raise_if_stopped()
-            raise UserError(failure) from error
+        with _every(GLANCE, check):
+            return next(batches, None)
 
     def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
         return self.pixels.augmented(fetched, random) if random and self.pixels.normalised_first else self.pixels.normalise(fetched)
@@ -182,7 +181,7 @@ def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
 def _kill(workers: set[Any]) -> None:
     """End workers at once, also one that hears nothing any more: the end of this process would wait for it."""
     for worker in workers:
-        for _ in range(2):  # torch's handler of SIGCHLD raises that one died, wherever this process is
+        for _ in range(2):  # torch's handler of SIGCHLD may raise here too
             with contextlib.suppress(RuntimeError):
                 worker.kill()
                 worker.join()

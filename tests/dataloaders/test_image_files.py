@@ -210,6 +210,19 @@ def test_a_worker_that_dies_is_one_line_with_the_remedy(paths, in_worker, die):
     assert line.startswith("--workers 2: DataLoader worker (pid") and "choose fewer --workers or 0" in line and "--shm-size" in line
 
 
+def test_a_worker_that_dies_while_others_are_started_is_one_line_too(paths, in_worker, monkeypatch):
+    in_worker(lambda: os._exit(3))
+    start = image_files.DataLoader.__iter__
+
+    def start_slowly(loader):
+        batches = start(loader)
+        time.sleep(60)  # ended by torch's handler of SIGCHLD
+        return batches
+
+    monkeypatch.setattr(image_files.DataLoader, "__iter__", start_slowly)
+    assert refused(paths).startswith("--workers 2: DataLoader worker (pid")
+
+
 @pytest.mark.parametrize("hang", [lambda: time.sleep(600), stopped])
 def test_a_worker_that_hangs_is_one_line_with_the_remedy(paths, in_worker, monkeypatch, hang):
     in_worker(hang)
