@@ -1,6 +1,8 @@
 """run.py --parallel: repeats side by side leave what one after the other do."""
 
+import errno
 import itertools
+import math
 import os
 import shutil
 import signal
@@ -63,7 +65,7 @@ def test_repeats_begun_side_by_side_and_killed_go_on_even_without_the_flag(tiny,
     flags = ("--repeat", "2", "--schedule", "1")
     command = [sys.executable, str(root / "run.py"), *tiny("NormalNN", *flags, "--parallel", "2", "--log_dir", tmp_path / "run")]
     parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert "done" in parent.stdout.readline()
+    assert any("  done" in line for line in parent.stdout)
     parent.kill()
     parent.communicate(timeout=60)
     status, out, errors = main("NormalNN", *flags)
@@ -108,6 +110,36 @@ def test_a_repeat_that_fails_stops_no_other_of_those_that_join_a_finished_one(ma
     found, expected = ending(tmp_path / "run"), ending(finished("NormalNN", *flags))
     assert [line.replace("repeat 1/1 ", "repeat 1/3 ") for line in found.pop("output.log")] == expected.pop("output.log")
     assert found == expected
+
+
+def test_after_a_join_that_failed_no_other_repeat_joins(main, finished, monkeypatch, tmp_path):
+    flags, joins = "--repeat 2 --schedule 1 --max_task 1".split(), []
+
+    def full(*given):
+        joins.append(given)
+        raise OSError(errno.ENOSPC, "No space left on device", "results.yaml")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("utils.sweeps.parallel.save_results", full)
+        status, _, (line,) = main("NormalNN", *flags, "--parallel", "2")
+    assert (status, len(joins)) == (1, 1)
+    assert "No space left on device" in line and "1 of 2 repeats failed" in line
+    assert main("NormalNN", *flags, "--parallel", "2")[::2] == (0, [])
+    assert ending(tmp_path / "run") == ending(finished("NormalNN", *flags))
+
+
+def test_a_repeat_goes_on_from_the_checkpoint_before_where_the_latest_is_gone(main, finished, monkeypatch, tmp_path):
+    """As after a kill between the two renames."""
+    flags = "--repeat 2 --schedule 1 --max_task 1".split()
+    with monkeypatch.context() as patched:
+        patched.setattr(ParallelTrainer, "join", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main("NormalNN", *flags, "--parallel", "2")
+    latest = tmp_path / "run" / "parallel" / "repeat-1" / "checkpoint.pt"
+    latest.unlink()
+    assert main("NormalNN", *flags)[::2] == (0, [])
+    assert "resuming: repeat 1/2, all tasks done" in (tmp_path / "run" / "output.log").read_text()
+    assert ending(tmp_path / "run") == ending(finished("NormalNN", *flags))
 
 
 def test_a_run_in_the_middle_of_a_repeat_is_refused(main, trainer, monkeypatch, tmp_path):
@@ -170,7 +202,7 @@ def test_repeats_that_share_a_gpu_leave_what_one_after_the_other_do(main, tmp_pa
 
 
 @pytest.fixture
-def shared(tmp_path):
+def shared(tmp_path, monkeypatch):
     """An engine that shares the pretended GPU, its turns in the order in which they were taken, and a run of it by number."""
     took = []
 
@@ -189,6 +221,7 @@ def shared(tmp_path):
                 raise self.error
 
     trainers = {}
+    monkeypatch.setattr("utils.sweeps.turns.ROUND", math.inf)
     with pretended():
         engine = Turns(GPU, 2, lambda run: trainers[run.name])
 

@@ -23,7 +23,7 @@ from utils.sweeps.engines import Engine, Local, Run
 from utils.sweeps.scheduler import run_all
 from utils.sweeps.turns import Turns
 from utils.tensors import read_tensors, write_tensors
-from utils.training.checkpoint import CHECKPOINT, PARALLEL, RunFolder
+from utils.training.checkpoint import CHECKPOINT, PARALLEL, PREVIOUS, RunFolder
 from utils.training.metrics import Results
 from utils.training.result_files import save_results
 from utils.training.run_state import Place, RunState
@@ -64,7 +64,11 @@ class ParallelTrainer(Trainer):
         def join_in_order(run: Run) -> None:
             done.add(run)
             while to_join and to_join[0] in done:
-                self.join(to_join.pop(0))
+                try:
+                    self.join(to_join.pop(0))
+                except BaseException:
+                    to_join.clear()  # they join in their order, when this is started again
+                    raise
 
         each = self.settings.parallel
         engine: Engine = Turns(self.trained_on, each, self.trainer_of) if self.trained_on.type == "cuda" else Local([-1], each)
@@ -83,7 +87,7 @@ class ParallelTrainer(Trainer):
     def child(self, repeat: int) -> Run:
         """The run of a repeat, in a folder with a checkpoint to resume from."""
         folder = self.folder_of(repeat)
-        if not (folder / CHECKPOINT).exists():
+        if not any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
             write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **RunState.before(repeat, self.trained_on)})
         arguments = ["--config", self.folder.path / "args.yaml", "--log_dir", folder, "--repeat", repeat + 1, "--parallel", 1, "--overwrite", 0]
         return Run(f"repeat {repeat + 1}", [str(word) for word in arguments], folder)
@@ -98,10 +102,12 @@ class ParallelTrainer(Trainer):
 
     def join(self, run: Run) -> None:
         """Take over what the next repeat has left, its checkpoint last: a kill in between only has the rest done again.
-        Raises RunError where it has been damaged."""
+        Raises RunError where it has been damaged; OSError."""
         repeat, folder = self.state.place.repeat, run.folder
         try:
             state = read_tensors(folder / CHECKPOINT)
+        except OSError:
+            raise
         except Exception as error:
             raise RunError(f"{folder / CHECKPOINT} is damaged ({type(error).__name__}); delete {folder}, and that repeat is done again") from error
         texts = {name: (folder / name).read_bytes()[:end].decode(errors="replace") for name, end in state["log"].items()}
