@@ -16,13 +16,34 @@ CDPATH='' cd -- "$(dirname -- "$0")"
 
 VENV=.venv/bin/python
 # What is not installed as its file is now; a copy of each file stays in .venv, unless the Python there is gone.
-"$VENV" -c "" 2>/dev/null || rm -f .venv/requirements*.txt
-missing=
-for group in "" "$@"; do
-    file=requirements${group:+-$group}.txt
-    [ -f "$file" ] || fail "$group: there is no $file; groups are dev, ray and tensorboard"
-    cmp -s "$file" ".venv/$file" || missing="$missing $file"
+find_missing() {
+    "$VENV" -c "" 2>/dev/null || rm -f .venv/requirements*.txt
+    missing=
+    for group in "" "$@"; do
+        file=requirements${group:+-$group}.txt
+        [ -f "$file" ] || fail "$group: there is no $file; groups are dev, ray and tensorboard"
+        cmp -s "$file" ".venv/$file" || missing="$missing $file"
+    done
+}
+find_missing "$@"
+[ -n "$missing" ] || exit 0
+
+# Of two calls at the same time one installs, the other waits. The lock is of the open file, so it lasts as long as this shell.
+wait_for_lock='
+import fcntl
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("waiting for another installation in this folder", flush=True)
+    fcntl.flock(9, fcntl.LOCK_EX)
+except OSError:  # a file system without locks
+    pass'
+(: >>requirements.txt) 2>/dev/null || fail "$(pwd) cannot be written; copy it to where it can"
+exec 9>>requirements.txt
+for python in "$VENV" python3 python; do
+    "$python" -c "$wait_for_lock" 2>/dev/null && break
 done
+find_missing "$@"
 [ -n "$missing" ] || exit 0
 
 if ! "$VENV" -m pip --version >/dev/null 2>&1; then  # no .venv, or one whose making was interrupted or whose Python is gone

@@ -1,10 +1,12 @@
 """install_requirements.sh and the files it reads, with programs in place of Python and pip."""
 
 import ast
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(ROOT.glob("requirements*.txt"))
 PRODUCT = [ROOT / "run.py", *(path for name in ("utils", "learners", "models", "dataloaders") for path in (ROOT / name).rglob("*.py"))]
+READ_ONLY = Path("/sys/kernel/uevent_seqnum")  # for root, too
 OF_TESTS = {"pytest", "hypothesis", "mypy", "ruff", "execnet", "pytest-xdist"}
 
 
@@ -56,6 +59,7 @@ def install(tmp_path):
     fake = programs / "python3"
     fake.write_text(f"""#!/bin/sh
 case "$*" in
+    *flock*) exec "{sys.executable}" "$@" ;;
     "-c "*) exit 0 ;;
     "-m venv "*) echo venv >> "{calls}"; rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     *--version) exit 0 ;;
@@ -64,14 +68,16 @@ esac
 """)
     fake.chmod(0o755)
 
-    def run(*groups, ends=0):
+    def run(*groups, ends=0, meanwhile=lambda process: None):
         calls.write_text("")
         status.write_text(str(ends))
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         environment = {name: value for name, value in os.environ.items() if name != "PYTHON"}
-        done = subprocess.run(
-            ["sh", str(tmp_path / "install_requirements.sh"), *groups], env={**environment, "PATH": path}, capture_output=True, text=True, timeout=60)
-        return done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), calls.read_text().splitlines()
+        command = ["sh", str(tmp_path / "install_requirements.sh"), *groups]
+        with subprocess.Popen(command, env={**environment, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            meanwhile(process)
+            out, errors = process.communicate(timeout=60)
+        return process.returncode, out.splitlines(), errors.splitlines(), calls.read_text().splitlines()
 
     return run
 
@@ -110,6 +116,28 @@ def test_an_environment_whose_python_is_gone_is_made_again(install, tmp_path):
     (tmp_path / ".venv" / "bin" / "python").unlink()
     (tmp_path / ".venv" / "requirements-dev.txt").unlink()
     assert install("dev")[3] == ["venv", "-r requirements.txt -r requirements-dev.txt"]
+
+
+def test_of_two_at_the_same_time_one_installs_and_the_other_waits(install, tmp_path):
+    with (tmp_path / "requirements.txt").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as the first has it
+
+        def end_the_first(second):
+            assert second.stdout.readline() == "waiting for another installation in this folder\n"
+            (tmp_path / ".venv" / "bin").mkdir(parents=True)
+            shutil.copy(tmp_path / "programs" / "python3", tmp_path / ".venv" / "bin" / "python")
+            shutil.copy(tmp_path / "requirements.txt", tmp_path / ".venv")
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        assert install(meanwhile=end_the_first) == (0, [], [], [])
+
+
+@pytest.mark.skipif(not READ_ONLY.exists(), reason="a file that root may not write to is of Linux")
+def test_a_folder_that_cannot_be_written_is_one_line(install, tmp_path):
+    (tmp_path / "requirements.txt").unlink()
+    (tmp_path / "requirements.txt").symlink_to(READ_ONLY)
+    status, _, (line,), calls = install()
+    assert (status, calls) == (1, []) and line == f"install_requirements.sh: {tmp_path} cannot be written; copy it to where it can"
 
 
 def test_another_group_is_one_line(install):
