@@ -12,7 +12,7 @@ import numpy as np
 
 from dataloaders.base import Data, Split, dataset
 from utils.errors import UserError
-from utils.locks import Heartbeat, lock_file
+from utils.locks import Heartbeat, Locked, lock_file
 
 if TYPE_CHECKING:
     from torchvision import datasets as vision
@@ -30,16 +30,22 @@ def has_md5(root: Path, path: Path, md5: str) -> bool:
         raise UserError(f"--dataroot {root}: {path} cannot be read ({error.strerror})") from error
 
 
-def check_files(kind: "type[vision.CIFAR10]", root: Path) -> bool:
-    """Whether all files lie under ``root``. Raises UserError for one whose MD5 is not the official one:
-    the files are pickles, which could run code, so they are compared before they are opened."""
-    folder = root / kind.base_folder
-    official = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
-    found = [(folder / name, md5) for name, md5 in official if (folder / name).is_file()]
-    for path, md5 in found:
-        if not has_md5(root, path, md5):
-            raise UserError(f"--dataroot {root}: {path} is not the official file (its MD5 is not {md5}); delete it and run again to download it")
-    return len(found) == len(official)
+def check_files(kind: "type[vision.CIFAR10]", root: Path) -> tuple[list[Path], dict[Path, str]]:
+    """(files that are missing, those that are not the official ones and the MD5 that they should have). Raises UserError where one cannot be
+    read. The files are pickles, which could run code, so they are compared before they are opened."""
+    official = {root / kind.base_folder / name: md5 for name, md5 in (
+        *kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"]))}
+    missing = [path for path in official if not path.is_file()]
+    return missing, {path: md5 for path, md5 in official.items() if path not in missing and not has_md5(root, path, md5)}
+
+
+def started(heartbeat: Heartbeat) -> bool:
+    """Whether this process has the folder now, rather than another one."""
+    try:
+        heartbeat.start()
+    except Locked:
+        return False
+    return True
 
 
 @contextmanager
@@ -50,9 +56,8 @@ def one_at_a_time(root: Path) -> Iterator[None]:
             root.mkdir(parents=True, exist_ok=True)
             if lock_file(lock.enter_context((root / ".lock").open("w")), wait=True):  # the file system has none
                 heartbeat = Heartbeat(root / ".heartbeat")
-                while heartbeat.other():
+                while not started(heartbeat):
                     time.sleep(1)
-                heartbeat.start()
                 lock.callback(heartbeat.stop)
         yield
 
@@ -76,10 +81,15 @@ def read(name: str, root: Path) -> Data:
     from torchvision import datasets as vision
 
     kind: type[vision.CIFAR10] = getattr(vision, name)
+    archive = root / kind.filename
     with one_at_a_time(root):
-        if not check_files(kind, root):
+        missing, others = check_files(kind, root)
+        # Beside a whole archive they are what is left of its unpacking, which was cut off.
+        if missing and not others or others and archive.is_file() and has_md5(root, archive, kind.tgz_md5):
             download(kind, root)
-            check_files(kind, root)
+            _, others = check_files(kind, root)
+        for path, md5 in others.items():
+            raise UserError(f"--dataroot {root}: {path} is not the official file (its MD5 is not {md5}); delete it and run again to download it")
     parts = kind(str(root), train=True), kind(str(root), train=False)
     train, test = (Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets)) for part in parts)
     return Data(train, test, tuple(parts[0].classes))

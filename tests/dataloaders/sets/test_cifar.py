@@ -15,6 +15,7 @@ from torchvision import datasets as vision
 
 from dataloaders.datasets import DATASETS
 from utils.errors import UserError
+from utils.locks import Heartbeat
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,15 @@ def offline(monkeypatch):
         raise urllib.error.URLError("no network in tests")
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+
+
+@pytest.fixture
+def offline_but_for_archives(monkeypatch):
+    """torchvision unpacks an archive that is whole and downloads none."""
+    def refuse(*arguments, **more):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", refuse)
 
 
 @pytest.fixture
@@ -217,12 +227,42 @@ def test_cifar10_is_checked_too(cifar10):
         DATASETS["CIFAR10"].read(cifar10)
 
 
+@pytest.mark.parametrize("kept", [0, 100])
+def test_files_that_are_left_of_a_cut_off_unpacking_are_unpacked_again(cifar10, monkeypatch, offline_but_for_archives, kept):
+    folder, path = cifar10 / vision.CIFAR10.base_folder, cifar10 / vision.CIFAR10.filename
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    monkeypatch.setattr(vision.CIFAR10, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
+    (folder / "test_batch").write_bytes((folder / "test_batch").read_bytes()[:kept])
+    (folder / "batches.meta").unlink()
+    assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+
+
+def test_a_file_that_is_not_in_the_official_archive_as_it_lies_is_refused_still(cifar10, monkeypatch, offline_but_for_archives):
+    folder, path = cifar10 / vision.CIFAR10.base_folder, cifar10 / vision.CIFAR10.filename
+    (folder / "test_batch").write_bytes(b"another")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    monkeypatch.setattr(vision.CIFAR10, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
+    with pytest.raises(UserError, match="--dataroot"):
+        DATASETS["CIFAR10"].read(cifar10)
+
+
 def test_files_that_are_missing_are_downloaded_and_then_checked(cifar10, monkeypatch):
     kept = shutil.move(cifar10 / vision.CIFAR10.base_folder, cifar10 / "kept")
     monkeypatch.setattr(
         "torchvision.datasets.cifar.download_and_extract_archive",
         lambda url, root, **more: shutil.copytree(kept, f"{root}/{vision.CIFAR10.base_folder}"))
     assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+
+
+def test_on_a_file_system_without_locks_one_waits_for_the_other(cifar10, monkeypatch):
+    others = ["pid 1 on another host", "pid 1 on another host", ""]
+    monkeypatch.setattr("dataloaders.sets.cifar.lock_file", lambda *given, **more: "no locks here")
+    monkeypatch.setattr(Heartbeat, "other", lambda self: others.pop(0) if others else "")
+    monkeypatch.setattr("dataloaders.sets.cifar.time.sleep", lambda seconds: None)
+    assert len(DATASETS["CIFAR10"].read(cifar10).train.labels) == 60
+    assert others == []
 
 
 def test_runs_that_start_together_download_once(cifar10, monkeypatch):
