@@ -5,8 +5,6 @@
     sh experiments/benchmark.sh --against DIR [--images N]
 """
 
-import multiprocessing
-import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ import torch
 from learners import LEARNERS
 from utils.benchmark import against, speed
 from utils.benchmark.count import HEADING, count
+from utils.benchmark.process import in_a_fresh_process
 from utils.benchmark.stages import OLD, SEEN, settings_of, stages_of
 from utils.errors import Parser, RunError, UserError
 from utils.files import user_path
@@ -29,21 +28,18 @@ from utils.training.device import device_failure, open_device
 def print_learners(settings: dict[str, Settings], device: torch.device, rounds: int, form: str) -> None:
     """Every stage, each in a process of its own."""
     first = next(iter(settings.values()))
-    fresh = multiprocessing.get_context("spawn")
     speeds = []
-    # Ctrl-C in a terminal reaches the pool's process too: this one ends it.
-    with fresh.Pool(1, signal.signal, (signal.SIGINT, signal.SIG_IGN), maxtasksperchild=1) as pool:
-        machine = pool.apply(speed.measure_machine, (first,))
-        print(describe(first, device))
-        rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
-        print(f"{rates}; medians of {rounds} rounds")
-        try:
-            for name, stage in stages_of(settings):
-                print(f"measuring {name}, {stage}", file=sys.stderr)
-                speeds.append(pool.apply(speed.measure_stage, (stage, settings[name], rounds, machine)))
-        finally:  # what there is
-            if speeds:
-                print(show_rows([speed.HEADING, *(speed.show(one, first.batch_size) for one in speeds)], form))
+    machine = in_a_fresh_process(speed.measure_machine, first)
+    print(describe(first, device))
+    rates = f"matrix rate {machine.matrix_rate / 1e9:,.0f} GFLOP/s, memory {machine.bandwidth / 1e9:,.0f} GB/s"
+    print(f"{rates}; medians of {rounds} rounds")
+    try:
+        for name, stage in stages_of(settings):
+            print(f"measuring {name}, {stage}", file=sys.stderr)
+            speeds.append(in_a_fresh_process(speed.measure_stage, stage, settings[name], rounds, machine))
+    finally:  # what there is
+        if speeds:
+            print(show_rows([speed.HEADING, *(speed.show(one, first.batch_size) for one in speeds)], form))
     reference = statistics.median(one.reference for one in speeds)
     print(f"ratio: to a step of Base in eager mode on contiguous memory in fp32, {1e3 * reference:.2f} ms here, timed in turns with each line")
     print("shares: of a step that is not captured; on a GPU, which is waited for before and after each part, they say little of a captured one")

@@ -7,6 +7,7 @@ memory, on images that are there already. Its ratio to that is what compares acr
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -192,7 +193,7 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: of a GPU's memory what torch held at most, on a CPU what the process did, libraries and all."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure_stage(stage_name: str, settings: Settings, rounds: int, machine: Machine) -> StageSpeed:
