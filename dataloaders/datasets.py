@@ -3,6 +3,7 @@
 Each is a file of dataloaders/sets with a registered function; a new one is a new file there (docs/your-own-data.md).
 """
 
+import hashlib
 import importlib
 import pkgutil
 from pathlib import Path
@@ -17,12 +18,24 @@ from utils.settings import Settings
 for _file in pkgutil.iter_modules(sets.__path__):
     importlib.import_module(f"{sets.__name__}.{_file.name}")
 
-__all__ = ["DATASETS", "Data", "Dataset", "Split", "class_count", "read_data"]
+__all__ = ["DATASETS", "Data", "Dataset", "Split", "checksum", "class_count", "read_data"]
 
 
 def class_count(settings: Settings) -> int:
     """How many classes the run's data set lets it learn."""
     return len(settings.imagenet_classes) or DATASETS[settings.dataset].classes
+
+
+def checksum(settings: Settings, data: Data) -> str:
+    """Of what a run takes from its data set: images in memory or the names of their files, labels, classes, mean and deviation."""
+    known = DATASETS[settings.dataset]
+    found = hashlib.sha256(repr((known.mean, known.std, data.names)).encode())
+    for images, labels in (data.train, data.test):
+        if images.dtype.kind == "U":  # without the folders above part, class and file: those may be moved
+            images = np.frombuffer("\n".join("/".join(path.split("/")[-3:]) for path in images).encode(errors="surrogateescape"), np.uint8)
+        for array in (images, labels.astype(np.int64)):
+            found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def read_data(settings: Settings) -> Data:

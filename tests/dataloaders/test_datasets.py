@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dataloaders.base import dataset
-from dataloaders.datasets import DATASETS, Data, Dataset, Split, class_count, read_data
+from dataloaders.datasets import DATASETS, Data, Dataset, Split, checksum, class_count, read_data
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -94,3 +94,26 @@ def test_classes_are_those_registered_or_named():
     assert class_count(Settings(dataset="ImageNet")) == 50
     assert class_count(Settings(dataset="ImageNet", imagenet_classes=["n01440764"] * 7)) == 7
     assert dataclasses.replace(DATASETS["ImageNet"]).outputs == 1000
+
+
+def test_a_checksum_tells_data_sets_apart_wherever_their_files_lie(monkeypatch):
+    def of(found, **known):
+        monkeypatch.setitem(DATASETS, "New", dataclasses.replace(Dataset(3, 32, (0.5,) * 3, (0.25,) * 3, lambda root: found), **known))
+        return checksum(Settings(dataset="New"), found)
+
+    def changed(split, part, place, value):
+        array = getattr(split, part).copy()
+        array[place] = value
+        return split._replace(**{part: array})
+
+    one = data()
+    assert of(one) == of(data())
+    others = [
+        of(one._replace(train=changed(one.train, "images", (0, 0, 0, 0), 9))), of(one._replace(test=changed(one.test, "images", (0, 0, 0, 0), 9))),
+        of(one._replace(train=changed(one.train, "labels", 0, 1))), of(one._replace(names=("x", "b", "c"))),
+        of(one, mean=(0.5, 0.5, 0.4)), of(one, std=(0.25, 0.25, 0.2))]
+    assert len({of(one), *others}) == 7
+    files = [Split(np.array([f"{root}/train/n1/{name}.JPEG" for name in names]), np.array([0, 1, 2]))
+             for root, names in (("/a", "xyz"), ("/b/c", "xyz"), ("/a", "xyw"))]
+    here, moved, another = (of(Data(split, split, ("a", "b", "c"))) for split in files)
+    assert here == moved != another

@@ -36,6 +36,7 @@ class RunState:
     """What changes in the course of a run.
 
     Attributes:
+        data: checksum of the data set.
         place: where the run is.
         streams: its random numbers.
         results: what has been measured.
@@ -49,8 +50,9 @@ class RunState:
     tasks: list[Task]
     learner: Learner
 
-    def __init__(self, settings: Settings, device: torch.device, log: Log):
+    def __init__(self, settings: Settings, data: str, device: torch.device, log: Log):
         self.settings = settings
+        self.data = data
         self.device = device
         self.log = log
         self.streams = Streams(device)
@@ -69,6 +71,7 @@ class RunState:
             optimizers["stage"] = self.stage.optimizer
         return {
             "place": dataclasses.asdict(self.place),
+            "data": self.data,
             "device": self.device.type,
             "learner": self.learner.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
@@ -83,16 +86,21 @@ class RunState:
         """The ``state_dict`` of a run that begins with this repeat, counted from 0; it has no results of those before."""
         none: dict[str, list[list[Any]]] = {name: [[] for _ in range(repeat)] for name in Results().state_dict()}
         return {
-            "place": dataclasses.asdict(Place(repeat)), "device": device.type, "learner": {}, "optimizers": {}, "streams": {},
+            "place": dataclasses.asdict(Place(repeat)), "data": "", "device": device.type, "learner": {}, "optimizers": {}, "streams": {},
             "results": none, "seconds": 0.0, "log": {}}
 
     @classmethod
-    def check(cls, saved: dict[str, Any], settings: Settings, device: torch.device) -> None:
+    def check(cls, saved: dict[str, Any], settings: Settings, data: str, device: torch.device) -> None:
         """Raises UserError where a run cannot be resumed from what was saved."""
+        saved = {"data": "", **saved}  # earlier versions did not save it
         if not saved.keys() >= cls.before(0, device).keys():
             raise UserError(
                 f"--log_dir {settings.log_dir}: its checkpoint is of another version of this code; "
                 "name another folder, or --overwrite 1 starts from scratch")
+        if saved["data"] not in ("", data):
+            raise UserError(
+                f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir {settings.log_dir} began "
+                "(images, labels, classes, mean or deviation); put back what was there, name another --log_dir, or --overwrite 1 to delete that run")
         place = Place(**saved["place"])
         if place != Place(place.repeat) and saved["device"] != device.type:
             raise UserError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dataloaders.datasets import DATASETS, Data
+from dataloaders.datasets import DATASETS, Data, checksum
 from dataloaders.tasks import Task, check_batches, tasks_of_repeat
 from learners import LEARNERS, Stage, build_learner
 from utils.settings import Settings
@@ -48,9 +48,10 @@ class Trainer:
         self.learner_class = LEARNERS[settings.learner_name]
         check_batches(settings, data, self.learner_class.planned_images)
         self.first_tasks = first_tasks(settings, folder.place)
+        identity = checksum(settings, data)
         if folder.state:
-            RunState.check(folder.state, settings, device)
-        self.state = RunState(settings, device, folder.begin_log())
+            RunState.check(folder.state, settings, identity, device)
+        self.state = RunState(settings, identity, device, folder.begin_log())
 
     def run(self) -> Results:
         """All repeats, from wherever the folder's checkpoint stands.

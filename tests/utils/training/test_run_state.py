@@ -22,7 +22,7 @@ def saved(finished):
 
 @pytest.fixture
 def state(tmp_path):
-    return RunState(Settings(dataset="Digits", model_name="resnet8", log_dir="outputs/x"), CPU, Log(tmp_path))
+    return RunState(Settings(dataset="Digits", model_name="resnet8", log_dir="outputs/x"), "", CPU, Log(tmp_path))
 
 
 def load(state, saved):
@@ -61,13 +61,20 @@ def test_a_learner_of_another_version_is_refused_in_one_line(state, saved):
 
 @pytest.mark.parametrize("lost", ["place", "device", "learner", "optimizers", "streams", "results", "seconds", "log"])
 def test_a_checkpoint_of_another_version_of_the_code_is_refused(state, saved, lost):
-    RunState.check(saved, state.settings, CPU)
+    RunState.check(saved, state.settings, saved["data"], CPU)
     del saved[lost]
     with pytest.raises(UserError, match="--log_dir outputs/x: its checkpoint is of another version"):
-        RunState.check(saved, state.settings, CPU)
+        RunState.check(saved, state.settings, saved["data"], CPU)
 
 
 def test_another_device_is_refused_within_a_repeat_alone(state, saved):
-    RunState.check({**saved, "device": "cuda", "place": {"repeat": 1, "task": 0, "stage": 0, "epoch": 0}}, state.settings, CPU)
+    RunState.check({**saved, "device": "cuda", "place": {"repeat": 1, "task": 0, "stage": 0, "epoch": 0}}, state.settings, saved["data"], CPU)
     with pytest.raises(UserError, match="--gpuid: .* under way on cuda, this would resume it on cpu"):
-        RunState.check({**saved, "device": "cuda"}, state.settings, CPU)
+        RunState.check({**saved, "device": "cuda"}, state.settings, saved["data"], CPU)
+
+
+def test_a_run_whose_data_have_changed_is_refused(state, saved):
+    with pytest.raises(UserError, match="^--dataroot data: Digits has changed since the run in --log_dir outputs/x began"):
+        RunState.check(saved, state.settings, "another", CPU)
+    for known in ({**saved, "data": ""}, {name: value for name, value in saved.items() if name != "data"}):  # not known
+        RunState.check(known, state.settings, "another", CPU)
