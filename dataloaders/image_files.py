@@ -148,11 +148,14 @@ class ImageFiles:
         """What the workers give next, None after the last. Raises UserError where none gives anything, or what ``raise_if_stopped`` raises."""
         if not self.workers:
             return next(batches, None)
-        end = time.monotonic() + STARVED
+        waited, then = 0.0, time.monotonic()
 
         def check() -> None:
+            nonlocal waited, then
             self.raise_if_stopped()
-            if time.monotonic() > end:
+            waited += min(time.monotonic() - then, 2 * GLANCE)  # no more where this process was suspended
+            then = time.monotonic()
+            if waited > STARVED:
                 raise UserError(worker_line(f"no worker gave a batch for {STARVED:.0f} s", self.workers))
 
         with _every(GLANCE, check):
@@ -174,6 +177,7 @@ def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may be under way
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

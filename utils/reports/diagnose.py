@@ -26,6 +26,7 @@ from torch import Tensor
 
 from dataloaders.batches import Images
 from dataloaders.datasets import read_data
+from dataloaders.image_files import worker_failure
 from dataloaders.tasks import tasks_of_repeat
 from learners import REGISTRY, Learner, build_learner
 from utils.arithmetic import set_precision
@@ -249,8 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = choose_device([given.gpuid])
         probe(device)
         set_precision("fp32")
-        for run in given.runs:
-            read_settings(run)
+        workers = max(read_settings(run).workers for run in given.runs)
         check_figure(given.figure)
         diagnoses: list[Diagnosis] = []
         try:
@@ -269,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"utils.reports.diagnose: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        if not (reason := device_failure(error, device)):
+        if not (reason := device_failure(error, device) or worker_failure(error, workers)):
             raise
         print(f"utils.reports.diagnose: {reason}", file=sys.stderr)
         return 1

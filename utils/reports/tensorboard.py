@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ class EventFiles:
         self.writer.flush()
 
     def close(self) -> None:
-        self.writer.close()
+        with contextlib.suppress(OSError):  # of a full disk, which has ended the run already
+            self.writer.close()
 
 
 class TensorBoard(Listener):

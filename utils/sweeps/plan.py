@@ -31,6 +31,8 @@ def calls(script: str) -> list[list[str]]:
         for name in ("sweep-recorder", "python", "python3"):
             Path(folder, name).write_text(RECORDER, encoding="utf-8")
             Path(folder, name).chmod(0o755)
+        if not os.access(Path(folder, "python"), os.X_OK):
+            raise UserError(f"{folder}: no program may run in temporary folders here; set TMPDIR to a folder where it may")
         # By its name, found on PATH: scripts write $PYTHON without quotes, and a path may have spaces.
         there = {**os.environ, "PYTHON": "sweep-recorder", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SWEEP_CALLS": str(record)}
         nowhere = subprocess.DEVNULL

@@ -212,3 +212,13 @@ def test_a_gpu_that_fails_is_one_line_and_status_1(finished, monkeypatch, capsys
     assert main([str(finished("NormalNN")), "--gpuid", "-1"]) == 1
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("utils.reports.diagnose: cpu: CUDA out of memory")
+
+
+def test_a_worker_that_dies_is_one_line_and_status_1(finished, monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr("utils.reports.diagnose.diagnose_model", fail)
+    assert main([str(finished("NormalNN")), "--gpuid", "-1"]) == 1
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("utils.reports.diagnose: --workers") and "DataLoader worker (pid 7) is killed by signal" in line

@@ -81,6 +81,18 @@ def test_what_a_stopped_run_wrote_after_its_checkpoint_is_not_shown_twice(write,
     assert scalars(1)["learn/local"] == [(1, 3.0), (2, 2.0), (3, 1.0)]
 
 
+def test_a_full_disk_is_no_error_of_closing(monkeypatch, write, scalars, tmp_path):
+    """It has ended the run already, whose line it must not replace."""
+    write()
+    events = EventFiles(tmp_path, 0)
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(events.writer, "close", full)
+    events.close()
+
+
 def test_a_run_goes_on_with_the_flag_given_later(write, scalars, tmp_path):
     write(epoch(2, 1, 1, 3.0))
     events = EventFiles(tmp_path, 1)

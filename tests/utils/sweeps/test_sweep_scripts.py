@@ -1,6 +1,7 @@
 """The runs of scripts."""
 
 import contextlib
+import subprocess
 import time
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def test_python_called_by_its_own_name_is_not_run_either(script, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_where_temporary_folders_run_no_programs_a_line_says_so(script, monkeypatch):
+    monkeypatch.setattr("utils.sweeps.plan.os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match="no program may run in temporary folders here; set TMPDIR"):
+        Plan([script("$PYTHON run.py $P --log_dir a")])
+
+
 def test_a_script_that_works_by_itself_is_not_waited_for(script, monkeypatch):
     monkeypatch.setattr("utils.sweeps.plan.LONG", 0.5)
     with pytest.raises(UserError, match="must call run.py by"):
@@ -58,8 +65,14 @@ def test_a_script_that_works_by_itself_is_not_waited_for(script, monkeypatch):
 
 
 def test_what_such_a_script_has_started_ends_with_it(script, monkeypatch, tmp_path):
-    monkeypatch.setattr("utils.sweeps.plan.LONG", 2.0)
     started = tmp_path / "started"
+
+    def too_long(shell, timeout):
+        while not (started.exists() and started.read_text().strip()):
+            time.sleep(0.01)
+        raise subprocess.TimeoutExpired(shell.args, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", too_long)
     with pytest.raises(UserError, match="must call run.py by"):
         Plan([script(f"sh -c 'echo $$ > {started}; exec sleep 300'; true")])
     number = int(started.read_text())
