@@ -14,6 +14,7 @@ from typing import get_args, get_origin
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 import run
 from dataloaders.datasets import DATASETS, Data, Split
 from learners import LEARNERS, REGISTRY
+from utils.arithmetic import set_deterministic, set_precision
 
 FLAGS = REGISTRY.flags
 
@@ -123,7 +125,13 @@ def start(flags):
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         patch.setattr(sys, "argv", ["run.py", *flags])
-        status = run.main()
+        threads = torch.get_num_threads()
+        try:
+            status = run.main()
+        finally:  # what a run sets for its process
+            torch.set_num_threads(threads)
+            set_deterministic(False)
+            set_precision("fp32")
     return status, output.getvalue(), errors.getvalue().splitlines()
 
 

@@ -9,27 +9,47 @@ import pytest
 
 from tests.test_run_data import IMAGENET
 
+WITH_MORE_IN_A_STEP = """
+import signal, sys, time, run
+from utils.training.step import TrainingStep
+step, numbers = TrainingStep.run, iter(range(1, 1000))
+def other_step(self, start):
+    number = next(numbers)
+    {more}
+    return step(self, start)
+TrainingStep.run, sys.argv = other_step, ["run.py", *{flags}]
+sys.exit(run.main())
+"""
+HANG = "print('under way', flush=True); time.sleep(600)"
+
 
 @pytest.fixture
 def running(tiny, environment, root, tmp_path):
-    """run.py under way in tmp_path / "run", its second epoch begun: running(flag, value, ...) -> process."""
-    def start(*more):
-        command = [sys.executable, str(root / "run.py"), *tiny("NormalNN", "--log_dir", tmp_path / "run", *more)]
-        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-        assert any("epoch 1/" in line for line in process.stdout), process.stderr.read()
-        return process
+    """run.py in tmp_path / "run", with a line of code at the beginning of each step, which knows its number: running(code) -> process."""
+    processes = []
 
-    return start
+    def start(more):
+        code = WITH_MORE_IN_A_STEP.format(more=more, flags=tiny("NormalNN", "--log_dir", tmp_path / "run"))
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        processes.append(subprocess.Popen(
+            [sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def until_under_way(process):
+    assert any("under way" in line for line in process.stdout), process.stderr.read()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_a_run_with_a_line_that_says_how_to_resume(running, trainer, finished, lasting, tmp_path, number, status):
-    process = running()
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    process = running(f"number == 6 and signal.raise_signal({int(number)})")  # in the second epoch
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == status
     first, line = errors.splitlines()
     assert "stopping" in first
@@ -41,7 +61,8 @@ def test_a_signal_stops_a_run_with_a_line_that_says_how_to_resume(running, train
 
 
 def test_a_second_interrupt_stops_at_once(running):
-    process = running("--batch_size", 270, "--model_name", "resnet32")  # a step of seconds
+    process = running(HANG)
+    until_under_way(process)
     process.send_signal(signal.SIGINT)
     assert "stopping" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
@@ -65,9 +86,8 @@ def test_sigterm_ends_a_run_whose_workers_hang(tiny, environment, imagenet, root
 
 
 def test_a_folder_in_use_is_one_line_and_status_2(running, main, tiny, tmp_path):
-    process = running("--schedule", 1000)
+    process = running(HANG)
+    until_under_way(process)
     status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
-    process.kill()
-    process.communicate()
     assert status == 2
     assert f"in use by pid {process.pid}" in line

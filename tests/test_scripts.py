@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import os
 import shlex
 import stat
@@ -32,7 +31,7 @@ def commands(tmp_path):
     """Runs a script with an interpreter that only writes down how it was called: commands(path, ...) -> [[word, ...]]."""
     fake, calls = tmp_path / "a folder" / "python", tmp_path / "calls"
     fake.parent.mkdir()
-    fake.write_text(f'#!{sys.executable}\nimport json, sys\nopen("{calls}", "a").write(json.dumps(sys.argv[1:]) + "\\n")\n')
+    fake.write_text(f'#!/bin/sh\nprintf "%s\\\\0" "$#" "$@" >> "{calls}"\n')
     fake.chmod(0o755)
 
     def run(path, *arguments, **environment):
@@ -40,7 +39,8 @@ def commands(tmp_path):
             ["sh", str(path), *arguments], env={**os.environ, "PYTHON": str(fake), **environment}, cwd=tmp_path, capture_output=True, text=True,
             timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
-        return [json.loads(line) for line in calls.read_text().splitlines()]
+        words = iter(calls.read_text().split("\0")[:-1])
+        return [[next(words) for _ in range(int(count))] for count in words]
 
     return run
 

@@ -96,7 +96,7 @@ def test_every_learner_has_a_docstring_and_a_file_of_its_own():
 
 
 def test_a_new_file_is_a_new_learner(root, tmp_path, environment):
-    shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".venv", "datasets", "outputs", "tests"))
+    shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns(".*", "__pycache__", "datasets", "outputs", "tests"))
     idea = (root / "learners" / "naive.py").read_text().replace("class NormalNN", "class MyIdea")
     (tmp_path / "copy" / "learners" / "my_idea.py").write_text(idea)
     done = subprocess.run(

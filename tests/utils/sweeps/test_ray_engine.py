@@ -37,9 +37,10 @@ def cluster(environment):
     with pytest.MonkeyPatch.context() as patched:
         for name, value in {**environment, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}.items():
             patched.setenv(name, value)
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **memory})
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "wait": False, **memory})
         for _ in range(2):
-            started.add_node(num_cpus=1, **memory)
+            started.add_node(wait=False, num_cpus=1, **memory)
+        started.wait_for_nodes(timeout=300)
         yield started
         started.shutdown()
 
