@@ -172,12 +172,13 @@ def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, lambda *_: call())
+    open_still = True
+    before = signal.signal(signal.SIGALRM, lambda *_: call() if open_still else None)
     signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield
     finally:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may be under way
+        open_still = False  # one may be under way
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
