@@ -28,7 +28,8 @@ find_missing() {
 find_missing "$@"
 [ -n "$missing" ] || exit 0
 
-# Of two calls at the same time one installs, the other waits. The lock is of the open file, so it lasts as long as this shell.
+# Of two calls at the same time one installs, the other waits. The lock is of the open file: it lasts as long as this shell and what it
+# starts. Network file systems lock only what is open for writing; nothing is written.
 wait_for_lock='
 import fcntl
 try:
@@ -38,13 +39,14 @@ except BlockingIOError:
     fcntl.flock(9, fcntl.LOCK_EX)
 except OSError:  # a file system without locks
     pass'
-(: >>requirements.txt) 2>/dev/null || fail "$(pwd) cannot be written; copy it to where it can"
-exec 9>>requirements.txt
-for python in "$VENV" python3 python; do
-    "$python" -c "$wait_for_lock" 2>/dev/null && break
-done
-find_missing "$@"
-[ -n "$missing" ] || exit 0
+if (: >>requirements.txt) 2>/dev/null; then
+    exec 9>>requirements.txt
+    for python in "$VENV" python3 python; do
+        "$python" -c "$wait_for_lock" 2>/dev/null && break
+    done
+    find_missing "$@"
+    [ -n "$missing" ] || exit 0
+fi
 
 if ! "$VENV" -m pip --version >/dev/null 2>&1; then  # no .venv, or one whose making was interrupted or whose Python is gone
     for python in python3 python; do

@@ -178,7 +178,7 @@ def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        open_still = False  # one may be under way
+        open_still = False  # for a signal that has come and is not answered yet
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

@@ -142,6 +142,12 @@ def test_a_repeat_goes_on_from_the_checkpoint_before_where_the_latest_is_gone(ma
     assert ending(tmp_path / "run") == ending(finished("NormalNN", *flags))
 
 
+def test_a_repeat_that_begins_later_takes_no_other_data(trainer, tmp_path):
+    parallel = trainer(tmp_path / "run", "NormalNN", "--repeat", "2", "--parallel", "2")
+    known = read_tensors(parallel.child(1).folder / "checkpoint.pt")["data"]
+    assert known and known == parallel.state.data
+
+
 def test_a_run_in_the_middle_of_a_repeat_is_refused(main, trainer, monkeypatch, tmp_path):
     begun = trainer(tmp_path / "run", "NormalNN", "--repeat", "2")
 

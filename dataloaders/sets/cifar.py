@@ -73,7 +73,7 @@ def download(kind: "type[vision.CIFAR10]", root: Path) -> None:
                 f"--dataroot {root}: {archive} is cut off or damaged ({archive.stat().st_size:,} bytes, and its MD5 is not {kind.tgz_md5}), "
                 f"and could not be downloaded again ({reason}); delete it and put the whole archive there, or run again with a network") from error
         raise UserError(
-            f"--dataroot {root}: {kind.__name__} is not in {root / kind.base_folder} and could not be downloaded ({reason}); "
+            f"--dataroot {root}: {kind.__name__} is not in {root / kind.base_folder} and could not be unpacked or downloaded ({reason}); "
             f"put the official 'python version' there or name its folder with --dataroot") from error
 
 
@@ -88,7 +88,8 @@ def read(name: str, root: Path) -> Data:
         if missing and not others or others and archive.is_file() and has_md5(root, archive, kind.tgz_md5):
             download(kind, root)
             _, others = check_files(kind, root)
-        for path, md5 in others.items():
+        if others:
+            path, md5 = next(iter(others.items()))
             raise UserError(f"--dataroot {root}: {path} is not the official file (its MD5 is not {md5}); delete it and run again to download it")
     parts = kind(str(root), train=True), kind(str(root), train=False)
     train, test = (Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets)) for part in parts)

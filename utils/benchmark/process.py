@@ -4,30 +4,31 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]  # as its pools send one
 from typing import Any
 
 from utils.errors import RunError
 
 
-def answer(question: Connection, measure: Callable[..., Any], arguments: Sequence[Any]) -> None:
+def answer(writer: Connection, measure: Callable[..., Any], arguments: Sequence[Any]) -> None:
     """Send what a function returns, or the exception that it raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches this process too: the one that asks ends it
     try:
-        question.send(measure(*arguments))
+        writer.send(measure(*arguments))
     except Exception as error:
-        question.send(error)
+        writer.send(ExceptionWithTraceback(error, error.__traceback__))
 
 
 def in_a_fresh_process(measure: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns there, whatever this process has loaded. Raises what it raises; RunError where that process was ended."""
     fresh = multiprocessing.get_context("spawn")
-    mine, question = fresh.Pipe(duplex=False)
-    process = fresh.Process(target=answer, args=(question, measure, arguments), daemon=True)
+    reader, writer = fresh.Pipe(duplex=False)
+    process = fresh.Process(target=answer, args=(writer, measure, arguments), daemon=True)
     process.start()
-    question.close()
+    writer.close()
     try:
-        found = mine.recv()
-    except EOFError:
+        found = reader.recv()
+    except (EOFError, OSError):
         process.join()
         status = process.exitcode or 0
         how = f"by the signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"

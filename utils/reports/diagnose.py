@@ -122,18 +122,21 @@ def read_settings(run: Path) -> Settings:
 
 
 def diagnose(
-    run: Path, dataroot: Path | None = None, count: int = 2000, seed: int = 0, device: torch.device = CPU) -> Diagnosis:
+    run: Path, dataroot: Path | None = None, count: int = 2000, seed: int = 0, device: torch.device = CPU, workers: int | None = None,
+) -> Diagnosis:
     """Measure a run after every task from the second on.
 
     Args:
         dataroot: where its data set is now; None: where its settings say.
         count: images of each kind at most.
         seed: of the choice of images and of the dreams' noise.
+        workers: processes that decode images; None: as many as the run had.
 
     Raises UserError where the run has not finished two tasks, or its files or data cannot be read.
     """
     settings = read_settings(run)
     settings.dataroot = str(dataroot or settings.dataroot)
+    settings.workers = settings.workers if workers is None else workers
     settings.precision = "fp32"  # of what is measured, whatever the run was trained with
     data = read_data(settings)
     streams = Streams(device)
@@ -241,21 +244,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--images", type=int, default=2000, metavar="N", help="images of each kind at most: real old, real new, dreams; default: 2000")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of the dreams; default: 0")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode ImageNet; default: as many as each run had")
     parser.add_argument("--gpuid", type=int, default=0, metavar="N", help="GPU to compute on; negative, or no GPU here: CPU; default: 0")
     add_forms(parser)
     try:
         given: Any = parser.parse_args(arguments)
         if given.images < 2:
             raise UserError(f"--images {given.images}: a distance needs two at least")
+        if given.workers is not None and given.workers < 0:
+            raise UserError(f"--workers {given.workers}: is below 0")
         device = choose_device([given.gpuid])
         probe(device)
         set_precision("fp32")
-        workers = max(read_settings(run).workers for run in given.runs)
+        workers = max(read_settings(run).workers for run in given.runs) if given.workers is None else given.workers
         check_figure(given.figure)
         diagnoses: list[Diagnosis] = []
         try:
             for run, name in zip(given.runs, run_names(given.runs)):
-                diagnoses.append(diagnose(run, given.dataroot, given.images, given.seed, device))
+                diagnoses.append(diagnose(run, given.dataroot, given.images, given.seed, device, given.workers))
                 diagnoses[-1].name = name
         finally:  # what there is
             if diagnoses:

@@ -55,7 +55,7 @@ class ParallelTrainer(Trainer):
     def train_repeats(self) -> Iterator[None]:
         """All repeats that have not joined yet. Raises RunError where one failed, after the others have ended."""
         if not self.folder.place:  # nothing lies in the folder without a checkpoint that says whose it is
-            self.folder.save(RunState.before(0, self.trained_on))
+            self.folder.save(RunState.before(0, self.trained_on, self.state.data))
         for repeat in range(self.state.place.repeat):  # joined, and killed before its folder was deleted
             shutil.rmtree(self.folder_of(repeat), ignore_errors=True)
         runs = [self.child(repeat) for repeat in range(self.state.place.repeat, self.settings.repeat)]
@@ -88,7 +88,8 @@ class ParallelTrainer(Trainer):
         """The run of a repeat, in a folder with a checkpoint to resume from."""
         folder = self.folder_of(repeat)
         if not any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
-            write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **RunState.before(repeat, self.trained_on)})
+            before = RunState.before(repeat, self.trained_on, self.state.data)
+            write_tensors(folder / CHECKPOINT, {"settings": computed_from(self.settings), **before})
         arguments = ["--config", self.folder.path / "args.yaml", "--log_dir", folder, "--repeat", repeat + 1, "--parallel", 1, "--overwrite", 0]
         return Run(f"repeat {repeat + 1}", [str(word) for word in arguments], folder)
 
@@ -102,7 +103,7 @@ class ParallelTrainer(Trainer):
 
     def join(self, run: Run) -> None:
         """Take over what the next repeat has left, its checkpoint last: a kill in between only has the rest done again.
-        Raises RunError where it has been damaged; OSError."""
+        Raises RunError where it has been damaged, OSError where a file cannot be read or written."""
         repeat, folder = self.state.place.repeat, run.folder
         try:
             state = read_tensors(folder / CHECKPOINT)

@@ -1,6 +1,7 @@
 """What can end a run that has begun, each in one line: numbers that go bad, a full disk, a device or a worker that fails."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -67,8 +68,10 @@ def in_one_line(folder: RunFolder, device: torch.device, raise_if_stopped: Calla
     except UserError as error:  # an image that cannot be decoded, a worker that died
         raise RunError(f"{error}; {folder.resume_hint()}") from error
     except (RuntimeError, MemoryError) as error:
-        reason = device_failure(error, device) or worker_failure(error, folder.settings.workers)
-        if not reason:
+        reason, worker = device_failure(error, device), worker_failure(error, folder.settings.workers)
+        if not (reason or worker):
             raise
+        if worker:
+            time.sleep(0.5)  # a signal to all processes comes to this one too
         raise_if_stopped()
-        raise RunError(f"{reason}; {folder.resume_hint()}") from error
+        raise RunError(f"{reason or worker}; {folder.resume_hint()}") from error

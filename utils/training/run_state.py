@@ -82,11 +82,11 @@ class RunState:
         }
 
     @staticmethod
-    def before(repeat: int, device: torch.device) -> dict[str, Any]:
+    def before(repeat: int, device: torch.device, data: str = "") -> dict[str, Any]:
         """The ``state_dict`` of a run that begins with this repeat, counted from 0; it has no results of those before."""
         none: dict[str, list[list[Any]]] = {name: [[] for _ in range(repeat)] for name in Results().state_dict()}
         return {
-            "place": dataclasses.asdict(Place(repeat)), "data": "", "device": device.type, "learner": {}, "optimizers": {}, "streams": {},
+            "place": dataclasses.asdict(Place(repeat)), "data": data, "device": device.type, "learner": {}, "optimizers": {}, "streams": {},
             "results": none, "seconds": 0.0, "log": {}}
 
     @classmethod
@@ -100,7 +100,8 @@ class RunState:
         if saved["data"] not in ("", data):
             raise UserError(
                 f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir {settings.log_dir} began "
-                "(images, labels, classes, mean or deviation); put back what was there, name another --log_dir, or --overwrite 1 to delete that run")
+                "(images, labels, classes, mean or deviation; also by another Pillow, which decodes otherwise); "
+                "put back what was there, name another --log_dir, or --overwrite 1 to delete that run")
         place = Place(**saved["place"])
         if place != Place(place.repeat) and saved["device"] != device.type:
             raise UserError(

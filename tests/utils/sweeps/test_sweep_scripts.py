@@ -69,6 +69,7 @@ def test_what_such_a_script_has_started_ends_with_it(script, monkeypatch, tmp_pa
 
     def too_long(shell, timeout):
         while not (started.exists() and started.read_text().strip()):
+            assert shell.poll() is None
             time.sleep(0.01)
         raise subprocess.TimeoutExpired(shell.args, timeout)
 
