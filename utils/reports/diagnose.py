@@ -256,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = choose_device([given.gpuid])
         probe(device)
         set_precision("fp32")
-        workers = max(read_settings(run).workers for run in given.runs) if given.workers is None else given.workers
+        most = max(read_settings(run).workers for run in given.runs)  # and all are runs, before any is measured
+        workers = most if given.workers is None else given.workers
         check_figure(given.figure)
         diagnoses: list[Diagnosis] = []
         try:

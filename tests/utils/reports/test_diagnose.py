@@ -214,6 +214,12 @@ def test_a_gpu_that_fails_is_one_line_and_status_1(finished, monkeypatch, capsys
     assert line.startswith("utils.reports.diagnose: cpu: CUDA out of memory")
 
 
+def test_what_is_no_run_is_refused_before_any_is_measured(finished, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("utils.reports.diagnose.diagnose", lambda *_: 1 / 0)
+    assert main([str(finished("NormalNN")), str(tmp_path / "none"), "--workers", "0", "--gpuid", "-1"]) == 2
+    assert "is no run" in capsys.readouterr().err
+
+
 def test_a_worker_that_dies_is_one_line_and_status_1(finished, monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
