@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
+from dataloaders.batches import Iterations
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task
 from learners import Stage
@@ -28,7 +29,10 @@ def plan(run: RunState) -> Progress:
             for number, stage in enumerate(run.learner.stages(task)):
                 now, here = (repeat, task.index, number), (place.repeat, place.task, place.stage)
                 done = place.epoch if now == here else stage.epochs if now < here else 0
-                steps = sum(stage.batches.steps(epoch) for epoch in range(done, stage.epochs))
+                if isinstance(stage.batches, Iterations):
+                    steps = sum(stage.batches.steps(epoch) for epoch in range(done, stage.epochs))
+                else:  # its images are not chosen yet
+                    steps = (stage.epochs - done) * (len(task.train) // settings.batch_size)
                 progress.add(kind(stage, task), steps, stage.cost)
     return progress
 

@@ -46,7 +46,7 @@ class Trainer:
         self.listeners: list[Listener] = []
         self.stop_request = StopRequest()
         self.learner_class = LEARNERS[settings.learner_name]
-        check_batches(settings, data, self.learner_class.planned_images)
+        check_batches(settings, data)
         self.first_tasks = first_tasks(settings, folder.place)
         identity = checksum(settings, data)
         if folder.state:
@@ -94,7 +94,7 @@ class Trainer:
 
     def start_repeat(self) -> None:
         repeat = self.state.place.repeat
-        tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device, self.raise_if_stopped)
+        tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device)
         self.state.start_repeat(tasks, build_learner(self.settings, self.state.streams, self.device, repeat))
         self.tell(Listener.repeat_began)
 
