@@ -1,7 +1,7 @@
 """The published augmentation of training images, a batch at a time, with a draw of its own for each image.
 
 The published code ran torchvision's transforms on PIL images: ColorJitter(brightness=63/255, contrast=0.8),
-RandomHorizontalFlip, RandomCrop(padding=4). These functions give the same 8-bit values for the same parameters.
+RandomHorizontalFlip, RandomCrop(padding=4). The functions here give the same 8-bit values.
 """
 
 import torch
@@ -34,7 +34,7 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Mirror images if ``flip`` [B], pad them by 4 zeros on every side, and cut out H x W from (top, left), 0..8 each."""
+    """Mirror if ``flip`` [B], pad them by 4 zeros on every side, crop H x W at (top, left) in 0..8."""
     batch, _, height, width = images.shape
     device = images.device
     rows = top.view(-1, 1) + torch.arange(height, device=device) - PADDING
@@ -57,11 +57,12 @@ def shift_and_flip(images: Tensor, random: torch.Generator) -> Tensor:
     (docs/successors.md, "Data")."""
     batch, device = len(images), images.device
     top, left = (torch.randint(2 * PADDING + 1, (batch,), generator=random, device=device) for _ in range(2))
-    return crop_and_flip(images, top, left, torch.randint(2, (batch,), generator=random, device=device).bool())
+    flip = torch.randint(2, (batch,), generator=random, device=device).bool()
+    return crop_and_flip(images, top, left, flip)
 
 
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """Augment uint8 images [B, 3, H, W]; returns floats holding 0..255 (docs/specification.md, "Protocol")."""
+    """uint8 images [B, 3, H, W], augmented, as floats holding 0..255 (docs/specification.md, "Protocol")."""
     batch, device = len(images), images.device
 
     def uniform(low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Labelled images as rows of a source, and batches of them. What fits in memory stays on the device as uint8."""
+"""Labelled images as rows of a source, and batches of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,14 +53,9 @@ class Source(Protocol):
         evaluation_batch: images per batch when nothing is learned.
     """
 
-    @property
-    def labels(self) -> Tensor: ...
-
-    @property
-    def pixels(self) -> Pixels: ...
-
-    @property
-    def evaluation_batch(self) -> int: ...
+    labels: Tensor
+    pixels: Pixels
+    evaluation_batch: int
 
     def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
         """For each tensor of rows, the argument of ``images``. Host code, which a GPU need not wait for."""
@@ -72,7 +67,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class InMemory:
     """A source on the device: ``stored`` images [N, 3, S, S] uint8."""
 
@@ -124,7 +119,9 @@ class Images:
         rows = self.rows.split(size)
         return zip(self.source.fetch(rows, random), rows)
 
-    def load(self, fetched: Tensor, rows: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def load(
+        self, fetched: Tensor, rows: Tensor, random: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """(images [B, 3, S, S], labels [B]), augmented if ``random`` is given."""
         return self.source.images(fetched, random), self.source.labels[rows]
 
@@ -136,12 +133,12 @@ class Images:
 
 @dataclass
 class ShuffledBatches:
-    """Epochs of training batches (images, labels), shuffled and augmented. The last incomplete batch is dropped,
-    but a set smaller than a batch is one batch (BiC's held-out images of TinyImageNet and ImageNet).
+    """Epochs of training batches (images, labels), shuffled and augmented. An incomplete last batch is
+    dropped; a set smaller than a batch is one batch (BiC's held-out images of TinyImageNet and ImageNet).
 
     Attributes:
-        choose: returns the images. It is called once, when the first epoch begins or its number of steps is
-            asked for, because the coreset may change until then.
+        choose: returns the images. Called once, when the first epoch begins or ``steps`` is asked for, since
+            the coreset may change until then.
     """
 
     choose: Callable[[], Images]

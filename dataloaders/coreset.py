@@ -13,19 +13,19 @@ from utils.tensors import on_cpu
 
 
 def nearest_to_mean(features: Tensor, count: int) -> Tensor:
-    """Indices of the ``count`` images whose features [N, D] are nearest to their mean, nearest first (E2E)."""
+    """Indices of ``count`` images whose features [N, D] are nearest to their mean, nearest first (E2E)."""
     return (features - features.mean(0)).norm(dim=1).argsort(stable=True)[:count]
 
 
 def herding(features: Tensor, count: int) -> Tensor:
-    """Indices of ``count`` images, chosen greedily: each brings the mean of the chosen ones closest to the mean of
-    all features [N, D] (BiC; Welling 2009)."""
+    """Indices of ``count`` images, chosen greedily: each brings the mean of those chosen closest to the mean
+    of all features [N, D] (BiC; Welling 2009)."""
     mean, total = features.mean(0), torch.zeros_like(features[0])
     left = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen = []
     for number in range(1, min(count, len(features)) + 1):
         distance = (mean - (total + features) / number).norm(dim=1)
-        best = torch.where(left, distance, torch.inf).argmin(0, keepdim=True)  # a tensor, so no wait for the GPU
+        best = torch.where(left, distance, torch.inf).argmin(0, keepdim=True)  # on the GPU: no wait
         chosen.append(best)
         left.index_fill_(0, best, False)
         total = total + features[best].squeeze(0)
@@ -43,8 +43,8 @@ def first_of_each_class(labels: Tensor, count: int) -> Tensor:
 
 
 def shares(memory: int, counts: Sequence[int]) -> list[int]:
-    """The number of images kept of each class, which has ``counts`` images: memory // classes, or all if it has
-    fewer. The remainder goes, one image each, to the latest classes that have more."""
+    """The number of images kept of each class: memory // classes, or all of its ``counts`` if it has fewer.
+    The remainder goes, one image each, to the latest classes that have more."""
     if not counts:
         return []
     each, rest = divmod(memory, len(counts))
@@ -72,7 +72,8 @@ class Coreset(nn.Module):
         return sum(map(len, self.classes))
 
     def images(self, source: Source) -> Images:
-        return Images(source, torch.cat([torch.empty(0, dtype=torch.long), *self.classes]).to(source.labels.device))
+        rows = torch.cat([torch.empty(0, dtype=torch.long), *self.classes])
+        return Images(source, rows.to(source.labels.device))
 
     def draw(self, data: Images, seen: int, random: torch.Generator) -> None:
         """Choose all images anew, at random without replacement: of each class its share of ``data``."""
@@ -83,9 +84,10 @@ class Coreset(nn.Module):
         self.classes = on_cpu([each[:count] for each, count in zip(by_class, kept)])
 
     def rank(
-        self, data: Images, seen: int, features: Callable[[Images], Tensor], choose: Callable[[Tensor, int], Tensor],
+        self, data: Images, seen: int, features: Callable[[Images], Tensor],
+        choose: Callable[[Tensor, int], Tensor],
     ) -> None:
-        """Rank the images of classes that are new in ``data``; a known class keeps the first images of its list.
+        """Rank the images of classes that are new in ``data``; a known class keeps the first of its list.
 
         Args:
             features: maps images to [N, D].
@@ -93,14 +95,16 @@ class Coreset(nn.Module):
         """
         new = [data[(data.labels == label).nonzero().flatten()] for label in range(len(self.classes), seen)]
         kept = shares(self.memory, [*map(len, self.classes), *map(len, new)])
-        self.classes += [each.rows[choose(features(each), count)] for each, count in zip(new, kept[len(self.classes):])]
+        ranked = zip(new, kept[len(self.classes):])
+        self.classes += [images.rows[choose(features(images), count)] for images, count in ranked]
         self.classes = on_cpu([rows[:count] for rows, count in zip(self.classes, kept)])
 
     def get_extra_state(self) -> Tensor:
         """[2, N]: row and class of every image."""
-        pairs = [torch.stack([rows, torch.full((len(rows),), label)]) for label, rows in enumerate(self.classes)]
+        pairs = [torch.stack([rows, torch.full_like(rows, label)]) for label, rows in enumerate(self.classes)]
         return torch.cat([torch.empty(2, 0, dtype=torch.long), *pairs], 1)
 
     def set_extra_state(self, state: Tensor) -> None:
         rows, labels = state
-        self.classes = [rows[labels == label] for label in range(int(labels.max()) + 1)] if len(labels) else []
+        count = int(labels.max()) + 1 if len(labels) else 0
+        self.classes = [rows[labels == label] for label in range(count)]

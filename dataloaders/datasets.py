@@ -53,18 +53,18 @@ def read_data(settings: Settings) -> Data:
 
 def _fault(known: Dataset, data: Data, classes: int) -> str:
     """What is wrong with the result of a data set's function; empty if nothing is."""
-    if not isinstance(data, Data) or not all(isinstance(part, np.ndarray) for part in (*data.train, *data.test)):
-        return "its function must return Data(train, test, names) with Splits of NumPy arrays (dataloaders/base.py)"
+    if not isinstance(data, Data) or not all(isinstance(a, np.ndarray) for a in (*data.train, *data.test)):
+        return "its function must return Data(train, test, names), two Splits of NumPy arrays and names"
     if len(data.names) != classes:
-        return f"{len(data.names)} classes were read, but it is registered with classes={classes}; make them agree"
+        return f"{len(data.names)} classes were read, not {classes} as registered; make them agree"
     for part, (images, labels) in (("training", data.train), ("test", data.test)):
         shape = (3, known.image_size, known.image_size)
         if images.dtype.kind != "U" and (images.dtype != np.uint8 or images.shape[1:] != shape):
-            return f"the {part} images are {images.dtype} {list(images.shape)}, not uint8 [N, {str(shape)[1:-1]}]"
+            return f"the {part} images are {images.dtype} {images.shape}, not uint8 (N, {str(shape)[1:]}"
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-            return f"the {part} labels are {labels.dtype} {list(labels.shape)}, not whole numbers [{len(images)}]"
+            return f"the {part} labels are {labels.dtype} {labels.shape}, not {len(images)} whole numbers"
         if len(outside := labels[(labels < 0) | (labels >= classes)]):
-            return f"there is a {part} label {outside[0]}; number the {classes} classes from 0 to {classes - 1}"
+            return f"there is a {part} label {outside[0]}; number the classes from 0 to {classes - 1}"
         if len(missing := np.setdiff1d(np.arange(classes), labels)):
             return f"there is no {part} image of class {data.names[missing[0]]}; every class needs one"
     return ""

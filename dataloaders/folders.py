@@ -14,22 +14,23 @@ from utils.errors import UserError
 
 SUFFIXES = (".jpeg", ".jpg", ".png")  # in any case
 # What systems leave in folders, apart from hidden files such as macOS's ._NAME.JPEG and .DS_Store.
-SYSTEM = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"}
+SYSTEM = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found"}
 SHOWN = 3  # names listed in a message
 
 
-def entries(root: Path, folder: Path) -> list[Path]:
-    """The visible entries of a folder, by name. Raises UserError, naming ``--dataroot``, if it cannot be read."""
+def entries(folder: Path) -> list[Path]:
+    """The visible entries of a folder, by name. Raises UserError."""
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in SYSTEM)
+        found = sorted(folder.iterdir())
     except OSError as error:
-        raise UserError(f"--dataroot {root}: {folder} cannot be read ({error.strerror}); "
+        raise UserError(f"--dataroot: {folder} cannot be read ({error.strerror}); "
                         "put the data set there, make it readable or name another --dataroot") from error
+    return [path for path in found if not path.name.startswith(".") and path.name.lower() not in SYSTEM]
 
 
-def subfolders(root: Path, folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, links included. Raises UserError."""
-    return [path for path in entries(root, folder) if path.is_dir()]
+    return [path for path in entries(folder) if path.is_dir()]
 
 
 def is_picture(path: Path) -> bool:
@@ -37,30 +38,30 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file() and path.stat().st_size > 0
 
 
-def pictures(root: Path, folder: Path) -> list[Path]:
+def pictures(folder: Path) -> list[Path]:
     """The image files of a folder, by name. Raises UserError if one may not be read."""
-    found = [path for path in entries(root, folder) if is_picture(path)]
+    found = [path for path in entries(folder) if is_picture(path)]
     for path in found:
         if not os.access(path, os.R_OK):
-            raise UserError(f"--dataroot {root}: {path} cannot be read; chmod -R u+rX {folder} allows it")
+            raise UserError(f"--dataroot: {path} cannot be read; chmod -R u+rX {folder} allows it")
     return found
 
 
-def each_once(root: Path, paths: Sequence[Path]) -> Sequence[Path]:
-    """The images of a class. Raises UserError if two differ in suffix or folder alone: a copy would count twice."""
+def each_once(paths: Sequence[Path]) -> Sequence[Path]:
+    """The images of a class. Raises UserError if two have the same name apart from suffix and folder."""
     first: dict[str, Path] = {}
     for path in paths:
         if (other := first.setdefault(path.stem, path)) != path:
-            raise UserError(f"--dataroot {root}: {other} and {path} are one image twice; remove one of them")
+            raise UserError(f"--dataroot: {other} and {path} are one image twice; remove one of them")
     return paths
 
 
-def text_lines(root: Path, path: Path) -> list[str]:
+def text_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank. Raises UserError."""
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
-        raise UserError(f"--dataroot {root}: {path} cannot be read ({error.strerror}); "
+        raise UserError(f"--dataroot: {path} cannot be read ({error.strerror}); "
                         "put the official file there") from error
     return [line for line in text.splitlines() if line.strip()]
 
@@ -73,18 +74,14 @@ def some(names: Iterable[object], noun: str = "") -> str:
 
 
 def check_complete(
-    root: Path, folder: Path, counts: dict[str, dict[str, int]], official: dict[str, tuple[int, float]],
-    incomplete: bool,
+    folder: Path, counts: dict[str, dict[str, int]], official: dict[str, tuple[int, float]], incomplete: bool,
 ) -> tuple[str, ...]:
-    """Compare the number of images per class with the official one.
+    """A line for the log if classes have other numbers of images than the official data set. Raises UserError
+    unless ``incomplete`` (``--incomplete_data``) allows that, and always if a class has none.
 
     Args:
         counts: {part of the data set: {class: number of images}}.
         official: {part: (fewest, most) images of a class}.
-        incomplete: ``--incomplete_data``.
-
-    Returns a line for the log if the data set differs. Raises UserError unless ``incomplete`` allows that, and
-    always for a class without images.
     """
     faults, empty = [], []
     for part, (fewest, most) in official.items():
@@ -99,11 +96,11 @@ def check_complete(
         return ()
     text = f"{folder} is not the complete data set: {some(faults, 'classes')}"
     if not incomplete:
-        raise UserError(f"--dataroot {root}: {text}; unpack the official archive again, "
+        raise UserError(f"--dataroot: {text}; unpack the official archive again, "
                         "or use what is there with --incomplete_data 1")
     if empty:
-        raise UserError(f"--dataroot {root}: {folder} has no image at all in {some(empty)}; every class needs one, "
-                        "even with --incomplete_data 1")
+        raise UserError(f"--dataroot: {folder} has no image at all in {some(empty)}; "
+                        "every class needs one, even with --incomplete_data 1")
     return (f"{text}; it is used because of --incomplete_data 1",)
 
 
@@ -111,7 +108,7 @@ def decoded(paths: Sequence[Path], side: int, *, resize: bool = False) -> np.nda
     """Images [N, 3, side, side] uint8. Raises UserError.
 
     Args:
-        resize: scale the shorter side of other images to ``side`` and cut out the middle, instead of refusing them.
+        resize: scale the shorter side to ``side`` and cut out the middle; otherwise other sizes are refused.
     """
     from torchvision import transforms
 

@@ -30,25 +30,22 @@ def decode(path: str | Path) -> Image.Image:
             return image.convert("RGB")
     except Exception as error:  # PIL raises many kinds for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); put an intact file in its place") from error
+        raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); replace the file") from error
 
 
 def crop_of(augmented: bool) -> Callable[[Image.Image], Tensor]:
-    """The published crop of training or test images, to [3, 224, 224] uint8 (docs/specification.md, "Protocol").
-    Normalisation follows on the device."""
+    """The published crop of training or test images to [3, 224, 224] uint8, normalised later on the device
+    (docs/specification.md, "Protocol")."""
     from torchvision import transforms as t
 
-    training = [t.RandomResizedCrop(224), t.RandomHorizontalFlip()]
-    test = [t.Resize(256), t.CenterCrop(224)]
+    training, test = [t.RandomResizedCrop(224), t.RandomHorizontalFlip()], [t.Resize(256), t.CenterCrop(224)]
     return t.Compose([*(training if augmented else test), t.PILToTensor()])
 
 
 class _DecodedBatches(Dataset):
-    """Maps (rows, a seed for each or None) to images [B, 3, 224, 224] uint8.
-
-    Errors are returned, because a DataLoader would wrap them in a worker's traceback. Images are returned as
-    an array, because tensors would travel through /dev/shm, which is small in containers.
-    """
+    """Maps (rows, a seed for each or None) to images [B, 3, 224, 224] uint8. An error is returned, because a
+    DataLoader would wrap it in a traceback, and images are an array, because tensors would travel through
+    /dev/shm, which is small in containers."""
 
     def __init__(self, paths: np.ndarray, augmented: bool):
         self.paths, self.crop = paths, crop_of(augmented)
@@ -90,18 +87,14 @@ def worker_failure(error: BaseException, workers: int) -> str:
     return _worker_line(message.partition(". ")[0].rstrip("."), workers) if "DataLoader" in message else ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageFiles:
-    """A source (dataloaders/batches.py) of images of 224 x 224 pixels on disk. Workers decode and crop them while
-    the device computes. Each image is augmented with a seed of its own, so the number of workers changes no byte.
+    """A source (dataloaders/batches.py) of images [3, 224, 224] on disk, at ``paths`` [N]. ``workers``
+    processes, or this one if there are none, decode and crop them while the device computes. Each image is
+    augmented with its own seed, so the number of workers changes no byte.
 
     ``fetch`` raises UserError for a file that cannot be decoded and for workers that cannot be started, and
     torch's RuntimeError for a worker that dies or hangs (see ``worker_failure``).
-
-    Attributes:
-        paths: [N] text.
-        labels: [N] int64 on the device.
-        workers: processes that decode; 0 means this one.
     """
 
     paths: np.ndarray
@@ -118,9 +111,9 @@ class ImageFiles:
         planned = [(chosen.tolist(), None if seed is None else seed.tolist())
                    for chosen, seed in on_cpu(list(zip(rows, seeds)))]
         loader = DataLoader(
-            _DecodedBatches(self.paths, augmented), batch_size=None, sampler=planned, num_workers=self.workers,
-            collate_fn=_unchanged, worker_init_fn=_ignore_ctrl_c, generator=torch.Generator(),
-            timeout=TIMEOUT if self.workers else 0)
+            _DecodedBatches(self.paths, augmented), batch_size=None, sampler=planned, collate_fn=_unchanged,
+            num_workers=self.workers, worker_init_fn=_ignore_ctrl_c, timeout=TIMEOUT if self.workers else 0,
+            generator=torch.Generator())
         try:
             batches = iter(loader)
         except OSError as error:  # no process, or no semaphore, which takes room in /dev/shm

@@ -14,9 +14,11 @@ from dataloaders.folders import decoded, entries, is_picture, pictures, some, su
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
 
+TYPES = ".jpg, .jpeg, .png"
+
 
 def in_class_order(names: Sequence[str]) -> list[str]:
-    """Names of class folders in the order of their numbers if all are whole numbers (9 before 10), else by name."""
+    """Class folders sorted by number if all names are whole numbers (so 9 comes before 10), else by name."""
     if all(name.isascii() and name.isdigit() for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
@@ -29,7 +31,7 @@ def image_folder(folder: Path, side: int, train: str = "train", test: str = "tes
     Args:
         train, test: names of the two parts' folders.
     """
-    names, others = ([path.name for path in subfolders(folder, folder / part)] for part in (train, test))
+    names, others = ([path.name for path in subfolders(folder / part)] for part in (train, test))
     if differing := sorted({*names}.symmetric_difference(others)):
         raise UserError(f"--dataroot: {folder} needs the same class folders in {train} and {test}; "
                         f"only one of them has {some(differing)}")
@@ -40,19 +42,19 @@ def image_folder(folder: Path, side: int, train: str = "train", test: str = "tes
     notes: list[str] = []
 
     def split(part: str) -> Split:
-        ignored = [path for path in entries(folder, folder / part) if not path.is_dir()]
+        ignored = [path for path in entries(folder / part) if not path.is_dir()]
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(names):
             place = folder / part / name
-            if not (found := pictures(folder, place)):
-                raise UserError(f"--dataroot: {place} has no image (.jpg, .jpeg, .png); every class needs one")
+            if not (found := pictures(place)):
+                raise UserError(f"--dataroot: {place} has no image ({TYPES}); every class needs one")
             paths += found
             labels += [label] * len(found)
-            ignored += [path for path in entries(folder, place) if not is_picture(path)]
+            ignored += [path for path in entries(place) if not is_picture(path)]
         if ignored:
-            notes.append(f"{folder / part}: ignored {len(ignored)} entries that are no image (.jpg, .jpeg, .png), "
-                         f"empty or outside the class folders: {some(ignored)}")
+            notes.append(f"{folder / part}: ignored {len(ignored)} entries that are empty, outside the class "
+                         f"folders or no image ({TYPES}): {some(ignored)}")
         return Split(decoded(paths, side, resize=True), np.array(labels))
 
     return Data(split(train), split(test), tuple(names), tuple(notes))
@@ -68,7 +70,7 @@ def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="dataloaders.image_folder", description="Facts to register a folder of images with.")
-    parser.add_argument("folder", type=user_path, metavar="FOLDER", help="with train/CLASS/*.jpg and test/CLASS/*.jpg")
+    parser.add_argument("folder", type=user_path, metavar="FOLDER", help="with train/CLASS/*.jpg and so on")
     parser.add_argument("side", type=int, metavar="SIDE", help="side in pixels that images are resized to")
     given = parser.parse_args(arguments)
     if given.side < 1:

@@ -14,11 +14,11 @@ FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
 
 def read_order(given: Any, classes: int, where: str) -> list[int]:
-    """A permutation of the classes 0 .. ``classes`` - 1, or an empty list if none was given. Raises UserError.
+    """A permutation of the classes from 0, or an empty list if none was given. Raises UserError.
 
     Args:
-        given: numbers, the path of a YAML file that lists them, or ``numpy:SEED``, which shuffles as PyCIL and
-            others do (``np.random.seed(SEED); np.random.permutation(classes)``).
+        given: numbers, the path of a YAML file that lists them, or ``numpy:SEED``, which shuffles like PyCIL:
+            ``np.random.seed(SEED); np.random.permutation(classes)``.
         where: the flag, or the file and field, for errors.
     """
     values = given if isinstance(given, list) else [given]
@@ -30,8 +30,8 @@ def read_order(given: Any, classes: int, where: str) -> list[int]:
     if numbers and sorted(numbers) != list(range(classes)):
         wrong = next(number for number in range(classes) if numbers.count(number) != 1)
         raise UserError(
-            f"{where}: class {wrong} is listed {numbers.count(wrong)} times; list each of the {classes} classes "
-            f"(0 to {classes - 1}) once, and learn fewer with --max_task")
+            f"{where}: class {wrong} is listed {numbers.count(wrong)} times; list each of the classes "
+            f"0 to {classes - 1} once, and learn fewer with --max_task")
     return numbers
 
 

@@ -26,7 +26,7 @@ class Task:
 
     Attributes:
         index: from 0.
-        old, seen: number of classes before this task, and including it; the task learns classes old .. seen - 1.
+        old, seen: number of classes before this task, and including it.
         train: its training images (with ``--oracle_flag`` those of all tasks so far).
         test: test images of its own classes.
         names: the name of the class at each place in the order.
@@ -54,7 +54,9 @@ def class_order(dataset: str, classes: int, seed: int) -> list[int]:
     return order
 
 
-def split_classes(classes: int, first: int, other: int, max_task: int = -1, sizes: Sequence[int] = ()) -> list[range]:
+def split_classes(
+    classes: int, first: int, other: int, max_task: int = -1, sizes: Sequence[int] = (),
+) -> list[range]:
     """The places in the order that each task learns. As published, the last task has what is left.
 
     Args:
@@ -68,21 +70,21 @@ def split_classes(classes: int, first: int, other: int, max_task: int = -1, size
 
 
 def task_ranges(settings: Settings, whole: bool = False) -> list[range]:
-    """The places in the order that each task of a run learns; ``whole`` includes tasks beyond ``--max_task``."""
+    """The places in the order that each task learns; ``whole`` includes tasks beyond ``--max_task``."""
     return split_classes(class_count(settings), settings.first_split_size, settings.other_split_size,
                          -1 if whole else settings.max_task, settings.task_sizes)
 
 
 def check_split(settings: Settings) -> None:
-    """Raises UserError if the tasks need more classes than there are, or a flag belongs to another data set."""
-    for option, value in (("imagenet_classes", settings.imagenet_classes), ("incomplete_data", settings.incomplete_data)):
-        if value and option not in DATASETS[settings.dataset].options:
-            served = [name for name, known in DATASETS.items() if option in known.options]
-            raise UserError(f"--{option}: is for {' and '.join(served)}, not for {settings.dataset}; leave it out")
+    """Raises UserError if the tasks need more classes than there are, or a flag is for other data sets."""
+    for option in ("imagenet_classes", "incomplete_data"):
+        if getattr(settings, option) and option not in DATASETS[settings.dataset].options:
+            served = " and ".join(name for name, known in DATASETS.items() if option in known.options)
+            raise UserError(f"--{option}: is for {served}, not for {settings.dataset}; leave it out")
     classes, first, total = class_count(settings), settings.first_split_size, sum(settings.task_sizes)
-    remedy = "name more with --imagenet_classes, or learn fewer" if settings.imagenet_classes else "learn fewer"
+    remedy = "learn fewer" + ", or name more with --imagenet_classes" * bool(settings.imagenet_classes)
     if total > classes:
-        raise UserError(f"--task_sizes: add up to {total} classes, but {settings.dataset} has {classes}; {remedy}")
+        raise UserError(f"--task_sizes: {total} in all; {settings.dataset} has {classes} classes; {remedy}")
     if first > classes:
         raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes; {remedy}")
 
@@ -112,7 +114,9 @@ def task_sequence(
         memory_format: of the images.
     """
     known, how = DATASETS[dataset], TRANSFORMS[transforms]
-    mean, std = how.statistics.get(dataset, (known.mean, known.std)) if normalised else ((0.0,) * 3, (1.0,) * 3)
+    mean, std = how.statistics.get(dataset, (known.mean, known.std))
+    if not normalised:
+        mean, std = (0.0,) * 3, (1.0,) * 3
     pixels = Pixels(mean, std, device, how.normalised_first, memory_format)
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
@@ -150,8 +154,8 @@ def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
 def learned_classes(settings: Settings, data: Data, repeat: int) -> list[tuple[int, str]]:
     """(number in the data set, name) of each class that a repeat learns, in learned order: entry k belongs to
     output k of the network and to row and column k of confusion matrices."""
-    order = order_of_repeat(settings, len(data.names), repeat)
-    return [(number, data.names[number]) for number in order[: max(new.stop for new in task_ranges(settings))]]
+    order, learned = order_of_repeat(settings, len(data.names), repeat), task_ranges(settings)[-1].stop
+    return [(number, data.names[number]) for number in order[:learned]]
 
 
 def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split, Split]:
@@ -159,13 +163,15 @@ def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split
     return hold_out(data.train, settings.seed + repeat) if settings.validation else (data.train, data.test)
 
 
-def tasks_of_repeat(settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device) -> list[Task]:
+def tasks_of_repeat(
+    settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device,
+) -> list[Task]:
     """The tasks of a repeat, counted from 0. See task_sequence."""
     return task_sequence(
         settings.dataset, *splits_of_repeat(settings, data, repeat), data.names, task_ranges(settings),
-        order_of_repeat(settings, len(data.names), repeat), normalised=normalised, cumulative=settings.oracle_flag,
-        workers=settings.workers, device=device, transforms=settings.transforms,
-        memory_format=format_of_run(settings, device))
+        order_of_repeat(settings, len(data.names), repeat), normalised=normalised,
+        cumulative=settings.oracle_flag, workers=settings.workers, device=device,
+        transforms=settings.transforms, memory_format=format_of_run(settings, device))
 
 
 def images_per_class(settings: Settings, data: Data, repeat: int) -> list[int]:
@@ -186,5 +192,5 @@ def check_batches(settings: Settings, data: Data) -> None:
     for repeat in range(settings.repeat):
         for index, images in enumerate(images_per_task(settings, data, repeat)):
             if images + (settings.memory if index else 0) < settings.batch_size:
-                raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, "
+                raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {images} images, "
                                 f"less than one batch; use --batch_size {images} or less")

@@ -11,7 +11,7 @@ class Transforms:
 
     Attributes:
         normalised_first: training images are normalised, then padded, cropped and flipped, with no change of
-            brightness or contrast, so the padding has the mean colour. ImageNet's are resized and cropped before.
+            brightness or contrast, so the padding has the mean colour. ImageNet's are cropped to size before.
         statistics: {data set: (mean, std) of each channel} if they differ from the data set's own.
     """
 

@@ -1,1 +1,1 @@
-"""One file for each data set, with the function that reads it. New files are found (docs/your-own-data.md)."""
+"""One file per data set, with the function that reads it. New files are found (docs/your-own-data.md)."""

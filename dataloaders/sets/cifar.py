@@ -32,16 +32,16 @@ def download(kind: Any, root: Path) -> None:
     """Unpack the archive in ``root``, or download it if it is missing or damaged. Raises UserError."""
     try:
         kind(str(root), download=True)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:  # RuntimeError: torchvision's own check
+    except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:  # RuntimeError: torchvision's check
         reason, archive = getattr(error, "reason", None) or error, root / kind.filename
         if archive.is_file() and not has_md5(archive, kind.tgz_md5):
             raise UserError(
-                f"--dataroot {root}: {archive} is cut off or damaged ({archive.stat().st_size:,} bytes, MD5 not "
-                f"{kind.tgz_md5}) and could not be downloaded again ({reason}); replace it with the whole archive, "
-                "or delete it and run again with a network") from error
+                f"--dataroot: {archive} is cut off or damaged ({archive.stat().st_size:,} bytes, MD5 not "
+                f"{kind.tgz_md5}) and could not be downloaded again ({reason}); replace it with the official "
+                "archive, or delete it and run again with a network") from error
         raise UserError(
-            f"--dataroot {root}: {kind.__name__} is not in {root / kind.base_folder} and could not be unpacked or "
-            f"downloaded ({reason}); put the official 'python version' there or name its folder") from error
+            f"--dataroot: {kind.__name__} is not in {root / kind.base_folder} and could not be unpacked or "
+            f"downloaded ({reason}); put the official 'python version' there") from error
 
 
 def check(kind: Any, root: Path) -> None:
@@ -59,7 +59,7 @@ def check(kind: Any, root: Path) -> None:
         download(kind, root)
         wrong = [path for path in official if not has_md5(path, official[path])]
     if wrong:
-        raise UserError(f"--dataroot {root}: {wrong[0]} is not the official file (its MD5 is not "
+        raise UserError(f"--dataroot: {wrong[0]} is not the official file (its MD5 is not "
                         f"{official[wrong[0]]}); delete it and run again to download it")
 
 
@@ -73,10 +73,12 @@ def read(name: str, root: Path) -> Data:
             check(kind, root)
         train, test = kind(str(root), train=True), kind(str(root), train=False)
     except OSError as error:
-        raise UserError(f"--dataroot {root}: {error.filename} cannot be read ({error.strerror})") from error
-    splits = [Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets))
-              for part in (train, test)]
-    return Data(*splits, tuple(train.classes))
+        raise UserError(f"--dataroot: {error.filename} cannot be read ({error.strerror})") from error
+
+    def split(part: Any) -> Split:
+        return Split(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets))
+
+    return Data(split(train), split(test), tuple(train.classes))
 
 
 @dataset("CIFAR10", classes=10, image_size=32, mean=(0.49139968, 0.48215841, 0.44653091),

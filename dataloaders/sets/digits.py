@@ -10,8 +10,8 @@ from dataloaders.base import Data, Split, dataset
 
 @dataset("Digits", classes=10, image_size=32, mean=(0.3053,) * 3, std=(0.3228,) * 3)
 def read(root: Path) -> Data:
-    """1,797 real images that come with scikit-learn: 8 x 8 pixels of 17 greys, enlarged to 32 x 32 in three equal
-    channels. The last fifth of each class is the test set."""
+    """1,797 real images that come with scikit-learn, of 8 x 8 pixels in 17 greys, enlarged to 32 x 32 and
+    three equal channels. The last fifth of each class is the test set."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

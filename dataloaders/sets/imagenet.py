@@ -1,4 +1,4 @@
-"""ImageNet as paths of files. Its classes are named by WNID (WordNet's numbers, such as n01443537), not counted."""
+"""ImageNet as paths of files. Its classes are named by WNID (WordNet's numbers, such as n01443537)."""
 
 import math
 import re
@@ -41,7 +41,7 @@ def read_class_list(path: Path, where: str) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"{where}: {path} cannot be read ({reason}); name a file with one WNID per line") from error
+        raise UserError(f"{where}: {path} cannot be read ({reason}); list one WNID per line in it") from error
     words = [line.partition("#")[0].split()[:1] for line in lines]
     if not (found := [word for (word, *_) in filter(None, words)]):
         raise UserError(f"{where}: {path} names no class; put one WNID on each line")
@@ -49,8 +49,8 @@ def read_class_list(path: Path, where: str) -> list[str]:
 
 
 def named_classes(given: Any, where: str) -> list[str]:
-    """The WNIDs that ``--imagenet_classes`` names: those listed in one file, or WNIDs themselves, as in args.yaml.
-    An empty list names none. Raises UserError."""
+    """The WNIDs that ``--imagenet_classes`` names, which is one file of them or, as in args.yaml, the WNIDs
+    themselves. An empty list names none. Raises UserError."""
     words = given if isinstance(given, list) else [given]
     if len(words) == 1 and isinstance(words[0], str) and not WNID.fullmatch(words[0]):
         path = Path(expand_home(words[0], where))
@@ -64,31 +64,32 @@ def named_classes(given: Any, where: str) -> list[str]:
             raise UserError(f"{where}: {word} is named twice; remove one of them")
         wnids.append(word.lower())
     if len(wnids) > OUTPUTS:
-        raise UserError(f"{where}: {len(wnids)} classes are named, but the network has {OUTPUTS} outputs; name fewer")
+        raise UserError(f"{where}: names {len(wnids)} classes; the network has {OUTPUTS} outputs; name fewer")
     return wnids
 
 
-def wnid_folders(root: Path, folder: Path) -> dict[str, Path]:
+def wnid_folders(folder: Path) -> dict[str, Path]:
     """{WNID: its folder}. Raises UserError if two folders differ in case alone."""
     found: dict[str, Path] = {}
-    for path in subfolders(root, folder):
+    for path in subfolders(folder):
         if WNID.fullmatch(path.name) and (other := found.setdefault(path.name.lower(), path)) != path:
-            raise UserError(f"--dataroot {root}: {path} and {other} are one class; move all images into one of them")
+            raise UserError(f"--dataroot: {path} and {other} are one class; merge them")
     return found
 
 
-def others_ignored(root: Path, folder: Path, wanted: dict[str, Path]) -> tuple[str, ...]:
+def others_ignored(folder: Path, wanted: dict[str, Path]) -> tuple[str, ...]:
     """A line for the log about the subfolders that are not wanted."""
-    others = [path.name for path in subfolders(root, folder) if path not in wanted.values()]
-    return (f"{folder}: ignored {len(others)} folders that are no class of this run: {some(others)}",) if others else ()
+    others = [path.name for path in subfolders(folder) if path not in wanted.values()]
+    line = f"{folder}: ignored {len(others)} folders that are no class of this run: {some(others)}"
+    return (line,) if others else ()
 
 
-@dataset("ImageNet", classes=50, image_size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), top_k=5,
-         outputs=OUTPUTS, options=("imagenet_classes", "incomplete_data", "rand_split", "class_order"),
-         in_learning_order=True)
+@dataset("ImageNet", classes=50, image_size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+         top_k=5, outputs=OUTPUTS, in_learning_order=True,
+         options=("imagenet_classes", "incomplete_data", "rand_split", "class_order"))
 def read(root: Path, classes: list[str], incomplete: bool = False, rand_split: bool = True,
          class_order: Sequence[int] = ()) -> Data:
-    """ilsvrc/train/WNID/*.JPEG, and ilsvrc/val/WNID/*.JPEG, which is the published test set. Raises UserError.
+    """ilsvrc/train/WNID/*.JPEG, and ilsvrc/val/WNID/*.JPEG, the published test set. Raises UserError.
 
     Args:
         classes: WNIDs in learning order. If empty, the first 50 of the published order, or with neither
@@ -101,24 +102,24 @@ def read(root: Path, classes: list[str], incomplete: bool = False, rand_split: b
     notes: tuple[str, ...] = ()
     found: dict[str, dict[str, Sequence[Path]]] = {}
     for part in OFFICIAL:
-        there = wnid_folders(root, base / part)
-        if not there and pictures(root, base / part):
-            raise UserError(f"--dataroot {root}: the images in {base / part} are not sorted into class folders; "
+        there = wnid_folders(base / part)
+        if not there and pictures(base / part):
+            raise UserError(f"--dataroot: the images in {base / part} are not sorted into class folders; "
                             f"move each to {base / part}/WNID/")
         if missing := [wnid for wnid in chosen if wnid not in there]:
             raise UserError(
-                f"--dataroot {root}: {base / part} has no folder for {len(missing)} of the {len(chosen)} classes of "
-                f"this run: {some(missing)}; add them, or name the classes you have with --imagenet_classes FILE")
+                f"--dataroot: {base / part} has no folder for {len(missing)} of the {len(chosen)} classes of "
+                f"this run: {some(missing)}; add them, or name those you have with --imagenet_classes FILE")
         wanted = {wnid: there[wnid] for wnid in chosen}
-        notes += others_ignored(root, base / part, wanted)
-        found[part] = {wnid: each_once(root, pictures(root, folder)) for wnid, folder in wanted.items()}
+        notes += others_ignored(base / part, wanted)
+        found[part] = {wnid: each_once(pictures(folder)) for wnid, folder in wanted.items()}
 
-    counts = {part: {wnid: len(paths) for wnid, paths in of_class.items()} for part, of_class in found.items()}
-    notes += check_complete(root, base, counts, OFFICIAL, incomplete)
+    counts = {part: {wnid: len(paths) for wnid, paths in classes.items()} for part, classes in found.items()}
+    notes += check_complete(base, counts, OFFICIAL, incomplete)
 
     def split(part: str) -> Split:
         labels = sorted(range(len(chosen)), key=chosen.__getitem__)  # by name, whatever the order of learning
-        paths = [found[part][chosen[label]] for label in labels]
-        return Split(np.array([str(path) for each in paths for path in each]), np.repeat(labels, list(map(len, paths))))
+        pairs = [(str(path), label) for label in labels for path in found[part][chosen[label]]]
+        return Split(*map(np.array, zip(*pairs)))
 
     return Data(split("train"), split("val"), tuple(chosen), notes)

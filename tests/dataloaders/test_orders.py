@@ -16,10 +16,6 @@ def test_an_order_is_a_list_of_numbers_from_flags_or_yaml():
     assert read_order(["3", "1", "0", "2"], 4, "") == read_order([3, 1, 0, 2], 4, "") == [3, 1, 0, 2]
 
 
-def test_no_order_stays_none():
-    assert read_order([], 4, "") == []
-
-
 def test_an_order_may_be_in_a_yaml_file(tmp_path, monkeypatch):
     path = tmp_path / "order.yaml"
     for text in ("[3, 1, 0, 2]", "- 3\n- 1\n- 0\n- 2\n"):
