@@ -9,7 +9,14 @@ from PIL import Image
 from torchvision.transforms import functional as vision
 
 from dataloaders import augmentation
-from dataloaders.augmentation import adjust_brightness, adjust_contrast, augment, crop_and_flip, flip_and_crop, shift_and_flip
+from dataloaders.augmentation import (
+    adjust_brightness,
+    adjust_contrast,
+    augment,
+    crop_and_flip,
+    flip_and_crop,
+    shift_and_flip,
+)
 
 DRAWS = 8000
 
