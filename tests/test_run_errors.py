@@ -96,8 +96,8 @@ def test_a_disk_that_takes_no_more_is_one_line_and_status_1(tiny, trainer, finis
     (("--task_sizes", 8, 3), "--task_sizes"),
     (("--config", "nowhere.yaml"), "nowhere.yaml"),
     (("--load_model_dir", "nowhere"), "--load_model_dir nowhere"),
-    (("--dataset", "TinyImageNet", "--dataroot", "nowhere"), "--dataroot nowhere"),
-    (("--dataset", "ImageNet", "--dataroot", "nowhere"), "--dataroot nowhere"),
+    (("--dataset", "TinyImageNet", "--dataroot", "nowhere"), "--dataroot: there is no nowhere/"),
+    (("--dataset", "ImageNet", "--dataroot", "nowhere"), "--dataroot: nowhere/"),
 ])
 def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, flags, named):
     status, lines = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))

@@ -1,9 +1,11 @@
 """A run that is stopped by a signal, and one beside it."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -70,19 +72,24 @@ def test_a_second_interrupt_stops_at_once(running):
     assert (process.returncode, errors) == (-signal.SIGINT, "")
 
 
-def test_sigterm_ends_a_run_whose_workers_hang(tiny, environment, imagenet, root, tmp_path):
+@pytest.mark.parametrize("group", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_workers_in_one_line(tiny, environment, imagenet, root, tmp_path, number, group):
+    """Also if the workers get it too and end first, as from a job scheduler or a terminal."""
     flags = tiny("NormalNN", *IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path / "run", "--workers", 2, "--schedule", 1)
     code = (
-        "import os, signal, sys, run\nfrom dataloaders import image_files\n"
-        "image_files.decode = lambda path: os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "import sys, time, run\nfrom dataloaders import image_files\ndecode = image_files.decode\n"
+        "image_files.decode = lambda path: time.sleep(0.1) or decode(path)\n"
         f"sys.argv = ['run.py', *{flags!r}]; sys.exit(run.main())")
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True)
     assert any("2 tasks, on cpu" in line for line in process.stdout), process.stderr.read()
-    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    (os.killpg if group else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 143, errors
-    assert "stopped by SIGTERM" in errors and "Traceback" not in errors
+    assert process.returncode == 128 + number, errors
+    assert f"stopped by {number.name}" in errors and "Traceback" not in errors
 
 
 def test_a_folder_in_use_is_one_line_and_status_2(running, main, tiny, tmp_path):

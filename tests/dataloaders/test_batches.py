@@ -112,7 +112,8 @@ def images():
 def test_normalise_is_torchvisions(images):
     theirs = transforms.Compose([transforms.ToTensor(), transforms.Normalize(CIFAR100.mean, CIFAR100.std)])
     expected = torch.stack([theirs(Image.fromarray(image.permute(1, 2, 0).numpy())) for image in images])
-    torch.testing.assert_close(Pixels(CIFAR100.mean, CIFAR100.std).normalise(images), expected, rtol=0, atol=1e-6)
+    got = Pixels(CIFAR100.mean, CIFAR100.std).normalise(images)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
 
 def test_denormalise_undoes_normalise(images):

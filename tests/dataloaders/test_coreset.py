@@ -27,7 +27,7 @@ def images_of(source, *classes):
     (3, [30] * 4, [0, 1, 1, 1]),
     (0, [30] * 2, [0, 0]),
     (10, [], []),
-    # The remainder goes to the latest classes that have more than the equal share; a class with fewer gives what it has.
+    # The remainder goes to the latest classes that have more than the equal share.
     (10, [2, 30, 30], [2, 3, 4]),
     (11, [30, 30, 3], [4, 4, 3]),
     (11, [30, 3, 2], [4, 3, 2]),
@@ -93,7 +93,8 @@ def test_a_coreset_goes_on_from_its_state(source, features):
     coreset, other = Coreset(5), Coreset(5)
     assert len(other.images(source)) == 0
     for last in (1, 3, 5):  # fewer images than classes in the end
-        coreset.rank(images_of(source, last - 1, last), last + 1, lambda images: features[images.rows], herding)
+        new = images_of(source, last - 1, last)
+        coreset.rank(new, last + 1, lambda images: features[images.rows], herding)
         other.load_state_dict(coreset.state_dict())
         assert [rows.tolist() for rows in other.classes] == [rows.tolist() for rows in coreset.classes]
         assert len(other) == len(coreset) == 5

@@ -20,7 +20,7 @@ def data(classes=3, shape=(3, 32, 32), kind=np.uint8, labels=None):
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Registers a data set of three classes under the name Own: registered(what it reads) -> the run's settings."""
+    """registered(data) registers a data set Own of three classes that reads it, and returns settings."""
 
     def register(found):
         monkeypatch.setitem(DATASETS, "Own", Dataset(3, 32, (0.5,) * 3, (0.5,) * 3, lambda root: found))
@@ -67,7 +67,7 @@ def test_a_data_set_is_read_from_dataroot_with_the_settings_it_asks_for(monkeypa
     (data(labels=[0, 1, 2, -1]), "there is a training label -1"),
     (data(labels=[0.0, 1.0, 2.0]), "the training labels are float64 (3,), not 3 whole numbers"),
     (data()._replace(test=Split(torch.zeros(3, 3, 32, 32), np.arange(3))), "two Splits of NumPy arrays"),
-    (data()._replace(train=data().train._replace(labels=np.arange(4))), "are int64 (4,), not 3 whole numbers"),
+    (data()._replace(train=data().train._replace(labels=np.arange(4))), "int64 (4,), not 3 whole numbers"),
     (tuple(data()), "must return Data(train, test, names)"),
 ])
 def test_what_does_not_fit_what_was_registered_is_one_line(registered, found, named):
@@ -104,16 +104,18 @@ def test_a_checksum_tells_data_sets_apart_wherever_their_files_lie(monkeypatch):
 
 
 def test_files_of_ones_own_are_found_and_a_broken_one_is_left_out_with_a_line(root, environment, tmp_path):
-    """A folder of sets with three more files: one is right, one has a mistake, one takes a name that exists."""
+    """Three more files: one is right, one has a mistake, one takes a name that exists."""
     code = (
-        "import dataloaders.sets\ndataloaders.sets.__path__.append(PATH)\nfrom dataloaders.datasets import DATASETS\n"
-        "print(*DATASETS)".replace("PATH", repr(str(tmp_path))))
-    good = "from dataloaders.base import dataset\ndataset('NAME', classes=2, image_size=8, mean=(0,) * 3, std=(1,) * 3)(print)"
-    (tmp_path / "own.py").write_text(good.replace("NAME", "Own"))
+        f"import dataloaders.sets\ndataloaders.sets.__path__.append({str(tmp_path)!r})\n"
+        "from dataloaders.datasets import DATASETS\nprint(*DATASETS)")
+    good = (
+        "from dataloaders.base import dataset\n"
+        "dataset('NAME', classes=2, image_size=8, mean=(0,) * 3, std=(1,) * 3)(print)")
+    (tmp_path / "own.py").write_text(good.replace("NAME", "FromATest"))
     (tmp_path / "broken.py").write_text("def read(:")
     (tmp_path / "zdigits.py").write_text(good.replace("NAME", "Digits"))
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
-    assert {"CIFAR10", "CIFAR100", "Digits", "ImageNet", "Own", "TinyImageNet"} <= set(done.stdout.split())
-    broken, double = done.stderr.splitlines()
-    assert broken.startswith("dataloaders/sets/broken.py is left out: SyntaxError")
-    assert double.startswith("dataloaders/sets/zdigits.py is left out: UserError: there is already a data set called Digits")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
+    assert {"CIFAR10", "CIFAR100", "Digits", "FromATest", "ImageNet", "TinyImageNet"} <= set(done.stdout.split())
+    assert "dataloaders/sets/broken.py is left out: SyntaxError" in done.stderr
+    assert "zdigits.py is left out: UserError: there is already a data set called Digits" in done.stderr

@@ -46,7 +46,8 @@ def served(paths, rows, seed=None, workers=0):
     """All images of the rows in batches of three, augmented if there is a seed."""
     random = None if seed is None else torch.Generator().manual_seed(seed)
     images = source(paths, workers)
-    return torch.cat([images.images(some, random) for some in images.fetch(torch.tensor(rows).split(3), random)])
+    batches = images.fetch(torch.tensor(rows).split(3), random)
+    return torch.cat([images.images(batch, random) for batch in batches])
 
 
 def test_images_for_evaluation_are_resized_to_256_and_cropped_in_the_middle(paths):
@@ -55,7 +56,8 @@ def test_images_for_evaluation_are_resized_to_256_and_cropped_in_the_middle(path
         transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(),
         transforms.Normalize(known.mean, known.std)])
     expected = torch.stack([published(Image.open(path)) for path in paths])
-    got, labels = map(torch.cat, zip(*Images.all_of(source(paths, 0, Pixels(known.mean, known.std))).in_order()))
+    data = Images.all_of(source(paths, pixels=Pixels(known.mean, known.std)))
+    got, labels = map(torch.cat, zip(*data.in_order()))
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
     assert labels.tolist() == list(range(7))
 
@@ -107,7 +109,7 @@ def test_with_r_dfcils_transforms_a_training_image_is_the_test_image_shifted_and
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1"])
 def test_other_kinds_of_image_become_rgb(paths, tmp_path, mode):
-    kind = "PNG" if mode in ("P", "RGBA", "1") else "JPEG"  # as some files of ImageNet are, whatever their name
+    kind = "PNG" if mode in ("P", "RGBA", "1") else "JPEG"  # like some files of ImageNet
     Image.open(paths[2]).convert(mode).save(tmp_path / "x.JPEG", format=kind)
     assert decode(tmp_path / "x.JPEG").mode == "RGB"
 
@@ -117,7 +119,7 @@ def test_sixteen_bits_of_grey_keep_their_brightness(tmp_path):
     assert np.asarray(decode(tmp_path / "x.png"))[..., 0].tolist() == [[0, 100], [200, 255]]
 
 
-@pytest.mark.parametrize(("workers", "content"), [(0, b""), (0, b"no image"), (0, None), (0, "cut"), (1, "cut")])
+@pytest.mark.parametrize(("workers", "content"), [(0, b""), (0, None), (0, "cut"), (1, "cut")])
 def test_a_file_that_cannot_be_decoded_is_one_line(paths, tmp_path, workers, content):
     path = tmp_path / "broken.JPEG"
     if content is not None:
@@ -179,11 +181,12 @@ def test_images_need_no_shared_memory(paths, monkeypatch):
 
 
 def test_an_epoch_left_early_leaves_no_worker(paths):
+    before = set(multiprocessing.active_children())
     batches = source(paths, 2).fetch(torch.arange(7).split(3), None)
     next(batches)
-    assert len(multiprocessing.active_children()) == 2
+    assert len(set(multiprocessing.active_children()) - before) == 2
     batches.close()
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_what_is_sent_to_a_worker_that_is_not_forked_loads_there(root, environment, paths):

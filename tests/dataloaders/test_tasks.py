@@ -27,7 +27,8 @@ ORDER = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
 def split():
     """20 images a class; every pixel of an image is its place in the set."""
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(10), 20))
-    return Split(np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None, None], (200, 3, 32, 32)).copy(), labels)
+    images = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None, None], (200, 3, 32, 32)).copy()
+    return Split(images, labels)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_imagenets_order_is_the_golden_one_in_every_repeat(golden):
 
 
 def test_classes_split_into_tasks():
-    assert split_classes(100, 20, 20) == [range(0, 20), range(20, 40), range(40, 60), range(60, 80), range(80, 100)]
+    assert split_classes(100, 20, 20) == [range(k, k + 20) for k in range(0, 100, 20)]
     assert split_classes(10, 4, 3) == [range(0, 4), range(4, 7), range(7, 10)]
     assert split_classes(10, 10, 2) == [range(0, 10)]
 
@@ -117,7 +118,8 @@ def test_images_are_normalised_unless_the_networks_want_them_plain(tasks):
 
 def test_images_may_be_files_and_some_classes_left_out():
     files = Split(np.array([f"{k}.JPEG" for k in range(8)]), np.repeat([5, 0, 9, 3], 2))
-    first, second = task_sequence("ImageNet", files, files, NAMES, split_classes(4, 2, 2), [9, 0, 3, 5, 1], workers=3)
+    order = [9, 0, 3, 5, 1]
+    first, second = task_sequence("ImageNet", files, files, NAMES, split_classes(4, 2, 2), order, workers=3)
     assert first.train.source.paths[first.train.rows].tolist() == ["2.JPEG", "3.JPEG", "4.JPEG", "5.JPEG"]
     assert first.train.labels.tolist() == [1, 1, 0, 0]
     assert second.test.source.paths[second.test.rows].tolist() == ["0.JPEG", "1.JPEG", "6.JPEG", "7.JPEG"]
@@ -159,23 +161,25 @@ def test_r_dfcils_transforms_normalise_with_its_statistics_and_pad_with_the_mean
 
 
 def test_classes_are_shuffled_only_with_rand_split():
-    shuffled, plain = (order_of_repeat(Settings(dataset="Digits", rand_split=rand_split), 10, 0) for rand_split in (True, False))
+    shuffled, plain = (
+        order_of_repeat(Settings(dataset="Digits", rand_split=shuffle), 10, 0) for shuffle in (True, False))
     assert plain == list(range(10)) == sorted(shuffled)
     assert shuffled != plain
 
 
 def test_classes_are_listed_with_number_and_name_in_learned_order(split):
     data = Data(split, split, NAMES)
-    settings = Settings(dataset="Digits", class_order=ORDER, first_split_size=4, other_split_size=3, max_task=2)
+    settings = Settings(
+        dataset="Digits", class_order=ORDER, first_split_size=4, other_split_size=3, max_task=2)
     assert learned_classes(settings, data, 0) == [(number, NAMES[number]) for number in ORDER[:7]]
-    shuffled = Settings(dataset="Digits", rand_split=True, seed=3, first_split_size=5, other_split_size=5)
+    shuffled = Settings(dataset="Digits", rand_split=True, seed=3, first_split_size=5)
     order = [number for number, _ in learned_classes(shuffled, data, 1)]
     assert order == class_order("Digits", 10, 4)
     (task, *_) = task_sequence("Digits", split, split, NAMES, [range(5)], order)
     assert task.names == tuple(name for _, name in learned_classes(shuffled, data, 1))
 
 
-def test_a_task_with_less_than_a_batch_is_refused_unless_a_coreset_or_earlier_tasks_fill_it(split):
+def test_a_task_smaller_than_a_batch_is_refused_unless_a_coreset_or_earlier_tasks_fill_it(split):
     """20 images per class: 80, 80, and 40 of a last task of two classes."""
     data = Data(split, split, NAMES)
     sizes = {"dataset": "Digits", "first_split_size": 4, "other_split_size": 4, "batch_size": 64}

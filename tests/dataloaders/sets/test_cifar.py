@@ -51,10 +51,12 @@ def cifar10(tmp_path, monkeypatch):
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
     def batch(count):
-        return {"data": random.randint(0, 256, (count, 3072)).astype(np.uint8), "labels": [i % 10 for i in range(count)]}
+        images = random.randint(0, 256, (count, 3072)).astype(np.uint8)
+        return {"data": images, "labels": [i % 10 for i in range(count)]}
 
     names = [f"class {k}" for k in range(10)]
-    monkeypatch.setattr(vision.CIFAR10, "train_list", [write("data_batch_1", batch(30)), write("data_batch_2", batch(30))])
+    train = [write("data_batch_1", batch(30)), write("data_batch_2", batch(30))]
+    monkeypatch.setattr(vision.CIFAR10, "train_list", train)
     monkeypatch.setattr(vision.CIFAR10, "test_list", [write("test_batch", batch(20))])
     filename, md5 = write("batches.meta", {"label_names": names})
     monkeypatch.setattr(vision.CIFAR10, "meta", {"filename": filename, "key": "label_names", "md5": md5})

@@ -31,7 +31,8 @@ def test_it_is_read_whole_with_classes_by_wnid(tiny_images, tinyimagenet):
 
 def test_test_images_have_the_class_of_their_annotation(tiny_images):
     """The images of a class, in both sets, have one colour."""
-    colour = [tiny_images.train.images[tiny_images.train.labels == label].mean((0, 2, 3)) for label in range(200)]
+    images, labels = tiny_images.train
+    colour = [images[labels == label].mean((0, 2, 3)) for label in range(200)]
     for image, label in zip(tiny_images.test.images, tiny_images.test.labels):
         assert abs(image.mean((1, 2)) - colour[label]).max() < 8
 
@@ -196,8 +197,8 @@ def a_copy_instead_of_an_image(folder):
 
 
 @pytest.mark.parametrize("harm", [
-    damage_image, empty_image, lose_test_image, shrink_image, lose_class, lose_annotations, strange_annotation,
-    two_annotations, lose_test_set, one_image_too_many, a_copy_instead_of_an_image])
+    damage_image, empty_image, lose_test_image, shrink_image, lose_class, lose_annotations, lose_test_set,
+    strange_annotation, two_annotations, one_image_too_many, a_copy_instead_of_an_image])
 def test_a_faulty_tinyimagenet_is_refused_in_one_line(tiny_copy, harm):
     root, folder = tiny_copy
     fault = harm(folder)
