@@ -19,8 +19,8 @@ from utils.training.state import Place, RunState
 # The settings that two runs must share for one to take the other's first task, besides the learner's own. Not
 # memory_format, deterministic or threads, which change its last digits only.
 FIRST_TASK = (
-    "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order", "seed",
-    "first_split_size", "validation", "precision", "train_aug", "transforms", "optimizer", "lr", "momentum",
+    "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order",
+    "seed", "first_split_size", "validation", "precision", "train_aug", "transforms", "optimizer", "lr", "momentum",
     "weight_decay", "schedule", "schedule_type", "batch_size")
 
 
@@ -50,7 +50,7 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     kinds = [LEARNERS[learner] for learner in (name, wanted) if learner in LEARNERS]
     found = []
     if name != wanted and not (len(kinds) == 2 and kinds[1].shares_first_task(kinds[0])):
-        found.append(f"{name} learns its first task differently from {wanted} (first_task in learners/base.py)")
+        found.append(f"{name} learns its first task otherwise than {wanted} (first_task in learners/base.py)")
     own = [setting for kind in kinds for setting in kind.first_task_settings]
     found += [f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
               for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
@@ -91,16 +91,18 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     except UserError as error:
         raise UserError(f"{flag}: {error}") from error
     if reasons and not settings.load_any:
-        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, or take it "
-                        "nevertheless with --load_any")
+        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, or "
+                        "take it nevertheless with --load_any")
     with torch.device("meta"):
         network = LEARNERS[settings.learner_name].new_model(settings)
     try:
         model = fitting(read_tensors(path), network)
     except FileNotFoundError as error:
-        raise UserError(f"{flag}: {path} is missing; that run must have finished the first task of repeat {repeat + 1}") from error
+        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat {repeat + 1} "
+                        "first") from error
     except Exception as error:
-        raise UserError(f"{flag}: {path} is damaged or not a {settings.model_name} for {settings.dataset} ({error})") from error
+        what = f"{settings.model_name} for {settings.dataset}"
+        raise UserError(f"{flag}: {path} is damaged or not a {what} ({error})") from error
     taken = f", taken with --load_any although: {'; '.join(reasons)}" if reasons else ""
     return FirstTask(model, seconds(folder, repeat), f"{path}, {there.get('learner_name')}'s{taken}")
 
@@ -121,9 +123,9 @@ def first_tasks(
 
 def fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """``state``, if it is one of ``network``. Raises ValueError."""
-    shapes, wanted = ({name: tuple(value.shape) for name, value in tensors.items()} for tensors in (state, network.state_dict()))
-    if shapes != wanted:
-        raise ValueError(f"other tensors: {next(name for name in wanted if shapes.get(name) != wanted[name])}")
+    shapes = {name: value.shape for name, value in state.items()}
+    if different := [name for name, value in network.state_dict().items() if shapes.get(name) != value.shape]:
+        raise ValueError(f"{different[0]} has another shape or is missing")
     return state
 
 

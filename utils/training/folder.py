@@ -41,7 +41,7 @@ def shown(value: Any) -> str:
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run: its args.yaml has the settings of one, or it has a whole checkpoint."""
     try:
-        return "no_figures" in read_yaml(folder / "args.yaml")  # which the published code of 2021 does not have
+        return "no_figures" in read_yaml(folder / "args.yaml")  # which the code of 2021 does not have
     except UserError:
         return any(_is_checkpoint(folder / name) for name in (CHECKPOINT, PREVIOUS))
 
@@ -71,13 +71,15 @@ class RunFolder:
         self.folder = Path(settings.log_dir)
         left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.folder / name).exists()]
         if left and not is_run(self.folder):
-            raise UserError(f"{self.flag}: has {', '.join(left)}, but this folder does not hold a run; choose another one")
+            raise UserError(
+                f"{self.flag}: has {', '.join(left)}, but this folder does not hold a run; choose another one")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock, note = lock_folder(self.folder)
             self.identity = os.stat(self.folder)
         except OSError as error:
-            raise UserError(f"{self.flag}: cannot be written ({error.strerror}); choose another folder") from error
+            reason = error.strerror or error
+            raise UserError(f"{self.flag}: cannot be written ({reason}); choose another folder") from error
         self.notices = [note] if note else []
         self.damaged = False  # whether the latest checkpoint is
         self.saved_at = self.saving = 0.0  # when the latest checkpoint was written, and how long that took
@@ -85,10 +87,12 @@ class RunFolder:
         self.state = None if settings.overwrite else self._load()
         self.place = Place(**self.state["place"]) if self.state else None
         recorded = self.state["settings"]["threads"] if self.state else 0
-        self.settings = dataclasses.replace(settings, threads=settings.threads or recorded or default_threads())
-        if not self.state and not settings.overwrite and any((self.folder / name).is_dir() for name in LEFT_BEHIND):
-            raise UserError(f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or delete "
-                            "them with --overwrite 1")
+        threads = settings.threads or recorded or default_threads()
+        self.settings = dataclasses.replace(settings, threads=threads)
+        results = any((self.folder / name).is_dir() for name in LEFT_BEHIND)
+        if results and not self.state and not settings.overwrite:
+            raise UserError(f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or "
+                            "delete them with --overwrite 1")
 
     @property
     def path(self) -> Path:
@@ -111,7 +115,8 @@ class RunFolder:
             write_yaml(self.path / "args.yaml", {**dataclasses.asdict(self.settings), "overwrite": 0})
             return Log(self.path)
         except OSError as error:
-            raise UserError(f"{self.flag}: {error.filename} cannot be written or deleted ({error.strerror})") from error
+            what = f"{error.filename} cannot be written or deleted"
+            raise UserError(f"{self.flag}: {what} ({error.strerror})") from error
 
     # The checkpoint
 
@@ -142,10 +147,12 @@ class RunFolder:
     def _compare(self, saved: dict[str, Any]) -> None:
         """Raises UserError if the saved run has other settings than this one."""
         for name, value in computed_from(self.settings).items():
-            if saved[name] != value and not (name == "threads" and not value):  # 0 threads: as the saved run had
+            if name == "threads" and not value:  # not given: as many as the saved run had
+                continue
+            if saved[name] != value:
                 raise UserError(
-                    f"{self.flag}: holds a run with other settings ({name} {shown(saved[name])} there, {shown(value)} here); "
-                    "choose another folder, or delete that run with --overwrite 1")
+                    f"{self.flag}: holds a run with other settings ({name} {shown(saved[name])} there, "
+                    f"{shown(value)} here); choose another folder, or delete that run with --overwrite 1")
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint. The one before it is kept, unless that one is damaged."""
@@ -176,10 +183,12 @@ class RunFolder:
             yield
         except NotFinite as error:
             before = f"the state before is in {self.folder / CHECKPOINT} ({self.place})"
-            raise RunError(f"{error}; {before}; a run with a lower --lr, in another --log_dir, may avoid it") from error
+            remedy = "a run with a lower --lr, in another --log_dir, may avoid it"
+            raise RunError(f"{error}; {before}; {remedy}") from error
         except OSError as error:
-            raise RunError(f"{error.filename or self.folder}: {error.strerror or error}; {self.resume_hint()}") from error
-        except (UserError, RunError) as error:  # an image that cannot be decoded, a worker that died, a full GPU
+            where, what = error.filename or self.folder, error.strerror or error
+            raise RunError(f"{where}: {what}; {self.resume_hint()}") from error
+        except (UserError, RunError) as error:  # an image that cannot be decoded, a worker that died
             raise RunError(f"{error}; {self.resume_hint()}") from error
         except (RuntimeError, MemoryError) as error:
             if not (failure := device_failure(error)):
@@ -206,12 +215,13 @@ class ResultFiles(Listener):
         write_yaml(self.folder.path / PROVENANCE, {"data": run.data, "code": run.code})
         classes = [{"output": output, "number": number, "name": name}
                    for output, (number, name) in enumerate(run.classes)]
-        write_yaml(self.folder.path / "models" / f"repeat-{run.place.repeat + 1}" / "classes.yaml", {"classes": classes})
+        write_yaml(self.folder.task_folder(run.place.repeat, 0).parent / "classes.yaml", {"classes": classes})
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
         self.write_results(run)
         for name, network in run.learner.networks().items():
-            write_tensors(self.folder.task_folder(run.place.repeat, run.task.index) / f"{name}.pth", network.state_dict())
+            folder = self.folder.task_folder(run.place.repeat, run.task.index)
+            write_tensors(folder / f"{name}.pth", network.state_dict())
 
     def run_ended(self, run: RunState) -> None:
         self.write_results(run)  # somebody may have deleted them after the run was finished

@@ -63,7 +63,8 @@ class TimeLeft:
         seconds += sum(self.epochs[kind] * rates[kind] for kind in later_stages)
 
         tasks, repeats = len(run.tasks), run.settings.repeat - run.place.repeat - 1
-        left = {True: repeats, False: tasks - 1 - run.place.task + repeats * (tasks - 1)}  # tasks to come, by kind
+        # Tasks to come: first ones, and later ones.
+        left = {True: repeats, False: tasks - 1 - run.place.task + repeats * (tasks - 1)}
         if run.settings.load_model_dir:
             left[True] = 0  # first tasks are taken over
         for of_first, count in left.items():
@@ -85,8 +86,9 @@ class Journal(Listener):
         self.log = log
         self.notes = notes
         self.time = TimeLeft()
-        form = "{percentage:3.0f}% {bar:10} {desc}"
-        self.bar = tqdm(total=1.0, bar_format=form, disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True)
+        self.bar = tqdm(
+            total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not sys.stderr.isatty(),
+            leave=False, dynamic_ncols=True)
         self.latest: Epoch | None = None  # of the stage under way
         self.stage: Stage | None = None
         self.epoch = self.steps = 0  # of the stage; of the epoch
@@ -95,12 +97,14 @@ class Journal(Listener):
     def repeat_began(self, run: RunState) -> None:
         place, repeats = run.place, run.settings.repeat
         if run.resumed:
-            tasks_left = place.task < len(run.tasks)
-            here = f"task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done" if tasks_left else "all tasks done"
+            here = f"task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done"
+            if place.task == len(run.tasks):
+                here = "all tasks done"
             self.log.line(f"resuming: repeat {place.repeat + 1}/{repeats}, {here}")
         else:
             tasks = f"{len(run.tasks)} task{'s' * (len(run.tasks) > 1)}"
-            self.log.line(f"repeat {place.repeat + 1}/{repeats}: {run.settings.learner_name}, {tasks}, on {run.device}")
+            what = f"{run.settings.learner_name}, {tasks}, on {run.device}"
+            self.log.line(f"repeat {place.repeat + 1}/{repeats}: {what}")
         notes = list(self.notes)
         if run.settings.validation:
             notes.append("--validation: every accuracy is of held-out training images, not of the test set")
@@ -138,10 +142,12 @@ class Journal(Listener):
         self.latest, stage, number = epoch, epoch.stage, epoch.number
         self.time.end_epoch()
         left = self.time.left(run, stage, number + 1)
-        parts = [run.heading(stage, number), f"lr {epoch.lr:.3g}", *show_losses(epoch.losses), f"{epoch.seconds:.1f} s", f"({left})"]
-        self.log.line("  ".join(parts), shown=self.is_shown(number in (0, stage.epochs - 1)))
-        self.log.record(repeat=run.place.repeat + 1, task=run.task.index + 1, stage=stage.name, epoch=number + 1,
-                        lr=epoch.lr, losses=epoch.losses, seconds=round(epoch.seconds, 3))
+        parts = [run.heading(stage, number), f"lr {epoch.lr:.3g}", *show_losses(epoch.losses)]
+        line = "  ".join([*parts, f"{epoch.seconds:.1f} s", f"({left})"])
+        self.log.line(line, shown=self.is_shown(number in (0, stage.epochs - 1)))
+        self.log.record(
+            repeat=run.place.repeat + 1, task=run.task.index + 1, stage=stage.name, epoch=number + 1,
+            lr=epoch.lr, losses=epoch.losses, seconds=round(epoch.seconds, 3))
 
     def is_shown(self, edge: bool) -> bool:
         """Whether an epoch's line also goes to the screen: without a terminal, the first and last of a stage
@@ -158,8 +164,10 @@ class Journal(Listener):
     def task_ended(self, run: RunState, measures: Measures) -> None:
         repeat = run.place.repeat
         accuracy = run.results.latest(repeat, percent(run.settings))
-        self.log.line(f"{run.where()}  accuracy {accuracy}  {measures.text()}  trained {duration(run.seconds)}")
-        self.log.record(repeat=repeat + 1, task=run.task.index + 1, **run.results.notes, **run.results.record(repeat))
+        trained = f"trained {duration(run.seconds)}"
+        self.log.line(f"{run.where()}  accuracy {accuracy}  {measures.text()}  {trained}")
+        known = {**run.results.notes, **run.results.record(repeat)}
+        self.log.record(repeat=repeat + 1, task=run.task.index + 1, **known)
 
     def run_ended(self, run: RunState) -> None:
         self.close()

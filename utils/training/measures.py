@@ -43,6 +43,10 @@ class Measures:
     confusion: Tensor
 
     @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, self.by_task))
+
+    @property
     def old(self) -> float:
         """Over the images of all earlier tasks, among all seen classes; NaN after the first task."""
         return over_images(self.by_task[:-1], self.images[:-1])
@@ -55,7 +59,8 @@ class Measures:
     def text(self) -> str:
         """For the log, after the accuracy."""
         parts = [f"task by task: {' '.join(f'{value:.1f}' for value in self.by_task)}"]
-        parts += [f"{name} {value:.1f}" for name, value in (("old", self.old), ("new", self.new)) if len(self.by_task) > 1]
+        if len(self.by_task) > 1:
+            parts += [f"old {self.old:.1f}", f"new {self.new:.1f}"]
         return "  ".join([*parts, f"nearest class mean {self.ncm:.1f}"])
 
 
@@ -96,7 +101,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
                     hits = _hits(logits[:, :seen], labels, max(top_k, 5))
                     own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)
                     near = (F.normalize(features[-1].float()) @ means.T).argmax(1) == labels
-                    right += torch.stack([hits[:, :top_k].sum(), own.sum(), hits[:, 0].sum(), hits[:, :5].sum(), near.sum()])
+                    in_top_k, top1, top5 = hits[:, :top_k], hits[:, 0], hits[:, :5]
+                    right += torch.stack([each.sum() for each in (in_top_k, own, top1, top5, near)])
                     pairs = labels * seen + logits[:, :seen].argmax(1)
                     confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount would wait for a GPU
                 rights.append(right)

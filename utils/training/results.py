@@ -36,7 +36,9 @@ class Results:
         self.memory: list[list[int]] = list(state.get("memory", []))
         self.seconds: list[list[float]] = list(state.get("seconds", []))
         self.images: list[list[list[int]]] = list(state.get("images", []))
-        self.top1, self.top5, self.ncm = (list[list[float]](state.get(name, [])) for name in ("top1", "top5", "ncm"))
+        self.top1: list[list[float]] = list(state.get("top1", []))
+        self.top5: list[list[float]] = list(state.get("top5", []))
+        self.ncm: list[list[float]] = list(state.get("ncm", []))
         self.confusion: list[torch.Tensor] = list(state.get("confusion", []))
         self.notes: dict[str, Any] = dict(state.get("notes", {}))
 
@@ -61,11 +63,13 @@ class Results:
 
     def over_images(self) -> list[list[float]]:
         """[repeat][after task]: over all test images of the classes seen so far."""
-        return [[over_images(row, images) for row, images in zip(*both)] for both in zip(self.matrix, self.images)]
+        both = zip(self.matrix, self.images)
+        return [[over_images(row, images) for row, images in zip(rows, counts)] for rows, counts in both]
 
     def old(self) -> list[list[float]]:
         """[repeat][after task]: over all test images of the earlier tasks; NaN after the first."""
-        return [[over_images(row[:-1], images[:-1]) for row, images in zip(*both)] for both in zip(self.matrix, self.images)]
+        both = zip(self.matrix, self.images)
+        return [[over_images(row[:-1], images[:-1]) for row, images in zip(rows, counts)] for rows, counts in both]
 
     def new(self) -> list[list[float]]:
         """[repeat][after task]: on the latest task."""
@@ -98,12 +102,12 @@ class Results:
         [task][repeat] (pt.yaml and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is
         measured yet. Beside them, in the same form, accuracy over images, on old and new classes, top-1,
         top-5 and by the nearest class mean, and the confusion matrix of each finished repeat."""
-        top_k_alone = {name: value for name, value in self.notes.items() if name != "top_k"}
+        others = {name: value for name, value in self.notes.items() if name != "top_k"}
         by_task: dict[str, tuple[list[list[Any]], dict[str, Any]]] = {
-            "acc/global": (self.accuracies(), self.notes), "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
-            "acc/over-images": (self.over_images(), self.notes),
+            "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
+            "acc/global": (self.accuracies(), self.notes), "acc/over-images": (self.over_images(), self.notes),
             "acc/old": (self.old(), self.notes), "acc/new": (self.new(), self.notes),
-            "acc/top1": (self.top1, top_k_alone), "acc/top5": (self.top5, top_k_alone), "acc/ncm": (self.ncm, top_k_alone)}
+            "acc/top1": (self.top1, others), "acc/top5": (self.top5, others), "acc/ncm": (self.ncm, others)}
         for name, (values, notes) in by_task.items():
             history = np.full((tasks, len(values)), np.nan)
             for repeat, column in enumerate(values):
@@ -113,7 +117,8 @@ class Results:
             if len(self.matrix[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
-            _write(folder / "results-acc" / f"{name}.yaml", on_after(matrices, tasks), {"axes": AXES, **self.notes})
+            history = on_after(matrices, tasks)
+            _write(folder / "results-acc" / f"{name}.yaml", history, {"axes": AXES, **self.notes})
 
 
 def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:

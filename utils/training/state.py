@@ -6,11 +6,12 @@ from typing import Any
 import torch
 
 from dataloaders.tasks import Task
-from learners import Learner, Stage
+from learners import Learner, Stage, build_learner
 from utils.errors import RunError, UserError
 from utils.settings import Settings
 from utils.streams import Streams
 from utils.training.log import Log
+from utils.training.measures import Measures
 from utils.training.provenance import changes
 from utils.training.results import Results, notes_of
 
@@ -26,7 +27,8 @@ class Place:
     epoch: int = 0
 
     def __str__(self) -> str:
-        return f"repeat {self.repeat + 1}, task {self.task + 1}, stage {self.stage + 1}, {self.epoch} epochs done"
+        place = f"repeat {self.repeat + 1}, task {self.task + 1}, stage {self.stage + 1}"
+        return f"{place}, {self.epoch} epochs done"
 
 
 class RunState:
@@ -114,8 +116,8 @@ class RunState:
         except (KeyError, ValueError, RuntimeError) as error:
             raise RunError(
                 f"--log_dir {self.settings.log_dir}: its checkpoint was written by another version of "
-                f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or start over with "
-                "--overwrite 1") from error
+                f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or start over "
+                "with --overwrite 1") from error
         self.seconds = self.saved["seconds"]
 
     # Moving on
@@ -132,11 +134,21 @@ class RunState:
         if self.resumed:
             self._load_learner()
         else:
-            self.start_task(0)
+            self.seed_task(0)
 
-    def start_task(self, task: int) -> None:
+    def seed_task(self, task: int) -> None:
         self.streams.start(self.settings.seed + self.place.repeat, task)
         self.seconds = 0.0
+
+    def start_task(self, task: Task) -> None:
+        """Seed the task's random streams and let the learner begin it, unless the run resumes in the middle of it."""
+        if (self.place.stage, self.place.epoch) == (0, 0):
+            self.seed_task(task.index)
+            if self.settings.oracle_flag and task.index > 0:  # the upper bound learns every task from scratch
+                fresh = build_learner(self.settings, self.streams, self.device, self.place.repeat, task.index)
+                self.learner.load_state_dict(fresh.state_dict())
+            self.learner.begin_task(task)
+        self.learner.start_task(task)
 
     def start_stage(self, stage: Stage) -> None:
         self.stage = stage
@@ -146,6 +158,10 @@ class RunState:
     def end_stage(self) -> None:
         self.stage = None
         self.place.stage, self.place.epoch = self.place.stage + 1, 0
+
+    def add(self, measures: Measures) -> None:
+        """Note what was measured after the task under way."""
+        self.results.add(self.place.repeat, measures, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
         self.place.task, self.place.stage = self.place.task + 1, 0
@@ -161,7 +177,8 @@ class RunState:
         return self.tasks[self.place.task]
 
     def where(self) -> str:
-        return f"repeat {self.place.repeat + 1}/{self.settings.repeat}  task {self.place.task + 1}/{len(self.tasks)}"
+        repeat, task = self.place.repeat + 1, self.place.task + 1
+        return f"repeat {repeat}/{self.settings.repeat}  task {task}/{len(self.tasks)}"
 
     def heading(self, stage: Stage, epoch: int) -> str:
         """Repeat, task, stage and epoch; ``epoch`` is counted from 0."""
@@ -173,10 +190,10 @@ def check_resumable(saved: dict[str, Any], settings: Settings, data: str, device
     if saved["data"] != data:
         raise UserError(
             f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
-            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another version of Pillow also decodes "
-            "differently); restore the data, choose another --log_dir, or delete that run with --overwrite 1")
+            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another version of Pillow also "
+            "decodes differently); restore the data, choose another --log_dir, or delete that run with --overwrite 1")
     place = Place(**saved["place"])
     if place != Place(place.repeat) and saved["device"] != device.type:
         raise UserError(
-            f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and {device.type} draws "
-            "other random numbers; resume it there, or choose another --log_dir")
+            f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and {device.type} "
+            "draws other random numbers; resume it there, or choose another --log_dir")

@@ -96,7 +96,8 @@ class TrainingStep:
 
     def plain_rates(self) -> list[float]:
         """The learning rates that a capture bakes in: those that are not tensors."""
-        return [group["lr"] for group in self.stage.optimizer.param_groups if not isinstance(group["lr"], Tensor)]
+        rates = [group["lr"] for group in self.stage.optimizer.param_groups]
+        return [rate for rate in rates if not isinstance(rate, Tensor)]
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         """Record the step without doing it. Raises RunError if it cannot be captured."""
@@ -110,9 +111,9 @@ class TrainingStep:
             with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):
                 self.losses = self.run(self.start)
         except RuntimeError as error:
-            for generator in generators:  # torch 2.11 leaves their states in the capture, out of reach of other steps
+            for generator in generators:  # torch 2.11 leaves their states in the capture, out of others' reach
                 generator.graphsafe_set_state(generator.clone_state())
-            cause = error.__context__ or error  # the end of the capture only says that something went wrong before
+            cause = error.__context__ or error  # the end of the capture only says that something went wrong
             for raised in (cause, error):
                 if device_failure(raised):  # out of memory: it would fail without a capture, too
                     raise raised from None
@@ -129,13 +130,15 @@ def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Mod
                 where: str) -> dict[str, float]:
     """The mean of each loss over the steps of an epoch. Waits for the device once. Raises NotFinite if a loss
     or, after the last step, a weight is not finite."""
-    weights = {name: value for name, value in learner.state_dict().items() if value.is_floating_point() and value.numel()}
+    state = learner.state_dict().items()
+    weights = {name: value for name, value in state if value.is_floating_point() and value.numel()}
     by_type: dict[torch.dtype, list[str]] = {}
     for name, value in weights.items():
         by_type.setdefault(value.dtype, []).append(name)
     stacked = torch.stack(list(by_step))
     # The largest entry of each weight is NaN or infinite if any entry is.
-    largest = [torch.stack(torch._foreach_norm([weights[name] for name in group], math.inf)) for group in by_type.values()]
+    groups = [[weights[name] for name in group] for group in by_type.values()]
+    largest = [torch.stack(torch._foreach_norm(group, math.inf)) for group in groups]
     values = torch.cat([part.flatten().double() for part in (stacked, *largest)]).cpu()
     losses, norms = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :]
     if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
@@ -143,5 +146,6 @@ def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Mod
         raise NotFinite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
     checked = [name for group in by_type.values() for name in group]
     if bad := (~norms.isfinite()).nonzero().flatten().tolist():
-        raise NotFinite(f"{where}: {checked[bad[0]]} is not finite after the last step, though all losses were")
+        name = checked[bad[0]]
+        raise NotFinite(f"{where}: {name} is not finite after the last step, though all losses were")
     return dict(zip(names, losses.mean(0).tolist()))

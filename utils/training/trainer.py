@@ -1,7 +1,6 @@
 """The training loop: repeats, tasks, stages, epochs, steps; an evaluation after each task, checkpoints along
 the way."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -83,13 +82,7 @@ class Trainer:
 
     def train_task(self, task: Task) -> None:
         state, place, learner = self.state, self.state.place, self.state.learner
-        if (place.stage, place.epoch) == (0, 0):
-            state.start_task(task.index)
-            if self.settings.oracle_flag and task.index > 0:  # the upper bound starts every task from scratch
-                fresh = build_learner(self.settings, state.streams, self.device, place.repeat, task.index)
-                learner.load_state_dict(fresh.state_dict())
-            learner.begin_task(task)
-        learner.start_task(task)
+        state.start_task(task)
         if task.index == 0 and place.repeat in self.first_tasks:  # --load_model_dir
             self.first_tasks[place.repeat].take_over(state)
         else:
@@ -134,9 +127,9 @@ class Trainer:
         """Measure the model on all tasks so far."""
         state, top_k = self.state, DATASETS[self.settings.dataset].top_k
         measures = measure(state.learner, state.tasks[: task.index + 1], top_k, self.raise_if_stopped)
-        if not all(math.isfinite(value) for value in measures.by_task):
-            raise NotFinite(f"{state.where()}  accuracy: the model's outputs for some test images are not finite")
-        state.results.add(state.place.repeat, measures, state.learner.stored_values(), round(state.seconds, 3))
+        if not measures.finite:
+            raise NotFinite(f"{state.where()}: the model's outputs for some test images are not finite")
+        state.add(measures)
         self.tell(Listener.task_ended, measures)
 
     def raise_if_stopped(self) -> None:
