@@ -20,8 +20,8 @@ from utils.training.state import Place, RunState
 # memory_format, deterministic or threads, which change its last digits only.
 FIRST_TASK = (
     "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order",
-    "seed", "first_split_size", "validation", "precision", "train_aug", "transforms", "optimizer", "lr", "momentum",
-    "weight_decay", "schedule", "schedule_type", "batch_size")
+    "seed", "first_split_size", "validation", "precision", "train_aug", "transforms", "optimizer", "lr",
+    "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,15 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     except UserError as error:
         raise UserError(f"{flag}: {error}") from error
     if reasons and not settings.load_any:
-        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, or "
-                        "take it nevertheless with --load_any")
+        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, "
+                        "or take it nevertheless with --load_any")
     with torch.device("meta"):
         network = LEARNERS[settings.learner_name].new_model(settings)
     try:
         model = fitting(read_tensors(path), network)
     except FileNotFoundError as error:
-        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat {repeat + 1} "
-                        "first") from error
+        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat "
+                        f"{repeat + 1} before") from error
     except Exception as error:
         what = f"{settings.model_name} for {settings.dataset}"
         raise UserError(f"{flag}: {path} is damaged or not a {what} ({error})") from error

@@ -72,7 +72,7 @@ class RunFolder:
         left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.folder / name).exists()]
         if left and not is_run(self.folder):
             raise UserError(
-                f"{self.flag}: has {', '.join(left)}, but this folder does not hold a run; choose another one")
+                f"{self.flag}: has {', '.join(left)}, but does not hold a run; choose another folder")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock, note = lock_folder(self.folder)
@@ -91,8 +91,8 @@ class RunFolder:
         self.settings = dataclasses.replace(settings, threads=threads)
         results = any((self.folder / name).is_dir() for name in LEFT_BEHIND)
         if results and not self.state and not settings.overwrite:
-            raise UserError(f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or "
-                            "delete them with --overwrite 1")
+            raise UserError(f"{self.flag}: has results but no checkpoint to resume from; choose another folder, "
+                            "or delete them with --overwrite 1")
 
     @property
     def path(self) -> Path:

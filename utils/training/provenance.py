@@ -61,8 +61,9 @@ def provenance(learner: type[Learner], device: torch.device) -> dict[str, str]:
 def changes(before: dict[str, str], now: dict[str, str]) -> str:
     """What differs between two records of a run's provenance, in one phrase; "" if nothing that matters
     does."""
-    named = ("commit", "python", "torch", "numpy", "device_name")
-    found = [f"{name} {before.get(name)} before, {now[name]} now" for name in named if before.get(name) != now[name]]
+    found = [
+        f"{name} {before.get(name)} before, {now[name]} now"
+        for name in ("commit", "python", "torch", "numpy", "device_name") if before.get(name) != now[name]]
     if before.get("learner") != now["learner"]:
         found.append("the learner's file has changed")
     elif before.get("code") != now["code"] and before.get("commit") == now["commit"]:

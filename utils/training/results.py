@@ -69,7 +69,7 @@ class Results:
     def old(self) -> list[list[float]]:
         """[repeat][after task]: over all test images of the earlier tasks; NaN after the first."""
         both = zip(self.matrix, self.images)
-        return [[over_images(row[:-1], images[:-1]) for row, images in zip(rows, counts)] for rows, counts in both]
+        return [[over_images(row[:-1], count[:-1]) for row, count in zip(rows, counts)] for rows, counts in both]
 
     def new(self) -> list[list[float]]:
         """[repeat][after task]: on the latest task."""
@@ -107,7 +107,8 @@ class Results:
             "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
             "acc/global": (self.accuracies(), self.notes), "acc/over-images": (self.over_images(), self.notes),
             "acc/old": (self.old(), self.notes), "acc/new": (self.new(), self.notes),
-            "acc/top1": (self.top1, others), "acc/top5": (self.top5, others), "acc/ncm": (self.ncm, others)}
+            "acc/top1": (self.top1, others), "acc/top5": (self.top5, others),
+            "acc/ncm": (self.ncm, others)}
         for name, (values, notes) in by_task.items():
             history = np.full((tasks, len(values)), np.nan)
             for repeat, column in enumerate(values):

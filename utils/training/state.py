@@ -116,8 +116,8 @@ class RunState:
         except (KeyError, ValueError, RuntimeError) as error:
             raise RunError(
                 f"--log_dir {self.settings.log_dir}: its checkpoint was written by another version of "
-                f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or start over "
-                "with --overwrite 1") from error
+                f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or "
+                "start over with --overwrite 1") from error
         self.seconds = self.saved["seconds"]
 
     # Moving on
@@ -141,7 +141,7 @@ class RunState:
         self.seconds = 0.0
 
     def start_task(self, task: Task) -> None:
-        """Seed the task's random streams and let the learner begin it, unless the run resumes in the middle of it."""
+        """Seed the task's streams and let the learner begin it, unless the run resumes in the middle of it."""
         if (self.place.stage, self.place.epoch) == (0, 0):
             self.seed_task(task.index)
             if self.settings.oracle_flag and task.index > 0:  # the upper bound learns every task from scratch
@@ -190,10 +190,11 @@ def check_resumable(saved: dict[str, Any], settings: Settings, data: str, device
     if saved["data"] != data:
         raise UserError(
             f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
-            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another version of Pillow also "
-            "decodes differently); restore the data, choose another --log_dir, or delete that run with --overwrite 1")
+            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another version of Pillow "
+            "decodes differently, too); restore the data, choose another --log_dir, or delete that run with "
+            "--overwrite 1")
     place = Place(**saved["place"])
     if place != Place(place.repeat) and saved["device"] != device.type:
         raise UserError(
-            f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and {device.type} "
-            "draws other random numbers; resume it there, or choose another --log_dir")
+            f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and "
+            f"{device.type} draws other random numbers; resume it there, or choose another --log_dir")

@@ -111,7 +111,7 @@ class TrainingStep:
             with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):
                 self.losses = self.run(self.start)
         except RuntimeError as error:
-            for generator in generators:  # torch 2.11 leaves their states in the capture, out of others' reach
+            for generator in generators:  # torch 2.11 leaves their states in the capture
                 generator.graphsafe_set_state(generator.clone_state())
             cause = error.__context__ or error  # the end of the capture only says that something went wrong
             for raised in (cause, error):
