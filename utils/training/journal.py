@@ -79,12 +79,12 @@ class Journal(Listener):
     """Writes the log and shows the progress bar.
 
     Args:
-        notes: lines about the data, said at the beginning of every repeat.
+        notes: lines about the folder and the data, said once.
     """
 
     def __init__(self, log: Log, notes: Sequence[str] = ()):
         self.log = log
-        self.notes = notes
+        self.notes = list(notes)
         self.time = TimeLeft()
         self.bar = tqdm(
             total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not sys.stderr.isatty(),
@@ -105,10 +105,10 @@ class Journal(Listener):
             tasks = f"{len(run.tasks)} task{'s' * (len(run.tasks) > 1)}"
             what = f"{run.settings.learner_name}, {tasks}, on {run.device}"
             self.log.line(f"repeat {place.repeat + 1}/{repeats}: {what}")
-        notes = list(self.notes)
+        notes, self.notes = list(self.notes), []
         if run.settings.validation:
-            notes.append("--validation: every accuracy is of held-out training images, not of the test set")
-        for note in [*notes, *run.learner.notes(run.tasks)]:
+            notes.append("--validation: every accuracy is on held-out training images, not on the test set")
+        for note in [*notes, *run.learner.notes()]:
             self.log.line(note)
 
     def stages_began(self, run: RunState, stages: list[Stage]) -> None:
