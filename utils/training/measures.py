@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dataloaders.coreset import first_of_each_class
 from dataloaders.tasks import Task
 from learners import Learner
-from utils.tensors import on_cpu
+from utils.files import on_cpu
 
 # A class mean is of at most this many training images, as many as CIFAR-100 has test images of a class:
 # measuring then takes twice as long as testing alone.

@@ -51,7 +51,7 @@ def provenance(learner: type[Learner], device: torch.device) -> dict[str, str]:
         "code": digest(code),
         "learner": digest(own),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "device": device.type,
         "device_name": device_name(device),
