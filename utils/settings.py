@@ -200,7 +200,8 @@ def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]
         type_ = get_args(types[item.name])[0] if many else types[item.name]
         flag = Flag(item.name, type_, many, getattr(defaults, item.name), item.metadata)
         if "help" not in flag.metadata or flag.type not in (bool, int, float, str):
-            raise UserError(f"{where}.{flag.name}: declare it as `{flag.name}: float = setting(...)`, or as bool, "
+            raise UserError(
+                f"{where}.{flag.name}: declare it as `{flag.name}: float = setting(...)`, or as bool, "
                             "int, str or a list of one of these")
         if known.get(flag.name, flag).metadata is not flag.metadata:
             raise UserError(f"{where}: there is another setting {flag.name!r}; rename this one")
