@@ -85,15 +85,6 @@ def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(
     assert capfd.readouterr().err.startswith("it: stopping after the current step")
 
 
-def test_an_ignored_signal_stays_ignored():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with StopRequest():
-            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 # Streams
 
 
