@@ -17,9 +17,9 @@ PLACEHOLDERS = {"gen_model_type": "mlp", "gen_model_name": "MLP"}
 EPILOG = f"""\
 Every flag may also stand in a --config YAML file (lr: 0.1, schedule: [100, 150]). Flags win over files, later
 files over earlier ones. A switch, shown as [0|1], is off without its flag and on with the flag alone. A flag
-that only other methods read is refused; in a file, which methods may share, it is ignored. --log_dir/args.yaml records
-all settings and is itself a --config. After a stop, a kill or a mended failure the same command resumes the run;
-it may change {', '.join(NOT_IN_RESULTS)}. Exit status:
+that only other methods read is refused; in a file, which methods may share, it is ignored.
+--log_dir/args.yaml records all settings and is itself a --config. After a stop, a kill or a mended failure
+the same command resumes the run; it may change {', '.join(NOT_IN_RESULTS)}. Exit status:
 0 finished, 1 failed on the way, 2 refused before any work, 130 or 143 stopped by Ctrl-C or SIGTERM."""
 
 

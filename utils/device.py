@@ -49,7 +49,8 @@ def cpu_notices(gpuid: Sequence[int], device: torch.device) -> list[str]:
     """A line for the log if a run is on the CPU although nobody asked for that."""
     if device.type != "cpu" or gpuid[0] < 0:
         return []
-    return [f"{why_no_gpu()}, so this runs on the CPU, many times slower: a published protocol takes hundreds "
+    return [
+        f"{why_no_gpu()}, so this runs on the CPU, many times slower: a published protocol takes hundreds "
             "of hours there; --gpuid -1 chooses the CPU without this line"]
 
 
@@ -72,7 +73,7 @@ def captures(settings: Settings, device: torch.device) -> bool:
 
 def keep_freed_memory() -> None:
     """Let freed buffers stay with the process: every training step needs the same ones again, and to get
-    them from the system page by page takes up to a tenth of a step. Does nothing if the C library is not glibc."""
+    them from the system page by page takes up to a tenth of a step. Only glibc does this."""
     trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -84,7 +85,7 @@ def keep_freed_memory() -> None:
 
 
 def device_failure(error: BaseException) -> str:
-    """How a device failed, in torch's first line; with the remedy if memory ran out. Empty if the error is not
+    """How a device failed, in torch's first line (and the remedy if memory ran out). Empty if it is not
     the device's, such as that of an operation which a CUDA graph cannot hold."""
     line = first_line(error)
     if out_of_memory(error):
@@ -103,7 +104,7 @@ def probe(device: torch.device) -> None:
             warnings.simplefilter("ignore")  # a card that this torch does not support: the refusal says so
             torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device)).sum().item()
     except RuntimeError as error:
-        raise UserError(f"--gpuid {device.index}: {first_line(error)}; choose another, or -1 (CPU)") from error
+        raise UserError(f"--gpuid {device.index}: {first_line(error)}; choose another one") from error
 
 
 # Threads

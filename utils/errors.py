@@ -75,9 +75,10 @@ class StopRequest:
 
 
 def answer_signals(handler: Any) -> dict[int, Any]:
-    """Install a handler of SIGINT and SIGTERM and return those before. What is ignored, as SIGINT is by jobs that
-    a shell starts in the background, stays ignored."""
-    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    """Install a handler of SIGINT and SIGTERM and return the ones before. A background job ignores SIGINT; it
+    stays so."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in heard}
 
 

@@ -23,9 +23,6 @@ from utils.errors import UserError
 DIGEST = hashlib.sha256().digest_size
 
 
-# Paths
-
-
 def expand_home(path: str, where: str = "") -> str:
     """Replace ``~`` or ``~name`` at the beginning of a path; YAML and ``--flag=~/x`` never see a shell.
 
@@ -43,12 +40,9 @@ def expand_home(path: str, where: str = "") -> str:
 
 
 def user_path(text: str) -> Path:
-    """A path from a command line. A relative one starts from the folder in which a script was started; the script
-    runs programs in another (experiments/common.sh)."""
+    """A path from a command line. A relative one starts from the folder in which a script was started,
+    which is not where the script runs programs (experiments/common.sh)."""
     return Path(os.environ.get("STARTED_IN", ""), expand_home(text))
-
-
-# Writing
 
 
 @contextmanager
@@ -108,8 +102,8 @@ def read_tensors(path: Path) -> Any:
 
 
 def on_cpu(content: Any) -> Any:
-    """Copy every tensor in nested dicts, lists and tuples to the CPU, unless it is there already. The host waits
-    for a GPU once, whatever the number of tensors."""
+    """Copy every tensor in nested dicts, lists and tuples to the CPU, unless it is there already.
+    The host waits for a GPU once, whatever the number of tensors."""
     devices: set[torch.device] = set()
     moved = _copied(content, devices)
     for device in devices:
@@ -131,8 +125,6 @@ def _copied(content: Any, devices: set[torch.device]) -> Any:
         return type(content)(*parts) if hasattr(content, "_fields") else type(content)(parts)
     return content
 
-
-# Reading YAML
 
 # Numbers that YAML 1.1 or Python reads otherwise than people: 010 (8), 0x10, 1_0 (10), 1:30 (90).
 ODD_NUMBER = re.compile(r"[_:]|^\s*[-+]?0[\dxb]")
@@ -178,9 +170,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold lines of the form 'name: value'")
     return content
-
-
-# Locks
 
 
 def lock_folder(path: Path) -> tuple[TextIO, str]:

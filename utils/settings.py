@@ -43,8 +43,7 @@ class Settings:
     learner_type: str = setting("default", "learner", "kind of learner")
     learner_name: str = setting("NormalNN", "learner", "learner; the README has a table of them")
     model_type: str = setting(
-        "resnet", "learner", "family of the classifier: ABD's, or R-DFCIL's, which has no ReLU after "
-        "additions")
+        "resnet", "learner", "family of the classifier: ABD's, or R-DFCIL's (no ReLU after additions)")
     model_name: str = setting("resnet32", "learner", "classifier")
     gen_model_type: str = setting(
         "generator", "learner", "what generates old images: a generator of dreams, or DGR's variational "
@@ -60,8 +59,7 @@ class Settings:
         "line, or WNIDs. Without it, the 50 classes of the published runs (the first 50 by name if neither "
         "rand_split nor class_order is given). args.yaml records the WNIDs")
     incomplete_data: bool = setting(
-        False, "data", "accept a TinyImageNet or ImageNet in which classes lack images of the official set; "
-        "the log says so")
+        False, "data", "accept a TinyImageNet or ImageNet that lacks images of the official set")
     train_aug: bool = setting(
         False, "data", "augment training images: brightness, contrast, flip and crop; random resized crop "
         "and flip for ImageNet")
@@ -92,8 +90,8 @@ class Settings:
     momentum: float = setting(0.0, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
     weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
     schedule: list[int] = setting(
-        [2], "optimisation", "epochs after which the learning rate falls to a tenth; the last number is the "
-        "epochs per task", low=1, high=10**5)
+        [2], "optimisation", "epochs after which the learning rate falls to a tenth; the last ends the task",
+        low=1, high=10**5)
     schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
     batch_size: int = setting(
         64, "optimisation", "images per step; the last incomplete batch of an epoch is dropped", low=2)
@@ -101,15 +99,13 @@ class Settings:
     # Method
     mu: float = setting(1.0, "method", "weight of the distillation", low=0)
     temp: float = setting(2.0, "method", "temperature of the distillation", above=0)
-    beta: float = setting(
-        0.5, "method", "recorded, so that published scripts run; no published loss reads it")
+    beta: float = setting(0.5, "method", "accepted from published scripts; no published loss reads it")
     DW: bool = setting(
         False, "method", "weight images by the inverse frequency of their class in the task's data: NormalNN "
         "and LWF with a coreset, DeepInversionGenBN and DeepInversionLWF. The others accept the flag without "
         "reading it, as published")
     memory: int = setting(
-        0, "method", "size of the coreset, in real images of all past tasks together; 0: none",
-        low=0, high=10**9)
+        0, "method", "size of the coreset, in images of all past tasks together", low=0, high=10**9)
     power_iters: int = setting(
         10, "method", "training steps of the generator before every task but the first", low=1, high=10**7)
     deep_inv_params: list[float] = setting(
@@ -122,8 +118,7 @@ class Settings:
         0, "run", "seed of the first repeat's class order, weights and random streams; each further repeat "
         "adds one, so that --seed 2 --repeat 1 is the third repeat of --seed 0", low=0, high=2**31 - 1)
     repeat: int = setting(
-        1, "run", "runs with different class orders and weights; their mean and deviation are reported",
-        low=1, high=10**4)
+        1, "run", "runs with different class orders and weights; their mean is reported", low=1, high=10**4)
     gpuid: list[int] = setting(
         [0], "run", "GPU to run on (the first of the list); -1, or 0 on a machine without a GPU: the CPU")
     precision: str = setting(
@@ -144,11 +139,9 @@ class Settings:
         low=0, high=MOST_THREADS)
     log_dir: str = setting("outputs/out", "run", "folder for everything the run leaves", path=True)
     overwrite: int = setting(
-        0, "run", "0: resume a stopped run in log_dir; 1: delete its results and start from scratch",
-        choices=[0, 1])
+        0, "run", "0: resume a stopped run in log_dir; 1: delete its results and start again", choices=[0, 1])
     load_model_dir: str = setting(
-        "", "run", "log_dir of a run whose first-task models are taken instead of learning the first task",
-        path=True)
+        "", "run", "log_dir of a run whose first-task models are taken over instead of learned", path=True)
     load_any: bool = setting(
         False, "run", "take them even if that run learned its first task in another way; the results say so")
     workers: int = setting(
@@ -156,8 +149,7 @@ class Settings:
         "0: the run itself", low=0, high=MOST_THREADS)
     no_figures: bool = setting(False, "run", "draw no figures of dreams, accuracies and losses")
     tensorboard: bool = setting(
-        False, "run", "also write losses, accuracies and figures to log_dir/tensorboard; needs the package "
-        "tensorboard")
+        False, "run", "also write to log_dir/tensorboard; needs the package tensorboard")
 
 
 # A run may be resumed with other values of these: they do not change what is computed.
@@ -200,7 +192,8 @@ def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]
         type_ = get_args(types[item.name])[0] if many else types[item.name]
         flag = Flag(item.name, type_, many, getattr(defaults, item.name), item.metadata)
         if "help" not in flag.metadata or flag.type not in (bool, int, float, str):
-            raise UserError(f"{where}.{flag.name}: declare it as `{flag.name}: float = setting(...)`, or as bool, "
+            raise UserError(
+                f"{where}.{flag.name}: declare it as `{flag.name}: float = setting(...)`, or as bool, "
                             "int, str or a list of one of these")
         if known.get(flag.name, flag).metadata is not flag.metadata:
             raise UserError(f"{where}: there is another setting {flag.name!r}; rename this one")

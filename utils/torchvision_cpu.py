@@ -1,10 +1,10 @@
 """Make torchvision importable beside a CPU-only torch.
 
 The torchvision on PyPI is built against CUDA. With a CPU-only torch its compiled operators do not load, and
-its import fails with "operator torchvision::nms does not exist", though we use none of them. Declaring the two
-schemas that the import looks up is enough; if the operators load, nothing is declared. Import this module
-before torchvision (dataloaders/__init__.py does). Functions that need torchvision import it themselves, because
-that takes as long as importing torch.
+its import fails with "operator torchvision::nms does not exist", though we use none of them. Declaring the
+two schemas that the import looks up is enough; if the operators load, nothing is declared. Import this module
+before torchvision (dataloaders/__init__.py does). Functions that need torchvision import it themselves,
+because that takes as long as importing torch.
 """
 
 import importlib.util
