@@ -35,12 +35,15 @@ def why_no_gpu() -> str:
 
 def choose_device(gpuid: Sequence[int]) -> torch.device:
     """The first GPU of ``--gpuid``; the CPU if that is negative, or if it is 0, the default, and there is no
-    NVIDIA driver or torch is built without CUDA. Raises UserError if a GPU cannot be used."""
+    NVIDIA driver, torch is built without CUDA, or CUDA_VISIBLE_DEVICES hides all GPUs. Raises UserError if a GPU
+    cannot be used."""
     number, count = gpuid[0], visible_gpus() if gpuid[0] >= 0 else 0
     if 0 <= number < count:
         return torch.device("cuda", number)
     reason = f"this machine has {count} GPU(s), counted from 0" if count else why_no_gpu()
-    if number > 0 or number == 0 and not reason.startswith(("Found no NVIDIA driver", "Torch not compiled")):
+    none_here = reason.startswith(("Found no NVIDIA driver", "Torch not compiled"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if number > 0 or number == 0 and not (none_here or hidden):
         raise UserError(f"--gpuid {number}: {reason}; choose another GPU, or --gpuid -1 for the CPU")
     return torch.device("cpu")
 

@@ -1,5 +1,6 @@
 """output.log, plain text for people, and metrics.jsonl, one record per epoch and task."""
 
+import contextlib
 import json
 import math
 import os
@@ -37,8 +38,9 @@ class Log:
     def line(self, text: str, shown: bool = True) -> None:
         self.files["output.log"].write(text + "\n")
         if shown:
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):  # nobody reads the pipe or the terminal any more; the run goes on
+                tqdm.write(text, file=sys.stdout)
+                sys.stdout.flush()
 
     def record(self, **values: Any) -> None:
         self.files["metrics.jsonl"].write(json.dumps(values) + "\n")
