@@ -7,12 +7,10 @@ Everything takes turns: each round times every stage and a plain Base step, so o
 slows them alike. The table has medians over the rounds. Ratios to plain Base carry over to other machines.
 """
 
-import dataclasses
 import functools
 import re
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,14 +31,11 @@ from utils.errors import Parser, RunError, UserError, run_main
 from utils.files import user_path
 from utils.settings import Settings
 from utils.streams import Streams
-from utils.tensors import write_tensors
 from utils.training.device import captures, open_device, probe
-from utils.training.measures import measure
 from utils.training.step import EAGER_STEPS, TrainingStep
 
 OLD, SEEN = 20, 40  # classes learned before the measured task, and including it
 STEPS = {"cpu": 1, "cuda": 20}  # steps in a row per turn
-EVALUATED = 256  # images that a turn of "evaluation" measures; as many give the class means
 PUBLISHED = (
     "--train_aug --lr 0.1 --momentum 0.9 --weight_decay 2e-4 --batch_size 128 --power_iters 10000 "
     "--deep_inv_params 1e-3 50 1e-3 1e3 1").split()
@@ -81,7 +76,7 @@ def before_second_task(settings: Settings, device: torch.device) -> tuple[Learne
     mean, std = ((0.5,) * 3, (0.25,) * 3) if learner.normalised else ((0.0,) * 3, (1.0,) * 3)
     pixels = Pixels(mean, std, device, memory_format=memory_format(settings, device))
     new = Images.all_of(InMemory(images, labels, pixels))[labels >= OLD]
-    task = Task(1, OLD, SEEN, new, new[:EVALUATED], ("",) * SEEN)
+    task = Task(1, OLD, SEEN, new, new, ("",) * SEEN)
     if kept := min(settings.memory // OLD, per_class):
         learner.coreset.classes = [torch.arange(kept) * SEEN + label for label in range(OLD)]
     learner.begin_task(task)
@@ -96,7 +91,7 @@ def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
 
 
 def stage_steps(settings: Settings, device: torch.device) -> list[tuple[Learner, Stage, Step]]:
-    """For each stage of the second task: a learner of its own, the stage, and its step, captured with ``--graph``."""
+    """For each stage of the second task a learner, the stage, and its step, captured with ``--graph``."""
     built: list[tuple[Learner, Stage, Step]] = []
     stages: Sequence[Stage] = (None,)  # type: ignore[assignment]
     graph = captures(settings, device)
@@ -145,29 +140,12 @@ def seconds_of(run: Step, device: torch.device, times: int = 1) -> float:
 
 @dataclass
 class Work:
-    """Something to time, ``times`` in a row per turn; ``learner`` and ``what`` name its row."""
+    """Something to time; ``learner`` and ``stage`` name its row."""
 
     learner: str
-    what: str
+    stage: str
     run: Step
-    times: int = 1
     seconds: list[float] = field(default_factory=list)  # of one run, per round
-
-
-def works_of(settings: Settings, device: torch.device, folder: Path) -> list[Work]:
-    """A step of each stage of a learner's second task, an evaluation, and a checkpoint in ``folder``."""
-    name = settings.learner_name
-    learner, task = before_second_task(settings, device)
-    built = stage_steps(settings, device)
-    first, stage, _ = built[0]
-    few = dataclasses.replace(task, train=task.test)
-
-    def checkpoint() -> None:
-        write_tensors(folder / name, [first.state_dict(), stage.optimizer.state_dict()])
-
-    return [
-        *(Work(name, stage.name, run, STEPS[device.type]) for _, stage, run in built),
-        Work(name, "evaluation", lambda: measure(learner, [few])), Work(name, "checkpoint", checkpoint)]
 
 
 def print_row(cells: Sequence[str]) -> None:
@@ -176,25 +154,26 @@ def print_row(cells: Sequence[str]) -> None:
 
 def print_learners(chosen: Sequence[Settings], device: torch.device, rounds: int) -> None:
     """Print the table. What was measured before a failure or Ctrl-C is printed, too."""
-    print_row(["learner", "what", "ms", "fastest", "plain_base", "ratio"])
+    print_row(["learner", "stage", "ms", "fastest", "plain_base", "ratio"])
     # Captured steps keep their memory, so with graphs one learner at a time takes turns with plain Base.
     groups = [[settings] for settings in chosen] if captures(chosen[0], device) else [chosen]
     for group in groups:
-        base = Work("", "", plain_base(chosen[0], device), STEPS[device.type])
-        with tempfile.TemporaryDirectory() as folder:
-            works = [work for settings in group for work in works_of(settings, device, Path(folder))]
-            try:
-                for number in range(rounds + 1):
-                    print(f"round {number} of {rounds}" if number else "warm-up", file=sys.stderr)
-                    for work in [base, *works]:
-                        work.seconds.append(seconds_of(work.run, device, work.times))
-            finally:
-                for work in works:
-                    if own := work.seconds[1:]:
-                        ratios = [mine / plain for mine, plain in zip(own, base.seconds[1:])]
-                        shown = statistics.median(own), min(own), statistics.median(base.seconds[1:])
-                        cells = [f"{1e3 * seconds:.2f}" for seconds in shown]
-                        print_row([work.learner, work.what, *cells, f"{statistics.median(ratios):.2f}"])
+        base = Work("", "", plain_base(chosen[0], device))
+        works = [
+            Work(settings.learner_name, stage.name, run) for settings in group
+            for _, stage, run in stage_steps(settings, device)]
+        try:
+            for number in range(rounds + 1):
+                print(f"round {number} of {rounds}" if number else "warm-up", file=sys.stderr)
+                for work in [base, *works]:
+                    work.seconds.append(seconds_of(work.run, device, STEPS[device.type]))
+        finally:
+            for work in works:
+                if own := work.seconds[1:]:
+                    ratio = statistics.median(mine / plain for mine, plain in zip(own, base.seconds[1:]))
+                    shown = statistics.median(own), min(own), statistics.median(base.seconds[1:])
+                    cells = [f"{1e3 * seconds:.2f}" for seconds in shown]
+                    print_row([work.learner, work.stage, *cells, f"{ratio:.2f}"])
 
 
 def print_against(checkout: Path, flags: Sequence[str], rounds: int) -> None:

@@ -45,9 +45,9 @@ def write_images(folder: Path, settings: Any, steps: int) -> None:
 def compare(
     checkout: Path, settings: Any, gpu: int, turns: Mapping[str, Callable[[], float]], rounds: int,
 ) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Yield (name, [(our seconds, their seconds)]) for each of ``turns`` as soon as its rounds are measured.
+    """Yield (name, [(our seconds, their seconds)]) for each of ``turns`` as soon as it is measured.
 
-    ``turns`` has our part by name, "learn", "loading" or "dream": a call returns its seconds. Raises RunError.
+    ``turns`` has our part by name, "learn", "loading" or "dream"; calls return seconds. Raises RunError.
     """
     from utils.errors import RunError  # not at the top: the authors' process has another ``utils``
 

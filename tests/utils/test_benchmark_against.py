@@ -1,5 +1,4 @@
-"""`benchmark.sh --against DIR` on a stand-in for the authors' code: its files, names and order of events, with a
-linear model. It was written from their interface, not from their text."""
+"""`benchmark.sh --against DIR` on a stand-in for the authors' code, from its interface, not its text."""
 
 import subprocess
 import sys
@@ -13,22 +12,17 @@ SMALL = "--model_name resnet8 --batch_size 16 --gpuid -1 --threads 1 --gen_model
 FILES = {
     "run_dfcil.py": """
 import argparse, os, sys
-import utils.pictures
+import utils.theirs
 from trainer import Trainer
 parser = argparse.ArgumentParser()
-for name in "log_dir dataroot dataset learner_type learner_name model_type model_name optimizer schedule_type".split():
-    parser.add_argument("--" + name)
-parser.add_argument("--gen_model_type")
-parser.add_argument("--gen_model_name")
-for name in "workers repeat overwrite batch_size power_iters max_task".split():
-    parser.add_argument("--" + name, type=int)
-parser.add_argument("--first_split_size", type=int)
-parser.add_argument("--other_split_size", type=int)
-for name in "lr momentum weight_decay".split():
-    parser.add_argument("--" + name, type=float)
-parser.add_argument("--gpuid", nargs="+", type=int)
-parser.add_argument("--schedule", nargs="+", type=int)
-parser.add_argument("--deep_inv_params", nargs="+", type=float)
+for kind, names in (
+        (str, "log_dir dataroot dataset learner_type learner_name model_type model_name gen_model_type"),
+        (str, "gen_model_name optimizer schedule_type"), (float, "lr momentum weight_decay"),
+        (int, "workers repeat overwrite batch_size power_iters max_task first_split_size other_split_size")):
+    for name in names.split():
+        parser.add_argument("--" + name, type=kind)
+for kind, name in ((int, "gpuid"), (int, "schedule"), (float, "deep_inv_params")):
+    parser.add_argument("--" + name, nargs="+", type=kind)
 parser.add_argument("--train_aug", action="store_true")
 if __name__ == "__main__":
     print("what it prints is not our table")
@@ -50,8 +44,8 @@ class Trainer:
         for task in range(args.max_task):
             first = 20 * task
             train, test = (Part(args.dataroot, name, first, first + 20) for name in ("train", "test"))
-            loader = DataLoader(train, args.batch_size, shuffle=True, drop_last=True, num_workers=args.workers)
-            tests.append(DataLoader(test, args.batch_size, num_workers=args.workers))
+            loader = DataLoader(train, args.batch_size, True, drop_last=True, num_workers=args.workers)
+            tests.append(DataLoader(test, args.batch_size))
             self.learner.learn_batch(loader, train, args.log_dir, tests[-1])
             for known in tests:
                 self.learner.validation(known)
@@ -103,16 +97,12 @@ class AlwaysBeDreaming(NormalNN):
         return self.generator(torch.randn(size, 9)).detach().view(size, 3, 32, 32)
 """,
     "dataloaders/__init__.py": "",
-    "dataloaders/files.py": """
-import hashlib
-def check_integrity(path, md5):
-    return hashlib.md5(open(path, "rb").read()).hexdigest() == md5
-""",
     "dataloaders/cifar.py": """
-import os, pickle
+import hashlib, os, pickle
 import numpy as np
 import torch, torchvision
-from .files import check_integrity
+def check_integrity(path, md5):
+    return hashlib.md5(open(path, "rb").read()).hexdigest() == md5
 class Part(torch.utils.data.Dataset):
     def __init__(self, root, name, first, stop):
         path = os.path.join(root, "cifar-100-python", name)
@@ -126,45 +116,36 @@ class Part(torch.utils.data.Dataset):
         row = self.rows[place]
         return torch.from_numpy(self.data[row]).float() / 255, int(self.labels[row]), 0
 """,
-    "utils/__init__.py": "", "utils/pictures.py": "",
+    "utils/__init__.py": "", "utils/theirs.py": "",
 }
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Writes the stand-in and returns its folder: checkout(file, text, other text) replaces that in the file."""
-
-    def write(changed="", before="", after=""):
-        for name, text in FILES.items():
-            path = tmp_path / "check out" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            assert name != changed or before in text
-            path.write_text(text.replace(before, after) if name == changed else text)
-        return tmp_path / "check out"
-
-    return write
+    for name, text in FILES.items():
+        path = tmp_path / "check out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "check out"
 
 
 def test_the_command_prints_both_in_turns(checkout, root, environment):
-    command = [sys.executable, "-m", "utils.benchmark", "--against", checkout(), *SMALL, "--rounds", "2"]
+    command = [sys.executable, "-m", "utils.benchmark", "--against", checkout, *SMALL, "--rounds", "2"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
-    _, heading, *rows = done.stdout.splitlines()
-    assert heading.split() == ["learner", "what", "ours_ms", "theirs_ms", "ratio", "rounds"]
-    rows = [row.split() for row in rows]
-    assert sorted(map(tuple, (row[:2] for row in rows[:2]))) == [("NormalNN", "learn"), ("NormalNN", "loading")]
-    assert rows[2][:2] == ["AlwaysBeDreaming", "dream"]
-    assert sorted(row[1] for row in rows[3:]) == ["learn", "loading"]
+    _, heading, *rows = (line.split() for line in done.stdout.splitlines())
+    assert heading == ["learner", "what", "ours_ms", "theirs_ms", "ratio", "rounds"]
+    base, abd = "NormalNN", "AlwaysBeDreaming"
+    found = [(learner, what) for learner, what, *_ in rows]
+    assert found[2] == (abd, "dream")  # printed before the second task begins
+    assert set(found) == {(base, "learn"), (base, "loading"), found[2], (abd, "learn"), (abd, "loading")}
     for *_, ours, theirs, ratio, rounds in rows:
-        assert float(ratio) == pytest.approx(float(theirs) / float(ours), rel=0.05, abs=0.01) and rounds == "2"
-    assert not list(checkout().rglob("*.pyc"))
+        assert float(ratio) == pytest.approx(float(theirs) / float(ours), rel=0.05, abs=0.1) and rounds == "2"
+    assert not list(checkout.rglob("*.pyc"))
 
 
-@pytest.mark.parametrize(("file", "before", "after", "line"), [
-    ("trainer.py", "import learners", "import sklearn_of_old", "No module named 'sklearn_of_old'"),
-    ("learners/default.py", "import torch", "import os; os.kill(os.getpid(), 9)", "its NormalNN ended early")])
-def test_a_checkout_that_fails_is_one_line(checkout, file, before, after, line):
-    folder = checkout(file, before, after)
+def test_a_checkout_that_fails_is_one_line(checkout):
+    (checkout / "trainer.py").write_text("import sklearn_of_old")
     with pytest.raises(RunError) as error:
-        main([*SMALL, "--against", str(folder), "--rounds", "1"])
-    assert str(error.value).startswith(f"--against {folder}: ") and line in str(error.value)
+        main([*SMALL, "--against", str(checkout), "--rounds", "1"])
+    assert str(error.value).startswith(f"--against {checkout}: its NormalNN ended early: ModuleNot")
