@@ -214,7 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="utils.benchmark", description="Time a step of every learner on this machine.",
         epilog="Flags of run.py may be given, too, such as --precision bf16, --graph on or --gpuid -1.")
     names = list(LEARNERS)
-    parser.add_argument("--learners", nargs="+", default=names, choices=names, help="default: all")
+    parser.add_argument(
+        "--learners", nargs="+", default=names, choices=names, metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each, after the warm-up; default: 9")
     parser.add_argument("--against", type=user_path, metavar="DIR", help="a checkout of the authors' code")
     given, flags = parser.parse_known_args(arguments)

@@ -36,10 +36,12 @@ def write_images(folder: Path, settings: Any, steps: int) -> None:
     batch, old, new = settings.batch_size, settings.first_split_size, settings.other_split_size
     train = [*(np.arange(batch) % old), *(old + np.arange(steps * batch) % new), *range(old + new, 100)]
     folder.mkdir()
-    for name, labels in {"train": train, "test": range(100)}.items():
+    for name, labels in {"train": train, "test": [*range(100)] * (batch // old + 1)}.items():
         images = np.random.RandomState(0).randint(256, size=(len(labels), 3072), dtype=np.uint8)
-        (folder / name).write_bytes(pickle.dumps({"data": images, "fine_labels": list(map(int, labels))}))
-    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": list(map(str, range(100)))}))
+        content = {"data": images, "fine_labels": list(map(int, labels)), "coarse_labels": [0] * len(labels)}
+        (folder / name).write_bytes(pickle.dumps(content | {"filenames": [""] * len(labels)}))
+    names = {"fine_label_names": list(map(str, range(100))), "coarse_label_names": ["all"]}
+    (folder / "meta").write_bytes(pickle.dumps(names))
 
 
 def compare(
