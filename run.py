@@ -24,7 +24,6 @@ from utils.errors import RunError, UserError
 from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
 from utils.startup import run_command, status_of
-from utils.sweeps.parallel import ParallelTrainer
 from utils.training.checkpoint import RunFolder
 from utils.training.device import cpu_notices, open_device, probe, use_threads
 from utils.training.journal import Journal
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
 
 def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: torch.device) -> Trainer:
     """The trainer of a run and all that listen to it. Raises UserError where data and settings do not fit, before any work."""
-    if settings.parallel > 1 or folder.parallel:
-        trainer: Trainer = ParallelTrainer(settings, data, folder, device, build_trainer)
-    else:
-        trainer = Trainer(settings, data, folder, device)
+    trainer = Trainer(settings, data, folder, device)
     trainer.listeners += [ResultFiles(folder), Journal(settings, trainer.state.log, data.notes)]
     drawn = None
     if settings.tensorboard:
