@@ -7,5 +7,6 @@
 #
 # Let nothing else run meanwhile.
 set -e
+STARTED_IN=$PWD
 . "$(dirname -- "$0")/common.sh"
 "$PYTHON" -m utils.benchmark "$@"

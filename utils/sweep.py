@@ -63,6 +63,9 @@ class Run:
         """Return the last line of the latest attempt, or "" if it has printed nothing yet."""
         return self.printed()[self.begun :].decode(errors="replace").rstrip().rpartition("\n")[2]
 
+    def stopping(self) -> bool:
+        return not self.last_line().startswith(("run.py: stopped", "final")) and self.last_line() != ""
+
 
 def recorded_calls(script: Path) -> list[list[str]]:
     """Run a script with a recorder as $PYTHON and return the arguments of its calls. Raises UserError."""
@@ -174,10 +177,12 @@ class Sweep:
             for task in self.ray.wait(list(self.started), timeout=0.5)[0] if self.started else []:
                 self.end(task, self.started.pop(task))
             self.show()
-        if stop_request.signal and self.started:
+        if stop_request.signal:
             for task in self.started:
                 self.ray.cancel(task)
-            self.ray.wait(list(self.started), num_returns=len(self.started), timeout=60)
+            end = time.monotonic() + 60  # Ray does not tell when a task that it cancelled has ended; run.py does
+            while time.monotonic() < end and any(run.stopping() for run in self.started.values()):
+                time.sleep(0.1)
 
     def start(self, run: Run) -> None:
         run.state, run.attempts, run.begun = "started", run.attempts + 1, len(run.printed())
