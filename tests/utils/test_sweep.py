@@ -1,4 +1,4 @@
-"""Sweeps: the runs of scripts, and what is done about each; with programs in the place of Ray, but for the last test."""
+"""Sweeps. Only the last two tests start Ray; the others use a pool of threads."""
 
 import importlib.util
 import os
@@ -34,9 +34,6 @@ def script(tmp_path, monkeypatch):
     return write
 
 
-# The runs of scripts
-
-
 def test_the_runs_are_those_of_the_script_and_nothing_is_run(script, tmp_path):
     runs, others = planned([script(
         "echo run.py --log_dir nothing\n$PYTHON run.py $P --log_dir 'a run' --lr 0.2\n"
@@ -50,22 +47,24 @@ def test_the_runs_are_those_of_the_script_and_nothing_is_run(script, tmp_path):
 
 
 def test_repeats_are_runs_of_one_seed_each(script):
-    base, lwf = "$PYTHON run.py $P --seed 4 --repeat 2 --log_dir base", "--load_model_dir base --log_dir lwf"
-    runs, _ = planned([script(f"{base}\n$PYTHON run.py $P --seed 4 --repeat 2 {lwf}\n$PYTHON run.py $P --seed 5 {lwf}-5")])
+    call, lwf = "$PYTHON run.py $P --seed", "--load_model_dir base --log_dir lwf"
+    lines = f"{call} 4 --repeat 2 --log_dir base", f"{call} 4 --repeat 2 {lwf}", f"{call} 5 {lwf}-5"
+    runs, _ = planned([script("\n".join(lines))])
     assert [run.name for run in runs] == ["base/seed-4", "base/seed-5", "lwf/seed-4", "lwf/seed-5", "lwf-5"]
     assert [run.after for run in runs] == [None, None, *runs[:2], runs[1]]
     for run in runs:
         settings = parse(REGISTRY, run.arguments)
         assert (settings.log_dir, settings.repeat) == (run.name, 1)
-        assert (settings.seed, settings.load_model_dir) == (run.settings.seed, run.after.name if run.after else "")
+        assert settings.seed == run.settings.seed
+        assert settings.load_model_dir == (run.after.name if run.after else "")
     assert [run.settings.seed for run in runs] == [4, 5, 4, 5, 5]
 
 
 def test_a_run_begun_with_all_repeats_in_one_folder_continues_there(script, tmp_path):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "args.yaml").touch()
-    text = "$PYTHON run.py $P --repeat 2 --log_dir base\n$PYTHON run.py $P --repeat 2 --load_model_dir base --log_dir lwf"
-    runs, _ = planned([script(text)])
+    call = "$PYTHON run.py $P --repeat 2"
+    runs, _ = planned([script(f"{call} --log_dir base\n{call} --load_model_dir base --log_dir lwf")])
     assert [(run.name, run.settings.repeat) for run in runs] == [("base", 2), ("lwf", 2)]
     assert runs[1].after is runs[0] and "--load_model_dir" not in runs[1].arguments[-2:]
 
@@ -75,7 +74,7 @@ def test_a_run_of_two_scripts_is_one_unless_its_settings_differ(script):
     first = script(f"{line} --lr 0.2")
     second = script(f"{line} --lr 2e-1 --gpuid 1\n$PYTHON run.py $P --log_dir own", "second.sh")
     assert [run.name for run in planned([first, second])[0]] == ["shared", "own"]
-    with pytest.raises(UserError, match="--log_dir shared: another run of this sweep has it, with other settings"):
+    with pytest.raises(UserError, match="--log_dir shared: another run of this sweep has it"):
         planned([first, script(line, "third.sh")])
 
 
@@ -98,20 +97,18 @@ def test_the_published_columns_share_the_upper_bound(root, monkeypatch):
 
 
 def test_the_list_is_numbered_and_only_runs_one_in_this_process(script, capfd, environment, root):
-    path = str(script("$PYTHON run.py $P --log_dir a\n$PYTHON run.py $P --log_dir 'b c' --load_model_dir none"))
+    flags = f"{FLAGS} --log_dir a", f"{FLAGS} --log_dir 'b c' --load_model_dir none"
+    path = str(script("\n".join(f"$PYTHON run.py {line}" for line in flags)))
     assert sweep.main([path, "--list"]) == 0
-    assert capfd.readouterr().out.splitlines() == [
-        f"  1  python run.py {FLAGS} --log_dir a", f"  2  python run.py {FLAGS} --log_dir 'b c' --load_model_dir none"]
+    assert capfd.readouterr().out == f"  1  python run.py {flags[0]}\n  2  python run.py {flags[1]}\n"
     with pytest.raises(UserError, match="--only 3: takes 1 to 2"):
         sweep.main([path, "--only", "3"])
     command = [sys.executable, "-m", "utils.sweep", path, "--only", "2"]
-    done = subprocess.run(command, env={**environment, "PYTHONPATH": str(root)}, capture_output=True, text=True)
+    environment = {**environment, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     line, = done.stderr.splitlines()
     assert line.startswith("run.py: --load_model_dir none: ")
-
-
-# Running them
 
 
 class Threads:
@@ -146,11 +143,12 @@ class Task:
 
 @pytest.fixture
 def sweep_of(tmp_path, monkeypatch):
-    """A sweep of lines of Python in the place of run.py: sweep_of({name: line}, {name: the run it waits for})."""
+    """A sweep of lines of Python instead of run.py: sweep_of({name: line}, {name: name of its source})."""
     monkeypatch.chdir(tmp_path)
 
     def build(lines, after=None, ray=None):
-        runs = {name: Run(name, [f"import os, sys\n{line}"], parse(REGISTRY, [])) for name, line in lines.items()}
+        settings = parse(REGISTRY, [])
+        runs = {name: Run(name, [f"import os, sys\n{line}"], settings) for name, line in lines.items()}
         for name, other in (after or {}).items():
             runs[name].after = runs[other]
         return Sweep(list(runs.values()), ray or Threads(), 2, local=True)
@@ -171,20 +169,23 @@ def test_what_fails_is_tried_once_more_and_what_is_refused_is_not(sweep_of, caps
         "second": "there = os.path.exists('there'); open('there', 'w'); sys.exit(not there)"})
     runs.work(StopRequest())
     assert states(runs) == {
-        "good": ("done", 1), "fails": ("failed", 2), "killed": ("failed", 2), "refused": ("failed", 1), "second": ("done", 2)}
+        "good": ("done", 1), "fails": ("failed", 2), "killed": ("failed", 2), "refused": ("failed", 1),
+        "second": ("done", 2)}
     out = capsys.readouterr().out.splitlines()
     assert {"good  done: final accuracy: 9", "fails  failed, will be tried once more: the disk is full",
-            "fails  failed: the disk is full", "killed  failed: exit status -9", "refused  failed: --lr: wrong"} <= {*out}
+            "fails  failed: the disk is full", "killed  failed: exit status -9",
+            "refused  failed: --lr: wrong"} <= {*out}
     assert runs.summary() == "2 of 5 runs done, 3 failed"
 
 
 def test_a_run_waits_for_the_one_whose_first_task_it_takes_and_fails_with_it(sweep_of):
-    runs = sweep_of(
-        {"source": "import time; time.sleep(0.3); open('left', 'w')", "taker": "sys.exit(2 * (not os.path.exists('left')))",
-         "bad": "sys.exit(2)", "lost": "", "last": ""}, {"taker": "source", "lost": "bad", "last": "lost"})
+    left = "import time; time.sleep(0.3); open('left', 'w')"
+    lines = {"source": left, "taker": "os.remove('left')", "bad": "sys.exit(2)", "lost": "", "last": ""}
+    runs = sweep_of(lines, {"taker": "source", "lost": "bad", "last": "lost"})
     runs.work(StopRequest())
     assert states(runs) == {
-        "source": ("done", 1), "taker": ("done", 1), "bad": ("failed", 1), "lost": ("failed", 0), "last": ("failed", 0)}
+        "source": ("done", 1), "taker": ("done", 1), "bad": ("failed", 1), "lost": ("failed", 0),
+        "last": ("failed", 0)}
 
 
 def test_a_folder_that_cannot_be_made_fails_its_run_alone(sweep_of, tmp_path):
@@ -202,7 +203,7 @@ def test_after_a_signal_runs_under_way_are_cancelled_and_no_other_begins(sweep_o
     assert states(runs) == {"first": ("started", 1), "next": ("waiting", 0)} and len(ray.cancelled) == 1
 
 
-def test_a_terminal_shows_the_latest_attempts_last_line_with_the_time_left(sweep_of, monkeypatch, capsys, tmp_path):
+def test_a_terminal_shows_the_last_line_with_the_time_left(sweep_of, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr(sweep.shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
     runs = sweep_of({"one": "", "two": ""})
@@ -214,10 +215,10 @@ def test_a_terminal_shows_the_latest_attempts_last_line_with_the_time_left(sweep
         file.write("repeat 1/1  task 1/2  learn  epoch 1/2  lr 0.1  0.5 s  (12 min left)\n")
     runs.show()
     runs.show()
-    shown = "one  epoch 1/2  lr 0.1  0.5 s  (12 min left)"[-40:]
     first, again = capsys.readouterr().err.split("\x1b[2A\x1b[J")
-    assert first == again and first.splitlines()[1] == "0 of 2 runs done, 0 failed"
-    assert first.splitlines()[0].startswith("one  ") and first.splitlines()[0].endswith("(12 min left)") and len(shown) == 40
+    line, summary = first.splitlines()
+    assert (first, summary) == (again, "0 of 2 runs done, 0 failed")
+    assert (line[:5], line[-13:], len(line)) == ("one  ", "(12 min left)", 39)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
@@ -225,7 +226,8 @@ def test_a_stopped_sweep_ends_its_runs_and_resumes_to_the_same_bytes(
         script, tiny, lasting, finished, environment, root, tmp_path):
     path = script("")
     words = " ".join(tiny("NormalNN", "--max_task", 4))
-    path.write_text(f"set -e\n$PYTHON run.py {words} --repeat 2 --log_dir out\n$PYTHON -m utils.reports.tables out/seed-0")
+    table = "$PYTHON -m utils.reports.tables out/seed-0"
+    path.write_text(f"set -e\n$PYTHON run.py {words} --repeat 2 --log_dir out\n{table}")
     command = [sys.executable, "-m", "utils.sweep", path, "--runs_per_gpu", "2", "--gpuid", "-1"]
     more = {**environment, "PYTHONPATH": str(root)}
     first = subprocess.Popen(command, env=more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
