@@ -52,7 +52,8 @@ def install(tmp_path):
         calls.write_text("")
         environment = {"PATH": str(programs), "CALLS": str(calls), **environment}
         done = subprocess.run(
-            ["sh", "install_requirements.sh", *groups], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            ["sh", "install_requirements.sh", *groups], env=environment, cwd=tmp_path,
+            capture_output=True, text=True, timeout=60)
         run.said = done.stdout + done.stderr
         return done.returncode, calls.read_text().splitlines()
 

@@ -10,7 +10,8 @@ from utils.command_line import parse
 from utils.training.checkpoint import RunFolder
 
 PUBLISHED = """--overwrite 0 --gpuid -1 --repeat 1 --rand_split --model_type resnet --optimizer SGD
-    --momentum 0.9 --weight_decay 0.0002 --schedule_type decay --beta 1 --temp 2 --memory 200 --learner_type kd --mu 1"""
+    --momentum 0.9 --weight_decay 0.0002 --schedule_type decay --beta 1 --temp 2 --memory 200
+    --learner_type kd --mu 1"""
 # Three tasks, so that the classes of the coreset and the new ones have several frequencies.
 SHORT = """--dataset Digits --first_split_size 4 --other_split_size 2 --max_task 3 --model_name resnet8
     --lr 0.05 --schedule 1 --batch_size 32 --threads 1 --no_figures"""
