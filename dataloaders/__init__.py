@@ -1,4 +1,3 @@
-"""Data sets as arrays or files, the sequence of tasks, and device-resident batches."""
+"""Data sets, the sequence of tasks they are split into, and the batches of a task."""
 
-# It imports utils, which prepares the process: dataloaders.image_folder is a command. Workers of a DataLoader come by here, too.
-import utils.torchvision_cpu  # noqa: F401  (before torchvision)
+import utils.torchvision_cpu  # noqa: F401  (must come before torchvision, also in a DataLoader's workers)

@@ -1,8 +1,7 @@
-"""Training images, a whole batch at once: the published augmentation, each image its own draw.
+"""The published augmentation of training images, a batch at a time, with a draw of its own for each image.
 
 The published code ran torchvision's transforms on PIL images: ColorJitter(brightness=63/255, contrast=0.8),
-RandomHorizontalFlip, RandomCrop(padding=4). The functions here give the same 8-bit values for the same
-parameters (tests/dataloaders/test_augmentation.py).
+RandomHorizontalFlip, RandomCrop(padding=4). The functions here give the same 8-bit values.
 """
 
 import torch
@@ -14,7 +13,7 @@ PADDING = 4
 
 
 def _blend(base: Tensor | float, images: Tensor, factor: Tensor) -> Tensor:
-    """base + factor (images - base) as 8-bit values: kept in 0..255, fraction dropped."""
+    """base + factor (images - base) as 8-bit values: clamped to 0..255, fraction dropped."""
     return (base + factor.view(-1, 1, 1, 1) * (images - base)).clamp_(0, 255).floor_()
 
 
@@ -35,7 +34,7 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Mirror where ``flip`` [B] says so, pad by 4 zeros on every side, cut H x W from (top, left), 0..8 each."""
+    """Mirror if ``flip`` [B], pad them by 4 zeros on every side, crop H x W at (top, left) in 0..8."""
     batch, _, height, width = images.shape
     device = images.device
     rows = top.view(-1, 1) + torch.arange(height, device=device) - PADDING
@@ -48,21 +47,22 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
 
 
 def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
-    """``flip_and_crop`` with the crop mirrored, not the image before it."""
+    """Like ``flip_and_crop``, but cropped first and then mirrored."""
     cropped = flip_and_crop(images, torch.zeros_like(flip), top, left)
     return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(3), cropped)
 
 
 def shift_and_flip(images: Tensor, random: torch.Generator) -> Tensor:
-    """Normalised images [B, 3, H, W], padded by 4 zeros on every side, cropped at random and mirrored or not.
-    docs/successors.md, "Data"."""
+    """Normalised images [B, 3, H, W], padded by 4 zeros on every side, cropped and mirrored at random
+    (docs/successors.md, "Data")."""
     batch, device = len(images), images.device
     top, left = (torch.randint(2 * PADDING + 1, (batch,), generator=random, device=device) for _ in range(2))
-    return crop_and_flip(images, top, left, torch.randint(2, (batch,), generator=random, device=device).bool())
+    flip = torch.randint(2, (batch,), generator=random, device=device).bool()
+    return crop_and_flip(images, top, left, flip)
 
 
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """uint8 images [B, 3, H, W] to augmented ones, floats holding 0..255. docs/specification.md, "Protocol"."""
+    """uint8 images [B, 3, H, W], augmented, as floats holding 0..255 (docs/specification.md, "Protocol")."""
     batch, device = len(images), images.device
 
     def uniform(low: float, high: float) -> Tensor:
@@ -74,7 +74,7 @@ def augment(images: Tensor, random: torch.Generator) -> Tensor:
     brightness = uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)
     contrast = uniform(1 - CONTRAST, 1 + CONTRAST)
     brightness_first = whole(2).bool()
-    # Brightness before contrast or after it: with a factor of 1 a step leaves an image as it is.
+    # Brightness comes before or after contrast; a factor of 1 leaves an image as it is.
     one = torch.ones_like(brightness)
     images = images.float()
     images = adjust_brightness(images, torch.where(brightness_first, brightness, one))

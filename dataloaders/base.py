@@ -1,21 +1,23 @@
-"""What a data set is to the rest: images and labels once it is read, a few facts before."""
+"""What a data set is: facts that are registered before it is read, then its images and labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.errors import UserError
+
 
 class Split(NamedTuple):
-    """Images [N, 3, S, S] as uint8, or the paths [N] of their files, and labels [N] as the data set numbers its classes."""
+    """Images [N, 3, S, S] uint8, or the paths [N] of their files, and labels [N] from 0."""
 
     images: np.ndarray
     labels: np.ndarray
 
 
 class Data(NamedTuple):
-    """A data set; names[k] is what its class k is called. ``notes`` are lines for the log, on what was ignored or is missing."""
+    """A data set that has been read. ``names[k]`` is the name of class k; ``notes`` are lines for the log."""
 
     train: Split
     test: Split
@@ -28,13 +30,13 @@ class Dataset:
     """What is known of a data set before it is read.
 
     Attributes:
-        classes: that can be learned; of ImageNet 50, unless ``--imagenet_classes`` names others.
-        outputs: of the network; as published, 1000 for ImageNet.
-        image_size: side in pixels.
-        mean, std: of each channel in [0, 1] (docs/specification.md, "Protocol").
-        read: from the folder ``--dataroot`` and the values of ``options``. Raises UserError.
-        top_k: an image counts as recognised with its class among this many that the network holds likeliest.
-        options: the settings that ``read`` takes after the folder.
+        classes: number of classes.
+        image_size: side of an image in pixels.
+        mean, std: of each channel, for pixels from 0 to 1 (docs/specification.md, "Protocol").
+        read: reads it from the folder ``--dataroot`` and the values of ``options``. Raises UserError.
+        top_k: an image counts as recognised if its class is among the k most likely ones.
+        outputs: of the network; 0 stands for one per class.
+        options: names of the settings that ``read`` takes after the folder.
         in_learning_order: ``read`` numbers the classes in the order in which every repeat learns them.
     """
 
@@ -53,32 +55,24 @@ class Dataset:
 
     @property
     def percent(self) -> str:
-        """The unit of its accuracies, as people read it."""
+        """The unit of its accuracies."""
         return "%" if self.top_k == 1 else f"% (top-{self.top_k})"
 
 
-# By the name that --dataset takes; the files of dataloaders/sets fill it.
-DATASETS: dict[str, Dataset] = {}
+DATASETS: dict[str, Dataset] = {}  # by the name that --dataset takes
 
 
-def dataset(
-    name: str,
-    *,
-    classes: int,
-    image_size: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    top_k: int = 1,
-    outputs: int = 0,
-    options: tuple[str, ...] = (),
-    in_learning_order: bool = False,
-) -> Callable[[Callable[..., Data]], Callable[..., Data]]:
-    """Registers the function below it as what reads the data set ``name``; see Dataset for the rest."""
+def dataset(name: str, **facts: Any) -> Callable[[Callable[..., Data]], Callable[..., Data]]:
+    """Register the decorated function as the one that reads the data set ``name``.
+
+    Args:
+        facts: attributes of Dataset other than ``read``.
+    """
 
     def register(read: Callable[..., Data]) -> Callable[..., Data]:
         if name in DATASETS:
-            raise ValueError(f"two data sets are called {name}")
-        DATASETS[name] = Dataset(classes, image_size, mean, std, read, top_k, outputs, options, in_learning_order)
+            raise UserError(f"there is already a data set called {name}; choose another name")
+        DATASETS[name] = Dataset(read=read, **facts)
         return read
 
     return register

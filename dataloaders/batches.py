@@ -1,5 +1,4 @@
-"""Sets of images as rows of a source, and batches of them. What fits in memory is kept on the device as uint8 and
-served by tensor code alone."""
+"""Labelled images as rows of a source, and batches of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,17 @@ from utils.streams import Streams
 
 
 class Pixels:
-    """Turns 0..255 into what a network sees: [0, 1], then, where mean and std are given, normalised.
+    """Turns pixels from 0 to 255 into what a network sees: scaled to [0, 1], then normalised.
 
     Args:
-        mean, std: of each channel in [0, 1].
+        mean, std: of each channel, for pixels from 0 to 1.
         normalised_first: see Transforms (dataloaders/transforms.py).
         memory_format: of the images.
     """
 
     def __init__(
-        self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu", normalised_first: bool = False,
-        memory_format: torch.memory_format = torch.channels_last,
+        self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu",
+        normalised_first: bool = False, memory_format: torch.memory_format = torch.channels_last,
     ):
         self.normalised_first = normalised_first
         self.memory_format = memory_format
@@ -50,32 +49,27 @@ class Source(Protocol):
     """Where images come from: InMemory, or ImageFiles on disk (dataloaders/image_files.py).
 
     Attributes:
-        labels: [N] int64 on the device, places of the class order.
-        evaluation_batch: images a batch where nothing is learned.
+        labels: [N] int64 on the device, places in the class order.
+        evaluation_batch: images per batch when nothing is learned.
     """
 
-    @property
-    def labels(self) -> Tensor: ...
-
-    @property
-    def pixels(self) -> Pixels: ...
-
-    @property
-    def evaluation_batch(self) -> int: ...
+    labels: Tensor
+    pixels: Pixels
+    evaluation_batch: int
 
     def fetch(self, rows: Sequence[Tensor], random: torch.Generator | None) -> Iterator[Tensor]:
-        """For each tensor of rows, what ``images`` makes those images of: host code, which a GPU need not wait for."""
+        """For each tensor of rows, the argument of ``images``. Host code, which a GPU need not wait for."""
         ...
 
     def images(self, fetched: Tensor, random: torch.Generator | None) -> Tensor:
-        """What a network sees [B, 3, S, S]: device code alone, which a CUDA graph can hold. Augmented, here or in
-        ``fetch``, where ``random`` is given."""
+        """What a network sees [B, 3, S, S]. Device code only, so that a CUDA graph can hold it. Images are
+        augmented, here or in ``fetch``, if ``random`` is given."""
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class InMemory:
-    """A source on the device: stored images [N, 3, S, S] uint8, labels [N] int64."""
+    """A source on the device: ``stored`` images [N, 3, S, S] uint8."""
 
     stored: Tensor
     labels: Tensor
@@ -92,7 +86,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Images:
-    """A labelled set: rows [N] of a source, an image as often as its row occurs."""
+    """A labelled set: rows [N] of a source. A row that occurs twice is an image that counts twice."""
 
     source: Source
     rows: Tensor
@@ -103,7 +97,7 @@ class Images:
 
     @property
     def labels(self) -> Tensor:
-        """[N] int64, places of the class order."""
+        """[N] int64, places in the class order."""
         return self.source.labels[self.rows]
 
     @property
@@ -117,36 +111,37 @@ class Images:
         return Images(self.source, self.rows[chosen])
 
     def __add__(self, other: "Images") -> "Images":
-        """Both sets, of the same source."""
+        """Both sets, which must have the same source."""
         return Images(self.source, torch.cat([self.rows, other.rows]))
 
     def fetch(self, size: int, random: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """What ``load`` takes, for batches of ``size`` images in their order."""
+        """The arguments of ``load`` for batches of ``size`` images, in order."""
         rows = self.rows.split(size)
         return zip(self.source.fetch(rows, random), rows)
 
-    def load(self, fetched: Tensor, rows: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """(images [B, 3, S, S], labels [B]); augmented where ``random`` is given."""
+    def load(
+        self, fetched: Tensor, rows: Tensor, random: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(images [B, 3, S, S], labels [B]), augmented if ``random`` is given."""
         return self.source.images(fetched, random), self.source.labels[rows]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of every image once, not augmented, for evaluation."""
+        """Batches of every image once, without augmentation, for evaluation."""
         for fetched in self.fetch(self.source.evaluation_batch):
             yield self.load(*fetched)
 
 
 @dataclass
 class ShuffledBatches:
-    """Epochs of training batches (images, labels): shuffled, augmented, the last incomplete batch dropped. A set that
-    does not fill a batch is one by itself (BiC's held-out images of TinyImageNet and ImageNet).
+    """Epochs of training batches (images, labels), shuffled and augmented. An incomplete last batch is
+    dropped; a set smaller than a batch is one batch (BiC's held-out images of TinyImageNet and ImageNet).
 
     Attributes:
-        choose: gives the images, asked once, when the first epoch begins: a coreset may change until then.
-        expected: how many they will be, for the remaining time.
+        choose: returns the images. Called once, when the first epoch begins or ``steps`` is asked for, since
+            the coreset may change until then.
     """
 
     choose: Callable[[], Images]
-    expected: int
     batch_size: int
     augmented: bool
     streams: Streams
@@ -155,13 +150,12 @@ class ShuffledBatches:
     def data(self) -> Images:
         return self.choose()
 
-    def steps(self, epoch: int) -> int:
-        images = len(self.data) if "data" in vars(self) else self.expected
-        return max(images // self.batch_size, min(images, 1))
-
     @property
     def random(self) -> torch.Generator | None:
         return self.streams.augmentation if self.augmented else None
+
+    def steps(self, epoch: int) -> int:
+        return max(len(self.data) // self.batch_size, min(len(self.data), 1))
 
     def starts(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.data), generator=self.streams.order, device=self.data.rows.device)
@@ -175,7 +169,7 @@ class ShuffledBatches:
 
 @dataclass(frozen=True)
 class Iterations:
-    """Steps that need no data, such as the generator's, cut into rounds for the log and the checkpoints."""
+    """Steps without data, such as a generator's, cut into rounds for the log and the checkpoints."""
 
     total: int
     round: int = 250
@@ -188,8 +182,7 @@ class Iterations:
         return min(self.round, self.total - epoch * self.round)
 
     def starts(self, epoch: int) -> Iterator[tuple[()]]:
-        for _ in range(self.steps(epoch)):
-            yield ()
+        return iter([()] * self.steps(epoch))
 
     def load(self, start: Sequence[Tensor]) -> tuple[()]:
         return ()

@@ -1,4 +1,7 @@
-"""The coreset: the few training images that a learner may keep (docs/specification.md, "Learners with a coreset")."""
+"""The coreset: the few training images that a learner may keep.
+
+docs/specification.md, "Learners with a coreset".
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -10,19 +13,19 @@ from utils.tensors import on_cpu
 
 
 def nearest_to_mean(features: Tensor, count: int) -> Tensor:
-    """The ``count`` images whose features [N, D] lie nearest to their mean, the nearest first (E2E)."""
+    """Indices of ``count`` images whose features [N, D] are nearest to their mean, nearest first (E2E)."""
     return (features - features.mean(0)).norm(dim=1).argsort(stable=True)[:count]
 
 
 def herding(features: Tensor, count: int) -> Tensor:
-    """Greedily ``count`` images: each next one brings the mean of those chosen closest to the mean of all the
-    features [N, D] (BiC; Welling 2009)."""
+    """Indices of ``count`` images, chosen greedily: each brings the mean of those chosen closest to the mean
+    of all features [N, D] (BiC; Welling 2009)."""
     mean, total = features.mean(0), torch.zeros_like(features[0])
     left = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen = []
     for number in range(1, min(count, len(features)) + 1):
         distance = (mean - (total + features) / number).norm(dim=1)
-        best = torch.where(left, distance, torch.inf).argmin(0, keepdim=True)  # a tensor: a GPU is not waited for
+        best = torch.where(left, distance, torch.inf).argmin(0, keepdim=True)  # on the GPU: no wait
         chosen.append(best)
         left.index_fill_(0, best, False)
         total = total + features[best].squeeze(0)
@@ -30,7 +33,7 @@ def herding(features: Tensor, count: int) -> Tensor:
 
 
 def first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """[N] bool: whether an image is among the first ``count`` of its class, in their order."""
+    """[N] bool: whether each image is among the first ``count`` of its class."""
     order = labels.argsort(stable=True)
     _, sizes = labels[order].unique_consecutive(return_counts=True)
     starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
@@ -40,8 +43,8 @@ def first_of_each_class(labels: Tensor, count: int) -> Tensor:
 
 
 def shares(memory: int, counts: Sequence[int]) -> list[int]:
-    """Images kept of each class, where ``counts`` is how many it has: memory // classes, the remainder one each to the
-    latest classes that have more, from the last backwards. A class with fewer gives what it has."""
+    """The number of images kept of each class: memory // classes, or all of its ``counts`` if it has fewer.
+    The remainder goes, one image each, to the latest classes that have more."""
     if not counts:
         return []
     each, rest = divmod(memory, len(counts))
@@ -52,11 +55,10 @@ def shares(memory: int, counts: Sequence[int]) -> list[int]:
 
 
 class Coreset(nn.Module):
-    """At most ``memory`` rows of the training images, class by class in learning order. A module without
-    parameters, so that a learner's checkpoint holds it.
+    """At most ``memory`` rows of the training images. It is a module, so that a learner's state holds it.
 
     Attributes:
-        classes: [class] the rows kept of a class, in the CPU's memory.
+        classes: the rows kept of each class, in learned order, in the CPU's memory.
     """
 
     classes: list[Tensor]
@@ -70,32 +72,39 @@ class Coreset(nn.Module):
         return sum(map(len, self.classes))
 
     def images(self, source: Source) -> Images:
-        return Images(source, torch.cat([torch.empty(0, dtype=torch.long), *self.classes]).to(source.labels.device))
+        rows = torch.cat([torch.empty(0, dtype=torch.long), *self.classes])
+        return Images(source, rows.to(source.labels.device))
 
     def draw(self, data: Images, seen: int, random: torch.Generator) -> None:
-        """Choose all again at random: of each class its share of ``data``, without replacement."""
+        """Choose all images anew, at random without replacement: of each class its share of ``data``."""
         order = torch.randperm(len(data), generator=random, device=data.rows.device)
         rows, labels = data.rows[order], data.labels[order]
         by_class = [rows[labels == label] for label in range(seen)]
-        self.classes = on_cpu([mine[:share] for mine, share in zip(by_class, shares(self.memory, list(map(len, by_class))))])
+        kept = shares(self.memory, [len(each) for each in by_class])
+        self.classes = on_cpu([each[:count] for each, count in zip(by_class, kept)])
 
-    def rank(self, data: Images, seen: int, features: Callable[[Images], Tensor], choose: Callable[[Tensor, int], Tensor]) -> None:
-        """Rank the images of the classes that are new in ``data``; a known class keeps the first of its own list.
+    def rank(
+        self, data: Images, seen: int, features: Callable[[Images], Tensor],
+        choose: Callable[[Tensor, int], Tensor],
+    ) -> None:
+        """Rank the images of classes that are new in ``data``; a known class keeps the first of its list.
 
         Args:
-            features: of images, [N, D].
+            features: maps images to [N, D].
             choose: nearest_to_mean or herding.
         """
         new = [data[(data.labels == label).nonzero().flatten()] for label in range(len(self.classes), seen)]
-        share = shares(self.memory, [*map(len, self.classes), *map(len, new)])
-        self.classes += [mine.rows[choose(features(mine), count)] for mine, count in zip(new, share[len(self.classes):])]
-        self.classes = on_cpu([rows[:count] for rows, count in zip(self.classes, share)])
+        kept = shares(self.memory, [*map(len, self.classes), *map(len, new)])
+        ranked = zip(new, kept[len(self.classes):])
+        self.classes += [images.rows[choose(features(images), count)] for images, count in ranked]
+        self.classes = on_cpu([rows[:count] for rows, count in zip(self.classes, kept)])
 
     def get_extra_state(self) -> Tensor:
         """[2, N]: row and class of every image."""
-        pairs = [torch.stack([rows, torch.full((len(rows),), label)]) for label, rows in enumerate(self.classes)]
+        pairs = [torch.stack([rows, torch.full_like(rows, label)]) for label, rows in enumerate(self.classes)]
         return torch.cat([torch.empty(2, 0, dtype=torch.long), *pairs], 1)
 
     def set_extra_state(self, state: Tensor) -> None:
         rows, labels = state
-        self.classes = [rows[labels == label] for label in range(int(labels.max()) + 1)] if len(labels) else []
+        count = int(labels.max()) + 1 if len(labels) else 0
+        self.classes = [rows[labels == label] for label in range(count)]

@@ -1,10 +1,8 @@
-"""The data sets by the names that ``--dataset`` takes: uint8 arrays in memory, or, of ImageNet, the paths of its files.
-
-Each is a file of dataloaders/sets with a registered function; a new one is a new file there (docs/your-own-data.md).
-"""
+"""The data sets that ``--dataset`` names. Each is a file in dataloaders/sets (docs/your-own-data.md)."""
 
 import hashlib
 import importlib
+import logging
 import pkgutil
 from pathlib import Path
 
@@ -15,51 +13,58 @@ from dataloaders.base import DATASETS, Data, Dataset, Split
 from utils.errors import UserError
 from utils.settings import Settings
 
-for _file in pkgutil.iter_modules(sets.__path__):
-    importlib.import_module(f"{sets.__name__}.{_file.name}")
-
 __all__ = ["DATASETS", "Data", "Dataset", "Split", "checksum", "class_count", "read_data"]
+
+for _file in pkgutil.iter_modules(sets.__path__):
+    try:
+        importlib.import_module(f"{sets.__name__}.{_file.name}")
+    except Exception as error:  # a mistake in a new file, which other data sets have nothing to do with
+        logging.getLogger(__name__).warning(
+            "dataloaders/sets/%s.py is left out: %s: %s", _file.name, type(error).__name__, error)
 
 
 def class_count(settings: Settings) -> int:
-    """How many classes the run's data set lets it learn."""
+    """The number of classes that the run can learn."""
     return len(settings.imagenet_classes) or DATASETS[settings.dataset].classes
 
 
 def checksum(settings: Settings, data: Data) -> str:
-    """Of what a run takes from its data set: images in memory or the names of their files, labels, classes, mean and deviation."""
+    """A digest of everything a run takes from its data set. Files on disk count by class and name, wherever
+    they lie. ``--validation`` does not change it."""
     known = DATASETS[settings.dataset]
-    found = hashlib.sha256(repr((known.mean, known.std, data.names)).encode())
+    digest = hashlib.sha256(repr((known.mean, known.std, data.names)).encode())
     for images, labels in (data.train, data.test):
-        if images.dtype.kind == "U":  # without the folders above part, class and file: those may be moved
-            images = np.frombuffer("\n".join("/".join(path.split("/")[-3:]) for path in images).encode(errors="surrogateescape"), np.uint8)
+        if images.dtype.kind == "U":
+            paths = "\n".join("/".join(path.split("/")[-3:]) for path in images)  # part, class and file
+            images = np.frombuffer(paths.encode(errors="surrogateescape"), np.uint8)
         for array in (images, labels.astype(np.int64)):
-            found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def read_data(settings: Settings) -> Data:
-    """The run's data set. Raises UserError where it is missing, incomplete or not what its file in dataloaders/sets says."""
-    known = DATASETS[settings.dataset]
+    """The run's data set. Raises UserError if it is missing, incomplete or not as registered."""
+    known, classes = DATASETS[settings.dataset], class_count(settings)
     data = known.read(Path(settings.dataroot), *(getattr(settings, option) for option in known.options))
-    where, classes = f"--dataset {settings.dataset}", class_count(settings)
-    if not isinstance(data, Data) or not all(isinstance(split, Split) for split in (data.train, data.test)):
-        raise UserError(f"{where}: what reads it must return Data(train, test, names) with two Splits (dataloaders/base.py)")
-    if len(data.names) != classes:
-        raise UserError(f"{where}: {len(data.names)} classes were read, but it is registered with classes={classes}; make the two agree")
-    for part, split in (("training", data.train), ("test", data.test)):
-        images, labels, shape = split.images, split.labels, (3, known.image_size, known.image_size)
-        if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
-            kinds = f"{type(images).__name__} and {type(labels).__name__}"
-            raise UserError(f"{where}: its {part} images and labels are {kinds}, not NumPy arrays; make arrays of them")
-        if images.dtype.kind != "U" and (images.dtype != np.uint8 or images.shape[1:] != shape):
-            raise UserError(f"{where}: its {part} images are {images.dtype} {list(images.shape)}, not uint8 [N, {', '.join(map(str, shape))}]")
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise UserError(f"{where}: its {part} labels are {labels.dtype} {list(labels.shape)}, not whole numbers [N]")
-        if len(outside := labels[(labels < 0) | (labels >= classes)]):
-            raise UserError(f"{where}: has a {part} label {outside[0]}; number the {classes} classes from 0 to {classes - 1}")
-        if len(images) != len(labels):
-            raise UserError(f"{where}: has {len(images)} {part} images but {len(labels)} labels; each image needs one")
-        if len(missing := np.flatnonzero(np.bincount(labels, minlength=classes) == 0)):
-            raise UserError(f"{where}: has no {part} image of class {data.names[missing[0]]}; every class needs one")
+    if fault := _fault(known, data, classes):
+        raise UserError(f"--dataset {settings.dataset}: {fault}")
     return data
+
+
+def _fault(known: Dataset, data: Data, classes: int) -> str:
+    """What is wrong with the result of a data set's function; empty if nothing is."""
+    if not isinstance(data, Data) or not all(isinstance(a, np.ndarray) for a in (*data.train, *data.test)):
+        return "its function must return Data(train, test, names), two Splits of NumPy arrays and names"
+    if len(data.names) != classes:
+        return f"{len(data.names)} classes were read, not {classes} as registered; make them agree"
+    for part, (images, labels) in (("training", data.train), ("test", data.test)):
+        shape = (3, known.image_size, known.image_size)
+        if images.dtype.kind != "U" and (images.dtype != np.uint8 or images.shape[1:] != shape):
+            return f"the {part} images are {images.dtype} {images.shape}, not uint8 (N, {str(shape)[1:]}"
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            return f"the {part} labels are {labels.dtype} {labels.shape}, not {len(images)} whole numbers"
+        if len(outside := labels[(labels < 0) | (labels >= classes)]):
+            return f"there is a {part} label {outside[0]}; number the classes from 0 to {classes - 1}"
+        if len(missing := np.setdiff1d(np.arange(classes), labels)):
+            return f"there is no {part} image of class {data.names[missing[0]]}; every class needs one"
+    return ""

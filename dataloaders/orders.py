@@ -1,4 +1,4 @@
-"""``--class_order``: an order of the classes that a person gives, as numbers, a file of them or a seed of numpy's."""
+"""``--class_order``: class numbers, a YAML file of them, or a seed of numpy's shuffle."""
 
 import hashlib
 import re
@@ -14,51 +14,43 @@ FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
 
 def read_order(given: Any, classes: int, where: str) -> list[int]:
-    """The classes 0 .. ``classes`` - 1 in the order given. Raises UserError where it is no permutation of them.
+    """A permutation of the classes from 0, or an empty list if none was given. Raises UserError.
 
     Args:
-        given: numbers; the path of a YAML file of a list of them; ``numpy:SEED``, which shuffles as PyCIL and others do
-            (``np.random.seed(SEED); np.random.permutation(classes)``). An empty list stays one: no order was given.
+        given: numbers, the path of a YAML file that lists them, or ``numpy:SEED``, which shuffles like PyCIL:
+            ``np.random.seed(SEED); np.random.permutation(classes)``.
         where: the flag, or the file and field, for errors.
     """
     values = given if isinstance(given, list) else [given]
     if len(values) == 1 and isinstance(values[0], str) and not values[0].isdigit():
         if values[0].startswith("numpy:"):
             return _shuffled(values[0], classes, where)
-        values = _read_list(expand_home(values[0], where), where)
-        where = f"{where} {given if isinstance(given, str) else given[0]}"
-        if not values:
-            raise UserError(f"{where}: lists no class; {FORMS}")
+        where, values = f"{where} {values[0]}", _read_list(expand_home(values[0], where), where)
     numbers = [_number(value, classes, where) for value in values]
-    if not numbers:
-        return []
-    twice = sorted({number for number in numbers if numbers.count(number) > 1})
-    missing = sorted(set(range(classes)) - set(numbers))
-    if twice:
-        raise UserError(f"{where}: class {twice[0]} is there more than once; each of the {classes} classes (0 to {classes - 1}) belongs in it once")
-    if missing:
+    if numbers and sorted(numbers) != list(range(classes)):
+        wrong = next(number for number in range(classes) if numbers.count(number) != 1)
         raise UserError(
-            f"{where}: has {len(numbers)} of the {classes} classes (0 to {classes - 1}), {missing[0]} is missing; list each of them once, "
-            "and learn fewer with --max_task")
+            f"{where}: class {wrong} is listed {numbers.count(wrong)} times; list each of the classes "
+            f"0 to {classes - 1} once, and learn fewer with --max_task")
     return numbers
 
 
 def _shuffled(text: str, classes: int, where: str) -> list[int]:
     seed = text.removeprefix("numpy:")
     if not re.fullmatch(r"[0-9]{1,10}", seed) or int(seed) >= 2**32:
-        raise UserError(f"{where}: {text!r} has no seed from 0 to {2**32 - 1} after numpy:; an example is numpy:1993")
+        raise UserError(f"{where}: {text!r} needs a seed from 0 to {2**32 - 1}, for example numpy:1993")
     return np.random.RandomState(int(seed)).permutation(classes).tolist()
 
 
 def _read_list(path: str, where: str) -> list[Any]:
-    """What a YAML file lists. Raises UserError."""
+    """A list with at least one entry from a YAML file. Raises UserError."""
     try:
         content = load_yaml(path)
     except OSError as error:
         raise UserError(f"{where}: {path!r} cannot be read ({error.strerror or error}); {FORMS}") from error
-    except Exception as error:
+    except Exception as error:  # PyYAML raises many kinds
         raise UserError(f"{where}: {path} is not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, list):
+    if not isinstance(content, list) or not content:
         raise UserError(f"{where}: {path} must hold one list of class numbers, such as [3, 1, 0, 2]")
     return content
 
@@ -74,6 +66,6 @@ def _number(value: Any, classes: int, where: str) -> int:
 
 
 def order_name(order: Sequence[object]) -> str:
-    """An order in a few letters, for tables: how it begins, and a digest that tells it from others that begin so."""
+    """A short name of an order for tables: its beginning, and a digest of all of it."""
     digest = hashlib.sha256(" ".join(map(str, order)).encode()).hexdigest()[:6]
     return f"{' '.join(map(str, order[:3]))} … ({digest})"

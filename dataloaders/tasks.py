@@ -1,7 +1,7 @@
-"""A data set as a sequence of tasks, each a run of consecutive places of the class order."""
+"""A data set as a sequence of tasks, each a range of consecutive places in the class order."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -20,29 +20,16 @@ from utils.settings import Settings
 VALIDATION_FOLDS = 5
 
 
-def class_order(dataset: str, classes: int, seed: int) -> list[int]:
-    """The order in which a data set's classes are learned with ``--rand_split`` (docs/specification.md, "Protocol").
-
-    Args:
-        classes: how many the data set numbers. Of ImageNet the order is that of its 1,000, of which the first ``classes`` are given.
-        seed: of the shuffle; as published, the repeat's index from 0. ImageNet's order is the same for all.
-    """
-    if dataset == "ImageNet":
-        return published_order()[:classes]
-    order = list(range(classes))
-    random.Random(seed).shuffle(order)
-    return order
-
-
 @dataclass(frozen=True)
 class Task:
-    """One task. Classes are places of the order: ``old`` ones came before, ``seen`` counts those too.
+    """One task. Labels are places in the class order, from 0.
 
     Attributes:
         index: from 0.
+        old, seen: number of classes before this task, and including it.
         train: its training images (with ``--oracle_flag`` those of all tasks so far).
-        test: its own test images, of the classes old..seen - 1.
-        names: what the class at each place of the order is called.
+        test: test images of its own classes.
+        names: the name of the class at each place in the order.
     """
 
     index: int
@@ -53,41 +40,57 @@ class Task:
     names: tuple[str, ...]
 
 
-def split_classes(classes: int, first: int, other: int, max_task: int = -1, sizes: Sequence[int] = ()) -> list[range]:
-    """The places of the order that each task learns; where they don't divide, the last task has fewer, as published.
+def class_order(dataset: str, classes: int, seed: int) -> list[int]:
+    """The order in which classes are learned with ``--rand_split`` (docs/specification.md, "Protocol").
 
     Args:
-        first, other: classes of the first and of every other task.
-        max_task: tasks at most; below 0, all.
-        sizes: of all tasks, in place of ``first`` and ``other``; classes that are left are not learned.
+        classes: number of classes. For ImageNet the order is the beginning of that of its 1,000.
+        seed: of the shuffle; as published, the index of the repeat. ImageNet's order does not depend on it.
+    """
+    if dataset == "ImageNet":
+        return published_order()[:classes]
+    order = list(range(classes))
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def split_classes(
+    classes: int, first: int, other: int, max_task: int = -1, sizes: Sequence[int] = (),
+) -> list[range]:
+    """The places in the order that each task learns. As published, the last task has what is left.
+
+    Args:
+        first, other: number of classes of the first and of every other task.
+        max_task: number of tasks at most; all if negative.
+        sizes: of all tasks, instead of ``first`` and ``other``; classes that are left over are not learned.
     """
     stops = [*accumulate(sizes)] if sizes else [*range(first, classes, other), classes]
-    ranges = [range(a, b) for a, b in zip([0, *stops], stops)]
+    ranges = [range(start, stop) for start, stop in zip([0, *stops], stops)]
     return ranges if max_task < 0 else ranges[:max_task]
 
 
 def task_ranges(settings: Settings, whole: bool = False) -> list[range]:
-    """The places of the class order that each task of a run learns; ``whole``: also of tasks that ``--max_task`` leaves out."""
-    return split_classes(
-        class_count(settings), settings.first_split_size, settings.other_split_size, -1 if whole else settings.max_task, settings.task_sizes)
+    """The places in the order that each task learns; ``whole`` includes tasks beyond ``--max_task``."""
+    return split_classes(class_count(settings), settings.first_split_size, settings.other_split_size,
+                         -1 if whole else settings.max_task, settings.task_sizes)
 
 
 def check_split(settings: Settings) -> None:
-    """Raises UserError where the tasks asked for have more classes than the data set, or a setting is another data set's."""
-    for option, given in (("imagenet_classes", settings.imagenet_classes), ("incomplete_data", settings.incomplete_data)):
-        if given and option not in DATASETS[settings.dataset].options:
-            served = [name for name, known in DATASETS.items() if option in known.options]
-            raise UserError(f"--{option}: is for {' and '.join(served)}, not for {settings.dataset}; leave it out")
+    """Raises UserError if the tasks need more classes than there are, or a flag is for other data sets."""
+    for option in ("imagenet_classes", "incomplete_data"):
+        if getattr(settings, option) and option not in DATASETS[settings.dataset].options:
+            served = " and ".join(name for name, known in DATASETS.items() if option in known.options)
+            raise UserError(f"--{option}: is for {served}, not for {settings.dataset}; leave it out")
     classes, first, total = class_count(settings), settings.first_split_size, sum(settings.task_sizes)
-    remedy = "; name more with --imagenet_classes, or learn fewer" if settings.imagenet_classes else ""
+    remedy = "learn fewer" + ", or name more with --imagenet_classes" * bool(settings.imagenet_classes)
     if total > classes:
-        raise UserError(f"--task_sizes: add up to {total} classes, {settings.dataset} has {classes}{remedy}")
+        raise UserError(f"--task_sizes: {total} in all; {settings.dataset} has {classes} classes; {remedy}")
     if first > classes:
-        raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes{remedy}")
+        raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes; {remedy}")
 
 
 def hold_out(data: Split, fold: int) -> tuple[Split, Split]:
-    """(training, validation): every fifth image of each class, beginning with the fold's, is held out."""
+    """(training, validation): every fifth image of each class is held out, beginning with the fold's."""
     held = np.zeros(len(data.labels), bool)
     for label in np.unique(data.labels):
         held[np.flatnonzero(data.labels == label)[fold % VALIDATION_FOLDS :: VALIDATION_FOLDS]] = True
@@ -95,36 +98,25 @@ def hold_out(data: Split, fold: int) -> tuple[Split, Split]:
 
 
 def task_sequence(
-    dataset: str,
-    train: Split,
-    test: Split,
-    names: tuple[str, ...],
-    ranges: list[range],
-    order: list[int],
-    *,
-    normalised: bool = True,
-    cumulative: bool = False,
-    workers: int = 0,
-    device: torch.device | str = "cpu",
-    raise_if_stopped: Callable[[], None] = lambda: None,
-    transforms: str = "abd",
-    memory_format: torch.memory_format = torch.channels_last,
+    dataset: str, train: Split, test: Split, names: tuple[str, ...], ranges: list[range], order: list[int], *,
+    normalised: bool = True, cumulative: bool = False, workers: int = 0, device: torch.device | str = "cpu",
+    transforms: str = "abd", memory_format: torch.memory_format = torch.channels_last,
 ) -> list[Task]:
     """The tasks of one repeat, on the device.
 
     Args:
         names: of the data set's classes.
-        order: order[place] is the data set's number of the class learned at that place; not all need be learned.
+        order: order[place] is the data set's number of the class learned at that place; some may be left out.
         normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
-        cumulative: each task's training images are those of all tasks so far (``--oracle_flag``).
-        workers: processes that decode images that stay on disk.
-        raise_if_stopped: called while one of them is waited for; may raise, to end that.
-        transforms: as ``--transforms`` names them.
+        cumulative: a task's training images are those of all tasks so far (``--oracle_flag``).
+        workers: processes that decode images on disk.
+        transforms: name of one of TRANSFORMS.
         memory_format: of the images.
     """
-    known = DATASETS[dataset]
-    how = TRANSFORMS[transforms]
-    mean, std = how.statistics.get(dataset, (known.mean, known.std)) if normalised else ((0.0,) * 3, (1.0,) * 3)
+    known, how = DATASETS[dataset], TRANSFORMS[transforms]
+    mean, std = how.statistics.get(dataset, (known.mean, known.std))
+    if not normalised:
+        mean, std = (0.0,) * 3, (1.0,) * 3
     pixels = Pixels(mean, std, device, how.normalised_first, memory_format)
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
@@ -133,16 +125,16 @@ def task_sequence(
         labels = torch.from_numpy(place[split.labels]).to(device)
         if split.images.dtype == np.uint8:
             return InMemory(torch.from_numpy(split.images).to(device), labels, pixels)
-        return ImageFiles(split.images, labels, pixels, workers, raise_if_stopped=raise_if_stopped)
+        return ImageFiles(split.images, labels, pixels, workers)
 
-    def select(whole: Source, classes: range) -> Images:
-        mine = (whole.labels >= classes.start) & (whole.labels < classes.stop)
-        return Images(whole, mine.nonzero().flatten())
+    def select(whole: Source, start: int, stop: int) -> Images:
+        return Images(whole, ((whole.labels >= start) & (whole.labels < stop)).nonzero().flatten())
 
     training, testing = source(train), source(test)
     placed = tuple(names[label] for label in order)
     return [
-        Task(index, new.start, new.stop, select(training, range(0 if cumulative else new.start, new.stop)), select(testing, new), placed)
+        Task(index, new.start, new.stop, select(training, 0 if cumulative else new.start, new.stop),
+             select(testing, new.start, new.stop), placed)
         for index, new in enumerate(ranges)
     ]
 
@@ -151,7 +143,7 @@ def task_sequence(
 
 
 def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
-    """The numbers of the data set's classes, of which there are ``classes``, in the order of a repeat."""
+    """The data set's class numbers, 0 .. ``classes`` - 1, in the order of a repeat."""
     if settings.class_order:
         return settings.class_order
     if settings.rand_split and not DATASETS[settings.dataset].in_learning_order:
@@ -159,37 +151,46 @@ def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
     return list(range(classes))
 
 
+def learned_classes(settings: Settings, data: Data, repeat: int) -> list[tuple[int, str]]:
+    """(number in the data set, name) of each class that a repeat learns, in learned order: entry k belongs to
+    output k of the network and to row and column k of confusion matrices."""
+    order, learned = order_of_repeat(settings, len(data.names), repeat), task_ranges(settings)[-1].stop
+    return [(number, data.names[number]) for number in order[:learned]]
+
+
 def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split, Split]:
-    """Training and test images of a repeat; with ``--validation`` the latter are held out of the training images."""
+    """Training and test images; with ``--validation`` the latter are held out of the training images."""
     return hold_out(data.train, settings.seed + repeat) if settings.validation else (data.train, data.test)
 
 
 def tasks_of_repeat(
-    settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device, raise_if_stopped: Callable[[], None] = lambda: None,
+    settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device,
 ) -> list[Task]:
-    """The tasks of a repeat, counted from 0; see task_sequence."""
-    train, test = splits_of_repeat(settings, data, repeat)
+    """The tasks of a repeat, counted from 0. See task_sequence."""
     return task_sequence(
-        settings.dataset, train, test, data.names, task_ranges(settings), order_of_repeat(settings, len(data.names), repeat),
-        normalised=normalised, cumulative=settings.oracle_flag, workers=settings.workers, device=device, raise_if_stopped=raise_if_stopped,
+        settings.dataset, *splits_of_repeat(settings, data, repeat), data.names, task_ranges(settings),
+        order_of_repeat(settings, len(data.names), repeat), normalised=normalised,
+        cumulative=settings.oracle_flag, workers=settings.workers, device=device,
         transforms=settings.transforms, memory_format=format_of_run(settings, device))
 
 
-def check_batches(settings: Settings, data: Data, planned: Callable[[int, list[int], int, int, int], dict[str, int]]) -> None:
-    """Every stage of every repeat must have images, and those of a task fill a batch: incomplete ones are dropped. Raises UserError.
+def images_per_class(settings: Settings, data: Data, repeat: int) -> list[int]:
+    """The number of training images of every class, in learned order."""
+    train, _ = splits_of_repeat(settings, data, repeat)
+    counts = np.bincount(train.labels, minlength=len(data.names))
+    return counts[order_of_repeat(settings, len(data.names), repeat)].tolist()
 
-    Args:
-        planned: how many images each stage of a task will have (learners/base.py, planned_images).
-    """
+
+def images_per_task(settings: Settings, data: Data, repeat: int) -> list[int]:
+    """The number of training images of every task, without a coreset."""
+    counts = images_per_class(settings, data, repeat)
+    return [sum(counts[0 if settings.oracle_flag else new.start : new.stop]) for new in task_ranges(settings)]
+
+
+def check_batches(settings: Settings, data: Data) -> None:
+    """Raises UserError if the images of a task, its coreset included, do not fill a batch."""
     for repeat in range(settings.repeat):
-        train, _ = splits_of_repeat(settings, data, repeat)
-        count = np.bincount(train.labels, minlength=len(data.names))[order_of_repeat(settings, len(data.names), repeat)]
-        for index, new in enumerate(task_ranges(settings)):
-            mine = count[0 if settings.oracle_flag else new.start : new.stop]
-            images = planned(settings.memory, count.tolist(), new.start, new.stop, int(mine.sum()))
-            for stage, number in images.items():
-                if stage == "learn" and number < settings.batch_size:
-                    raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
-                if not number:
-                    raise UserError(
-                        f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
+        for index, images in enumerate(images_per_task(settings, data, repeat)):
+            if images + (settings.memory if index else 0) < settings.batch_size:
+                raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {images} images, "
+                                f"less than one batch; use --batch_size {images} or less")

@@ -1,4 +1,4 @@
-"""What training and test images go through before a network, by ``--transforms``."""
+"""How images are normalised and augmented, by the name that ``--transforms`` takes."""
 
 from dataclasses import dataclass, field
 
@@ -10,9 +10,9 @@ class Transforms:
     """How images are normalised and, with ``--train_aug``, augmented.
 
     Attributes:
-        normalised_first: training images are normalised before they are padded and cropped, then flipped, with no
-            change of brightness or contrast; the padding is then the mean colour. Of ImageNet the resized centre is cropped so.
-        statistics: (mean, deviation) of each channel in [0, 1] by data set, where they are not the data set's own.
+        normalised_first: training images are normalised, then padded, cropped and flipped, with no change of
+            brightness or contrast, so the padding has the mean colour. ImageNet's are cropped to size before.
+        statistics: {data set: (mean, std) of each channel} if they differ from the data set's own.
     """
 
     normalised_first: bool = False

@@ -301,7 +301,7 @@ class Learner(nn.Module):
 
     def batches(self, stage: str, task: Task, choose: Callable[[], Images]) -> ShuffledBatches:
         """Training batches of the images that ``choose`` gives, as many as ``stage`` will have."""
-        return ShuffledBatches(choose, self.expected(task, stage), self.settings.batch_size, self.settings.train_aug, self.streams)
+        return ShuffledBatches(choose, self.settings.batch_size, self.settings.train_aug, self.streams)
 
     def optimizer(self, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0) -> torch.optim.Optimizer:
         """The published optimiser, over ``parameters``."""

@@ -1,1 +1,1 @@
-"""A file for each data set, with a function that reads it. Files added here are found (docs/your-own-data.md)."""
+"""One file per data set, with the function that reads it. New files are found (docs/your-own-data.md)."""

@@ -37,14 +37,6 @@ def test_shares(memory, counts, expected):
     assert shares(memory, counts) == expected
 
 
-def test_any_choice_gives_the_remainder_to_classes_that_have_more(source, features):
-    few = Images(source, torch.cat([torch.tensor([0, 10, 20, 30, 40]), torch.tensor([1, 11, 21, 31, 41]), torch.tensor([2, 12, 22])]))
-    drawn, ranked = Coreset(11), Coreset(11)
-    drawn.draw(few, 3, torch.Generator().manual_seed(0))
-    ranked.rank(few, 3, lambda images: features[images.rows], nearest_to_mean)
-    assert [len(rows) for rows in drawn.classes] == [len(rows) for rows in ranked.classes] == [4, 4, 3]
-
-
 # Ways of choosing
 
 
@@ -61,13 +53,6 @@ def test_herding_is_the_greedy_choice_written_out(features):
         left = [place for place in range(40) if place not in chosen]
         chosen.append(min(left, key=lambda place: (mean - features[[*chosen, place]].mean(0)).norm().item()))
     assert herding(features, 15).tolist() == chosen
-
-
-def test_herding_keeps_the_mean_better_than_the_nearest_do(features):
-    def error(chosen):
-        return (features[chosen].mean(0) - features.mean(0)).norm()
-
-    assert error(herding(features, 10)) < error(nearest_to_mean(features, 10))
 
 
 @pytest.mark.parametrize("choose", [nearest_to_mean, herding])
@@ -102,14 +87,6 @@ def test_a_ranked_class_keeps_the_first_of_its_own_list(source, features):
     coreset.rank(images_of(source, 2, 3), 4, lambda images: -features[images.rows], nearest_to_mean)
     assert [rows.tolist() for rows in coreset.classes[:2]] == [rows[:5] for rows in before]
     assert coreset.images(source).labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
-
-
-def test_ranking_again_changes_nothing(source, features):
-    coreset = Coreset(20)
-    coreset.rank(images_of(source, 0, 1), 2, lambda images: features[images.rows], herding)
-    before = coreset.images(source).rows.tolist()
-    coreset.rank(images_of(source, 0, 1), 2, lambda images: -features[images.rows], nearest_to_mean)
-    assert coreset.images(source).rows.tolist() == before
 
 
 def test_a_coreset_goes_on_from_its_state(source, features):

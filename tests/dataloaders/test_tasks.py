@@ -5,9 +5,17 @@ import pytest
 import torch
 
 from dataloaders.datasets import Data, Split
-from dataloaders.tasks import check_batches, class_order, hold_out, order_of_repeat, split_classes, task_sequence
+from dataloaders.tasks import (
+    check_batches,
+    class_order,
+    hold_out,
+    images_per_class,
+    learned_classes,
+    order_of_repeat,
+    split_classes,
+    task_sequence,
+)
 from dataloaders.transforms import TRANSFORMS
-from learners import LEARNERS
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -61,14 +69,6 @@ def test_imagenets_order_is_the_golden_one_in_every_repeat(golden):
             assert class_order("ImageNet", 1000, seed)[: len(order)] == order
 
 
-def test_an_order_touches_no_global_random_state():
-    import random
-
-    before = random.getstate()
-    class_order("CIFAR100", 100, 1)
-    assert random.getstate() == before
-
-
 def test_classes_split_into_tasks():
     assert split_classes(100, 20, 20) == [range(0, 20), range(20, 40), range(40, 60), range(60, 80), range(80, 100)]
     assert split_classes(10, 4, 3) == [range(0, 4), range(4, 7), range(7, 10)]
@@ -87,11 +87,6 @@ def test_sizes_given_one_by_one_win_and_may_leave_classes_out():
     assert split_classes(10, 2, 2, max_task=2, sizes=[5, 3, 1]) == [range(0, 5), range(5, 8)]
 
 
-@pytest.mark.parametrize(("max_task", "count"), [(-1, 5), (1, 1), (3, 3), (9, 5)])
-def test_max_task_keeps_the_first_tasks(max_task, count):
-    assert split_classes(10, 2, 2, max_task) == [range(2 * k, 2 * k + 2) for k in range(count)]
-
-
 # Tasks
 
 
@@ -102,25 +97,15 @@ def test_a_label_is_its_classs_place_in_the_order(tasks, split):
             assert [ORDER[label] for label in images.labels] == originals.tolist()
 
 
-def test_a_task_has_all_images_of_its_classes_and_no_others(tasks):
-    for task in tasks():
-        assert set(task.train.labels.tolist()) == set(range(task.old, task.seen))
-        assert len(places(task.train)) == len(task.train) == 20 * (task.seen - task.old)
-
-
-def test_tasks_follow_on_each_other(tasks):
+@pytest.mark.parametrize("cumulative", [False, True])
+def test_a_task_has_all_images_of_its_classes_and_no_others(tasks, cumulative):
     assert [(task.index, task.old, task.seen) for task in tasks()] == [(0, 0, 4), (1, 4, 7), (2, 7, 10)]
-
-
-def test_names_are_in_the_order_learned(tasks):
-    assert tasks()[0].names == tuple(NAMES[label] for label in ORDER)
-
-
-def test_cumulative_tasks_train_on_all_so_far_and_test_on_their_own(tasks):
-    for task in tasks(cumulative=True):
-        assert set(task.train.labels.tolist()) == set(range(task.seen))
-        assert len(task.train) == 20 * task.seen
+    for task in tasks(cumulative=cumulative):
+        first = 0 if cumulative else task.old
+        assert set(task.train.labels.tolist()) == set(range(first, task.seen))
+        assert len(places(task.train)) == len(task.train) == 20 * (task.seen - first)
         assert set(task.test.labels.tolist()) == set(range(task.old, task.seen))
+        assert task.names == tuple(NAMES[label] for label in ORDER)
 
 
 def test_images_are_normalised_unless_the_networks_want_them_plain(tasks):
@@ -144,14 +129,6 @@ def test_images_may_be_files_and_some_classes_left_out():
 
 
 @pytest.mark.parametrize("fold", range(5))
-def test_training_and_validation_are_the_whole(split, fold):
-    train, held = hold_out(split, fold)
-    kept, out = (set(part.images[:, 0, 0, 0].tolist()) for part in (train, held))
-    assert kept.isdisjoint(out)
-    assert kept | out == set(range(200))
-
-
-@pytest.mark.parametrize("fold", range(5))
 def test_a_fold_holds_a_fifth_of_every_class_with_its_labels(split, fold):
     _, held = hold_out(split, fold)
     assert np.bincount(held.labels).tolist() == [4] * 10
@@ -161,17 +138,6 @@ def test_a_fold_holds_a_fifth_of_every_class_with_its_labels(split, fold):
 def test_five_folds_hold_every_image_once(split):
     held = np.concatenate([hold_out(split, fold)[1].images[:, 0, 0, 0] for fold in range(5)])
     assert sorted(held.tolist()) == list(range(200))
-
-
-def test_the_sixth_repeat_holds_out_what_the_first_did(split):
-    assert np.array_equal(hold_out(split, 5)[1].images, hold_out(split, 0)[1].images)
-
-
-def test_files_are_held_out_like_images(split):
-    files = split._replace(images=np.array([f"{k}.JPEG" for k in range(200)]))
-    for images, paths in zip(hold_out(split, 1), hold_out(files, 1)):
-        assert paths.images.tolist() == [f"{k}.JPEG" for k in images.images[:, 0, 0, 0]]
-        assert np.array_equal(paths.labels, images.labels)
 
 
 def test_r_dfcils_transforms_normalise_with_its_statistics_and_pad_with_the_mean_colour(split):
@@ -185,17 +151,11 @@ def test_r_dfcils_transforms_normalise_with_its_statistics_and_pad_with_the_mean
     np.testing.assert_allclose(x[:, :, :1, :1], (pixels - mean) / std, rtol=1e-4, atol=1e-5)
     augmented, same = batch("rdfcil", torch.Generator().manual_seed(0))
     assert torch.equal(y, same)
-    values = torch.stack([image.unique() if len(image.unique()) > 3 else torch.cat([image.unique(), torch.zeros(1)]) for image in augmented])
-    assert torch.equal(values.sort(1)[0], torch.cat([x[:, :, 0, 0], torch.zeros(200, 1)], 1).sort(1)[0])  # no other colour
+    for image, plain in zip(augmented, x):  # padding apart, no other colour
+        assert set(image.unique().tolist()) - {0.0} == set(plain.unique().tolist()) - {0.0}
     assert (augmented[:, 0] == 0).any((1, 2)).float().mean() > 0.9
     other, _ = batch("abd")
     assert not torch.allclose(other, x)
-
-
-def test_data_sets_that_r_dfcil_did_not_use_keep_their_own_statistics(split):
-    x, other = (
-        task_sequence("Digits", split, split, NAMES, [range(10)], ORDER, transforms=name)[0].train.pixels.mean for name in ("rdfcil", "abd"))
-    assert torch.equal(x, other)
 
 
 def test_classes_are_shuffled_only_with_rand_split():
@@ -204,10 +164,23 @@ def test_classes_are_shuffled_only_with_rand_split():
     assert shuffled != plain
 
 
-def test_a_small_last_task_of_the_joint_model_has_the_images_of_all(split):
-    """20 images a class: 80, 80, and 40 of a last task of two classes."""
-    sizes = {"dataset": "Digits", "first_split_size": 4, "other_split_size": 4, "batch_size": 64}
+def test_classes_are_listed_with_number_and_name_in_learned_order(split):
     data = Data(split, split, NAMES)
-    check_batches(Settings(**sizes, oracle_flag=True), data, LEARNERS["NormalNN"].planned_images)
-    with pytest.raises(UserError, match="task 3 has 40 images to learn"):
-        check_batches(Settings(**sizes), data, LEARNERS["NormalNN"].planned_images)
+    settings = Settings(dataset="Digits", class_order=ORDER, first_split_size=4, other_split_size=3, max_task=2)
+    assert learned_classes(settings, data, 0) == [(number, NAMES[number]) for number in ORDER[:7]]
+    shuffled = Settings(dataset="Digits", rand_split=True, seed=3, first_split_size=5, other_split_size=5)
+    order = [number for number, _ in learned_classes(shuffled, data, 1)]
+    assert order == class_order("Digits", 10, 4)
+    (task, *_) = task_sequence("Digits", split, split, NAMES, [range(5)], order)
+    assert task.names == tuple(name for _, name in learned_classes(shuffled, data, 1))
+
+
+def test_a_task_with_less_than_a_batch_is_refused_unless_a_coreset_or_earlier_tasks_fill_it(split):
+    """20 images per class: 80, 80, and 40 of a last task of two classes."""
+    data = Data(split, split, NAMES)
+    sizes = {"dataset": "Digits", "first_split_size": 4, "other_split_size": 4, "batch_size": 64}
+    check_batches(Settings(**sizes, oracle_flag=True), data)
+    check_batches(Settings(**sizes, memory=30), data)
+    with pytest.raises(UserError, match="--batch_size 64: task 3 has 40 images"):
+        check_batches(Settings(**sizes), data)
+    assert images_per_class(Settings(**sizes, validation=True), data, 0) == [16] * 10
