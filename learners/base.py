@@ -7,6 +7,7 @@ no progress; the trainer (utils/training/trainer.py) knows nothing of losses.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import get_annotations
@@ -110,6 +111,12 @@ class Learner(nn.Module):
         """The generator that a task's dreams come from: as the task before left it."""
         return self.generator
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of one image of the data set."""
+        side = DATASETS[self.settings.dataset].image_size
+        return 3, side, side
+
     # Settings
 
     @classmethod
@@ -165,7 +172,7 @@ class Learner(nn.Module):
     def start_task(self, task: Task) -> None:
         """Set what the losses read of the task. Called before its stages, again after resuming."""
         self.old, self.seen = task.old, task.seen
-        self.frozen_teacher = Frozen(self.teacher, self.bf16)
+        self.frozen_teacher = Frozen(self.teacher, self.image_shape, self.bf16)
 
     def stages(self, task: Task) -> list[Stage]:
         """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
@@ -184,7 +191,7 @@ class Learner(nn.Module):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """While open, the model is a copy of it in evaluation mode that computes the same from fewer operations."""
-        model, self.model = self.model, folded(self.model)
+        model, self.model = self.model, folded(self.model, self.image_shape)
         try:
             with torch.no_grad(), exact():
                 yield
@@ -205,7 +212,7 @@ class Learner(nn.Module):
 
     def stored_values(self) -> int:
         """Parameters of the model and of a generator that is kept, and pixels of the coreset (the published measure)."""
-        pixels = 3 * DATASETS[self.settings.dataset].image_size ** 2
+        pixels = math.prod(self.image_shape)
         networks = [self.model, self.generator] if self.keeps_generator else [self.model]
         return sum(p.numel() for network in networks for p in network.parameters()) + len(self.coreset) * pixels
 

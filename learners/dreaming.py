@@ -144,7 +144,7 @@ class DreamingLearner(Learner):
     def dream(self, count: int) -> Tensor:
         """x~: fresh images of the old classes, from the generator in evaluation mode."""
         if self.frozen_generator is None:
-            self.frozen_generator = Frozen(self.generator, self.bf16)
+            self.frozen_generator = Frozen(self.generator, (self.generator.noise_size,), self.bf16)
         return self.frozen_generator(self.noise(count))
 
     def dream_loss(self) -> Losses:

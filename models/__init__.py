@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from models.autoencoder import AUTOENCODERS, Autoencoder
-from models.frozen import Frozen, Observed, folded
+from models.folding import folded
+from models.frozen import Frozen, Observed
 from models.generator import GENERATORS, Generator
 from models.heads import HeadPairs, Heads
 from models.rdfcil_resnet import RDFCILResNet, rdfcil_resnet
