@@ -142,11 +142,9 @@ class ShuffledBatches:
 
     Attributes:
         choose: gives the images, asked once, when the first epoch begins: a coreset may change until then.
-        expected: how many they will be, for the remaining time.
     """
 
     choose: Callable[[], Images]
-    expected: int
     batch_size: int
     augmented: bool
     streams: Streams
@@ -156,7 +154,7 @@ class ShuffledBatches:
         return self.choose()
 
     def steps(self, epoch: int) -> int:
-        images = len(self.data) if "data" in vars(self) else self.expected
+        images = len(self.data) if "data" in vars(self) else 0
         return max(images // self.batch_size, min(images, 1))
 
     @property

@@ -175,21 +175,13 @@ def tasks_of_repeat(
         transforms=settings.transforms, memory_format=format_of_run(settings, device))
 
 
-def check_batches(settings: Settings, data: Data, planned: Callable[[int, list[int], int, int, int], dict[str, int]]) -> None:
-    """Every stage of every repeat must have images, and those of a task fill a batch: incomplete ones are dropped. Raises UserError.
+def check_batches(settings: Settings, data: Data, check: Callable[[Settings, list[int]], None]) -> None:
+    """Refuse data that leave a stage of a repeat without a batch. Raises UserError.
 
     Args:
-        planned: how many images each stage of a task will have (learners/base.py, planned_images).
+        check: a learner's check_data.
     """
     for repeat in range(settings.repeat):
         train, _ = splits_of_repeat(settings, data, repeat)
-        count = np.bincount(train.labels, minlength=len(data.names))[order_of_repeat(settings, len(data.names), repeat)]
-        for index, new in enumerate(task_ranges(settings)):
-            mine = count[0 if settings.oracle_flag else new.start : new.stop]
-            images = planned(settings.memory, count.tolist(), new.start, new.stop, int(mine.sum()))
-            for stage, number in images.items():
-                if stage == "learn" and number < settings.batch_size:
-                    raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {number} images to learn, less than one batch")
-                if not number:
-                    raise UserError(
-                        f"--memory {settings.memory}: leaves no image for the stage {stage} of task {index + 1}; it needs a larger coreset")
+        count = np.bincount(train.labels, minlength=len(data.names))
+        check(settings, count[order_of_repeat(settings, len(data.names), repeat)].tolist())

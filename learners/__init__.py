@@ -34,7 +34,8 @@ def _descendants(kind: type[Learner]) -> Iterator[type[Learner]]:
 
 
 def _by_name(kinds: Iterable[type[Learner]]) -> dict[str, type[Learner]]:
-    """Raises UserError where two classes share a name, as when a file was copied and its class not renamed."""
+    """Raises UserError where two classes share a name, as when a file was copied and its class not
+    renamed."""
     found: dict[str, type[Learner]] = {}
     for kind in kinds:
         if kind.learner_type and found.setdefault(kind.__name__, kind) is not kind:
@@ -62,7 +63,8 @@ except UserError as error:  # of a new file; every command imports this before i
 
 
 def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
-    """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the device."""
+    """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the
+    device."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(settings.seed + repeat, task):
         networks: list[Any] = [learner_class.new_model(settings)]

@@ -20,9 +20,9 @@ from utils.streams import Streams
 class Generative_Replay(Learner):
     """weight(y) CE(h[seen], y) over x and x~, + mu KD(h[old], t[old]) over x~. Table 1, "DGR"; mu = 1.
 
-    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the same x and
-    x~ in the same step: the two share no parameter, so one optimiser over both is two of the same settings.
-    Images are in [0, 1], not normalised.
+    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the
+    same x and x~ in the same step: the two share no parameter, so one optimiser over both is two of the same
+    settings. Images are in [0, 1], not normalised.
 
     Attributes:
         generator: the autoencoder being learned. old_generator: frozen copy of it after the previous task.
@@ -32,7 +32,6 @@ class Generative_Replay(Learner):
     generator_type = "autoencoder"
     keeps_generator = True
     normalised = False
-    step_cost = 5.4
     first_task = "cross-entropy over the seen classes, of images that are not normalised"
     published = (
         Method(
@@ -98,8 +97,8 @@ class Generative_Replay(Learner):
         }
 
     def generator_loss(self, x: Tensor, weight: Tensor) -> Losses:
-        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their pixels, and
-        the divergence of the latent code from N(0, I) per pixel."""
+        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their
+        pixels, and the divergence of the latent code from N(0, I) per pixel."""
         mean, logvar = self.generator.encode(x)
         z = mean + torch.exp(logvar / 2) * self.noise(len(x))
         pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none").flatten(1).mean(1)

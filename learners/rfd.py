@@ -1,5 +1,5 @@
-"""RFD ("Image-Centric Dual Distillation", repository of December 2024): R-DFCIL's two phases, with relations among logits and a
-relay through the student's later stages in place of its two distillations."""
+"""RFD ("Image-Centric Dual Distillation", repository of December 2024): R-DFCIL's two phases, with relations
+among logits and a relay through the student's later stages in place of its two distillations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS
 from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, HeadPairs
-from utils.settings import Settings, setting
+from utils.settings import Settings as CommonSettings
+from utils.settings import setting
 
 TEMPERATURE = 4.0  # of DIST; docs/successors.md, "RFD"
 
@@ -38,7 +39,8 @@ def correlation(u: Tensor, v: Tensor) -> Tensor:
 
 
 def dist(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """(1 - mean correlation of images, 1 - mean correlation of classes) between the softened logits [B, K] of both.
+    """(1 - mean correlation of images, 1 - mean correlation of classes) between the softened logits [B, K] of
+    both.
 
     DIST (Huang et al. 2022), without a factor T^2; docs/successors.md, "RFD".
     """
@@ -47,20 +49,20 @@ def dist(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class RFD(TwoPhaseLearner):
-    """Classification as R-DFCIL's; DIST for the old classes on dreamed and on real images, in both phases; in the first
-    also the relay: the student's later stages carry the teacher's first stage to the student's own features.
-    docs/successors.md, "RFD". Every task's head is two linear layers.
+    """Classification as R-DFCIL's; DIST for the old classes on dreamed and on real images, in both phases; in
+    the first also the relay: the student's later stages carry the teacher's first stage to the student's own
+    features. docs/successors.md, "RFD". Every task's head is two linear layers.
     """
 
     learner_type = "datafree"
     published = (
         Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),
         *half_first_lines("RFD", {**DREAM_LOSS, **own_defaults(RFDSettings)}))
+    Settings = RFDSettings
     settings: RFDSettings
-    step_cost = 3.5
 
     @classmethod
-    def new_model(cls, settings: Settings) -> Classifier:
+    def new_model(cls, settings: CommonSettings) -> Classifier:
         model = super().new_model(settings)
         model.last = HeadPairs(model.feature_size, task_ranges(settings, whole=True))
         return model

@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Compute what torch's layer does without counting batches: nothing reads the count, and it costs one more
-    kernel per layer and step. The buffer stays, so that state dicts are those of torch's layer."""
+    """Compute what torch's layer does without counting batches: nothing reads the count, and it costs one
+    more kernel per layer and step. The buffer stays, so that state dicts are those of torch's layer."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(

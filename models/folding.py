@@ -1,5 +1,5 @@
-"""Fold each batch norm into the convolution before it. Which one comes before follows from what runs, not from the
-order of declaration: one forward pass shows which layer reads which tensor."""
+"""Fold each batch norm into the convolution before it. Which one comes before follows from what runs, not
+from the order of declaration: one forward pass shows which layer reads which tensor."""
 
 import copy
 from collections import defaultdict
@@ -84,8 +84,8 @@ class Trace(TorchDispatchMode):
                 self.readers[storage(tensor)].add(self.running)
 
     def feeds(self, conv: nn.Module, norm: nn.Module) -> bool:
-        """Return whether each runs once, the norm alone reads what the convolution gives, and nothing else reads
-        the tensors of either."""
+        """Return whether each runs once, the norm alone reads what the convolution gives, and nothing else
+        reads the tensors of either."""
         private = not any(None in self.readers[storage(t)] for layer in (conv, norm) for t in layer.state_dict().values())
         return private and len(self.written[norm]) == 1 and [self.readers[y] for y in self.written[conv]] == [{norm}]
 
@@ -168,8 +168,8 @@ def same(one: Any, other: Any) -> bool:
 def foldable(network: nn.Module, shape: Sequence[int]) -> list[tuple[str, str]]:
     """Return the names of the convolutions and norms that may be folded in a network in evaluation mode.
 
-    They are tried on a copy in float64 on the CPU, where rounding can't hide a difference. A network that fails
-    there, that draws random numbers, or whose path depends on values, has none.
+    They are tried on a copy in float64 on the CPU, where rounding can't hide a difference. A network that
+    fails there, that draws random numbers, or whose path depends on values, has none.
 
     Args:
         shape: that of one input.

@@ -16,16 +16,17 @@ from models.resnet import Classifier
 
 
 def cast_once(network: nn.Module) -> None:
-    """Give the layers that autocast would run in bfloat16, casting their weights in every step, such weights. Under
-    autocast the outputs stay the same. A classifier's ``last`` is left out, because losses read it. In place."""
+    """Give the layers that autocast would run in bfloat16, casting their weights in every step, such weights.
+    Under autocast the outputs stay the same. A classifier's ``last`` is left out, because losses read it. In
+    place."""
     for name, layer in network.named_modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name.partition(".")[0] != "last":
             layer.to(torch.bfloat16)
 
 
 class Frozen:
-    """Compute what a network computes now, whatever it learns later, without a gradient graph. It is no module, so
-    a learner's parameters and checkpoints don't include it.
+    """Compute what a network computes now, whatever it learns later, without a gradient graph. It is no
+    module, so a learner's parameters and checkpoints don't include it.
 
     Args:
         shape: that of one input, see ``folded``.
@@ -56,16 +57,22 @@ class Frozen:
         """Images [B, 3, H, W] to a classifier's features [B, D]."""
         return self.run(self.network.features, images)
 
+    def outputs(self, features: Tensor) -> Tensor:
+        """A classifier's features [B, D] to logits [B, classes], in the features' precision."""
+        return self.run(self.network.last, features).to(features.dtype)
+
     def first_stage(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's maps after the first stage of blocks."""
         return self.run(self.network.first_stage, images)
 
 
 class NormWithStatistics(torch.autograd.Function):
-    """scale x + shift, a batch norm in evaluation mode, and mean [C] and biased variance [C] of x [B, C, H, W].
+    """scale x + shift, a batch norm in evaluation mode, and mean [C] and biased variance [C] of x [B, C, H,
+    W].
 
-    Statistics take one pass of batch norm's own kernel (``torch.var_mean`` takes ten times as long for channels_last on a
-    CPU). Backward is one expression for all three: batch norm's own copies layouts on a GPU.
+    Statistics take one pass of batch norm's own kernel (``torch.var_mean`` takes ten times as long for
+    channels_last on a CPU). Backward is one expression for all three: batch norm's own copies layouts on a
+    GPU.
     """
 
     @staticmethod
@@ -87,9 +94,9 @@ class NormWithStatistics(torch.autograd.Function):
 
 
 class Observed:
-    """Compute what a classifier computes now, with gradients for the images alone, and the statistics that its 2-d
-    batch norms see on the way: those with running statistics, once per run and in the order in which they run. It is
-    no module, see Frozen.
+    """Compute what a classifier computes now, with gradients for the images alone, and the statistics that
+    its 2-d batch norms see on the way: those with running statistics, once per run and in the order in which
+    they run. It is no module, see Frozen.
 
     Args:
         bf16: for use under autocast to bfloat16, see cast_once.
@@ -129,8 +136,8 @@ class Observed:
         return y
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, H, W] to (features [B, D], batch means, biased batch variances), the latter two like ``mean``
-        and ``var``."""
+        """Images [B, 3, H, W] to (features [B, D], batch means, biased batch variances), the latter two like
+        ``mean`` and ``var``."""
         self.noted.clear()
         features = self.network.features(images)
         layers, means, variances = zip(*self.noted)

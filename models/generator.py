@@ -26,8 +26,8 @@ def laid_out_as(weight: Tensor, x: Tensor) -> Tensor:
 class UpsampledConv2d(nn.Conv2d):
     """A 3 x 3 convolution, padding 1, of the input with every pixel repeated 2 x 2 (nearest upsampling).
 
-    Each output sees only 2 x 2 different pixels of the input, so it is a transposed convolution with stride 2 whose
-    4 x 4 kernel sums the weights that fall on the same pixel: 16 products for 4 outputs instead of 36.
+    Each output sees only 2 x 2 different pixels of the input, so it is a transposed convolution with stride 2
+    whose 4 x 4 kernel sums the weights that fall on the same pixel: 16 products for 4 outputs instead of 36.
     """
 
     def __init__(self, inputs: int, outputs: int):

@@ -1,5 +1,6 @@
-"""The networks of R-DFCIL's code (docs/successors.md, "Network"): no ReLU after an addition, so that features may be
-negative, zero channels behind, a last batch norm in every block that starts at 0, and a head without bias a task."""
+"""The networks of R-DFCIL's code (docs/successors.md, "Network"): no ReLU after an addition, so that features
+may be negative, zero channels behind, a last batch norm in every block that starts at 0, and a head without
+bias a task."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -64,7 +65,8 @@ class ProjectedBlock(BasicBlock):
 
 
 class RDFCILResNet18(Classifier):
-    """The ResNet-18 for ImageNet: a 3 x 3 convolution of stride 1 and a max pool, four stages of two blocks, 512 features."""
+    """The ResNet-18 for ImageNet: a 3 x 3 convolution of stride 1 and a max pool, four stages of two blocks,
+    512 features."""
 
     feature_size = 512
 

@@ -71,7 +71,7 @@ def commands(draw):
         "learner_name": learner, "learner_type": LEARNERS[learner].learner_type,
         "gen_model_type": getattr(LEARNERS[learner], "generator_type", "") or "generator"}
     chosen = {name: draw(SIZES[name]) for name in SIZES}
-    mine = {field.name for field in dataclasses.fields(LEARNERS[learner].settings_class())}
+    mine = {field.name for field in dataclasses.fields(LEARNERS[learner].Settings)}
     others = sorted(mine - SIZES.keys() - matching.keys() - {"memory", "log_dir", "dataroot", "load_model_dir"})
     for name in draw(st.sets(st.sampled_from(others), max_size=6)):
         chosen[name] = draw(proper(FLAGS[name]))

@@ -185,11 +185,11 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
             values[name] = read(value, values, where)
     learner_name = values.get("learner_name", flags["learner_name"].default)
     learner = registry.learners[learner_name]
-    kind = learner.settings_class()
+    kind = learner.Settings
     own = _names(kind)
     for name in on_line:
         if name not in own:
-            readers = [other for other, reader in registry.learners.items() if name in _names(reader.settings_class())]
+            readers = [other for other, reader in registry.learners.items() if name in _names(reader.Settings)]
             raise UserError(f"--{name}: {learner_name} does not read it; {' and '.join(readers)} {'do' if len(readers) > 1 else 'does'}")
     settings = kind(**{name: values[name] for name in own if name in values})
     if settings.task_sizes:

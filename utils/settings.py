@@ -174,8 +174,7 @@ class LearnerClass(Protocol):
     learner_type: str
     generator_type: str
 
-    def settings_class(self) -> type[Settings]:
-        """Settings, or the subclass with the learner's own."""
+    Settings: type["Settings"]
 
     def check(self, settings: Any) -> None:
         """Raises UserError where the learner refuses the settings."""
@@ -202,7 +201,7 @@ class Registry:
         known = {"learner_name": list(learners), "learner_type": types, **choices}
         fields: dict[str, dataclasses.Field[Any]] = {}
         flags: list[Flag] = []
-        kinds: list[type[Settings]] = [Settings, *(learner.settings_class() for learner in learners.values())]
+        kinds: list[type[Settings]] = [Settings, *(learner.Settings for learner in learners.values())]
         for kind in kinds:
             if "__dataclass_fields__" not in vars(kind):
                 raise UserError(f"{kind.__name__}: settings are declared in a class with the decorator @dataclass")

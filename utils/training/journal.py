@@ -29,7 +29,7 @@ def plan(run: RunState) -> Progress:
                 now, here = (repeat, task.index, number), (place.repeat, place.task, place.stage)
                 done = place.epoch if now == here else stage.epochs if now < here else 0
                 steps = sum(stage.batches.steps(epoch) for epoch in range(done, stage.epochs))
-                progress.add(kind(stage, task), steps, stage.cost)
+                progress.add(kind(stage, task), steps, 1.0)
     return progress
 
 

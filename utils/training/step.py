@@ -75,6 +75,8 @@ class TrainingStep:
         """The losses, [number of names]; their sum is minimised."""
         with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
             losses = self.stage.loss(*self.stage.batches.load(start))
+        if not self.names:
+            self.stage.check(losses)
         self.names = tuple(losses)
         return torch.stack(list(losses.values()))
 

@@ -46,7 +46,7 @@ class Trainer:
         self.listeners: list[Listener] = []
         self.stop_request = StopRequest()
         self.learner_class = LEARNERS[settings.learner_name]
-        check_batches(settings, data, self.learner_class.planned_images)
+        check_batches(settings, data, self.learner_class.check_data)
         self.first_tasks = first_tasks(settings, folder.place)
         identity = checksum(settings, data)
         if folder.state:
