@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where Python is
 
 import utils  # noqa: F401  (prepares the process: before everything else)
 from dataloaders.datasets import Data, read_data
-from learners import REGISTRY
+from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.reports.final_screen import FinalScreen
@@ -60,6 +60,8 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
 def main() -> int:
     try:
         settings = parse(REGISTRY)
+        for line in WARNINGS:
+            print(f"warning: {line}", file=sys.stderr)
         if settings.tensorboard:
             from utils.reports.tensorboard import require_tensorboard
 

@@ -167,6 +167,8 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     on_line = vars(_parser(flags).parse_args(sys.argv[1:] if arguments is None else arguments))
     files = [(path, _read_config(path, flags)) for path in on_line.pop("config")]
     name_of_learner = ChainMap(on_line, *(content for _, content in reversed(files))).get("learner_name", flags["learner_name"].default)
+    if name_of_learner in registry.unusable:
+        raise UserError(f"--learner_name {name_of_learner}: {registry.unusable[name_of_learner]}")
     chosen = registry.learners.get(str(name_of_learner))
     given = [(f"--config {path}: {name}", name, value) for path, content in files for name, value in _meant(content, chosen).items()]
     given += [(f"--{name}", name, value) for name, value in on_line.items()]

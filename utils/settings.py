@@ -189,6 +189,7 @@ class Registry:
         readers: of the settings whose values are written in ways of their own, or depend on others.
 
     Attributes:
+        unusable: learners that can't be chosen, by name: why.
         flags: the common ones and those of every learner, by name and in the order of their groups.
 
     Raises UserError where two declare a setting of the same name, or a class of settings is no dataclass.
@@ -197,6 +198,7 @@ class Registry:
     def __init__(self, learners: Mapping[str, LearnerClass], choices: Mapping[str, Sequence[str]], readers: Mapping[str, Reader] | None = None):
         self.learners = learners
         self.readers = readers or {}
+        self.unusable: Mapping[str, str] = {}
         types = sorted({learner.learner_type for learner in learners.values()})
         known = {"learner_name": list(learners), "learner_type": types, **choices}
         fields: dict[str, dataclasses.Field[Any]] = {}
