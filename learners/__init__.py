@@ -1,8 +1,8 @@
 """The learners by ``--learner_name``: every class in a file of this folder that names its ``learner_type``.
 
-A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses, its own
-flags (a dataclass on Settings, as in bic.py) and its lines in the published tables are in that file too. A file that
-can't be used stops nobody who doesn't ask for its learner.
+A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses and its
+own flags (a dataclass on Settings, as in bic.py) are in that file too. A file that can't be used stops nobody
+who doesn't ask for its learner.
 """
 
 import dataclasses
@@ -81,13 +81,15 @@ def _usable() -> dict[str, type[Learner]]:
     """Return the learners that can be chosen, in the order of their files; fill UNUSABLE and WARNINGS."""
     found: dict[str, type[Learner]] = {}
     kinds = list(dict.fromkeys(_descendants(Learner)))
-    for name, same in {kind.__name__: [one for one in kinds if one.__name__ == kind.__name__] for kind in kinds}.items():
+    for name in dict.fromkeys(kind.__name__ for kind in kinds):
+        same = [kind for kind in kinds if kind.__name__ == name]
         kind = same[0]
         if len(same) > 1:
             *before, last = (_file_of(one) for one in same)
             _refuse(f"{', '.join(before)} and {last}", [name], f"both have a class {name}; rename the copy")
         elif not kind.learner_type:
-            UNUSABLE[name] = f'{_file_of(kind)}: {name} has no learner_type; give it one, such as learner_type = "kd"'
+            reason = f'{name} has no learner_type; give it one, such as learner_type = "kd"'
+            UNUSABLE[name] = f"{_file_of(kind)}: {reason}"
         elif problem := _problem(kind, found):
             _refuse(_file_of(kind), [name], problem)
         else:
@@ -96,8 +98,8 @@ def _usable() -> dict[str, type[Learner]]:
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
-    classes = len(others.get("imagenet_classes", [])) or DATASETS[others.get("dataset", Settings.dataset)].classes
-    return read_order(given, classes, where)
+    dataset = DATASETS[others.get("dataset", Settings.dataset)]
+    return read_order(given, len(others.get("imagenet_classes", [])) or dataset.classes, where)
 
 
 # In the order in which they are read.
@@ -112,7 +114,9 @@ REGISTRY = Registry(LEARNERS, _NAMES, _READERS)
 REGISTRY.unusable = UNUSABLE
 
 
-def build_learner(settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0) -> Learner:
+def build_learner(
+    settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0,
+) -> Learner:
     """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the
     device."""
     learner_class = LEARNERS[settings.learner_name]
@@ -121,7 +125,8 @@ def build_learner(settings: Settings, streams: Streams, device: torch.device, re
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     form = memory_format(settings, device)
-    return learner_class(settings, streams, *(network.to(memory_format=form) for network in networks)).to(device)
+    networks = [network.to(memory_format=form) for network in networks]
+    return learner_class(settings, streams, *networks).to(device)
 
 
 __all__ = ["LEARNERS", "REGISTRY", "UNUSABLE", "WARNINGS", "Learner", "Stage", "build_learner"]

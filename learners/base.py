@@ -31,7 +31,9 @@ from utils.streams import Streams
 CROSS_ENTROPY = "cross-entropy over the seen classes"  # the first-task objective that most learners share
 
 
-def distillation(student: Tensor, teacher: Tensor, temperature: float, weight: Tensor | None = None) -> Tensor:
+def distillation(
+    student: Tensor, teacher: Tensor, temperature: float, weight: Tensor | None = None,
+) -> Tensor:
     """Return KD(s, t; T) = -mean_b weight_b sum_k softmax(t / T)_k ln softmax(s / T)_k, without a factor T^2.
 
     docs/specification.md, "Distillation". The student may have logits of more classes than the teacher; their
@@ -138,11 +140,13 @@ class Learner(nn.Module):
         if cls.generator_type:
             kind, size = settings.gen_model_type, settings.gen_model_name
             if kind != cls.generator_type:
-                raise UserError(f"--gen_model_type {kind}: {name} needs --gen_model_type {cls.generator_type}")
+                raise UserError(
+                    f"--gen_model_type {kind}: {name} needs --gen_model_type {cls.generator_type}")
             sides, side = image_sides(kind), DATASETS[settings.dataset].image_size
             if size not in sides:
                 raise UserError(
-                    f"--gen_model_name {size}: there is no autoencoder of that size; one of {', '.join(sides)}")
+                    f"--gen_model_name {size}: there is no autoencoder of that size; "
+                    f"one of {', '.join(sides)}")
             if sides[size] != side:
                 raise UserError(
                     f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, "
@@ -159,7 +163,8 @@ class Learner(nn.Module):
         for index, new in enumerate(task_ranges(settings)):
             if (images := cls.images_to_learn(settings, counts, new)) < settings.batch_size:
                 raise UserError(
-                    f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, less than one batch")
+                    f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, "
+                    "less than one batch")
 
     @classmethod
     def images_to_learn(cls, settings: CommonSettings, counts: Sequence[int], new: range) -> int:
@@ -241,7 +246,8 @@ class Learner(nn.Module):
         the coreset (the published measure)."""
         pixels = math.prod(self.image_shape)
         networks = [self.model, self.generator] if self.keeps_generator else [self.model]
-        return sum(p.numel() for network in networks for p in network.parameters()) + len(self.coreset) * pixels
+        parameters = sum(p.numel() for network in networks for p in network.parameters())
+        return parameters + len(self.coreset) * pixels
 
     # Images to learn from and to keep
 
@@ -252,7 +258,8 @@ class Learner(nn.Module):
             return task.train
         count, random = len(task.train), self.streams.once("resampling")
         kept = self.coreset.images(task.train.source)
-        return task.train + kept[torch.randint(len(kept), (count,), generator=random, device=self.streams.device)]
+        chosen = torch.randint(len(kept), (count,), generator=random, device=self.streams.device)
+        return task.train + kept[chosen]
 
     def remember(self, task: Task) -> None:
         """Choose the whole coreset again when a task ends: at random, from all images that were learned from,
@@ -329,11 +336,13 @@ class Learner(nn.Module):
         s = self.settings
         if s.optimizer == "Adam":
             return self.adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), s.weight_decay)
-        return torch.optim.SGD(parameters, s.lr * lr_factor, s.momentum, weight_decay=s.weight_decay, fused=True)
+        lr = s.lr * lr_factor
+        return torch.optim.SGD(parameters, lr, s.momentum, weight_decay=s.weight_decay, fused=True)
 
     def adam(
         self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
     ) -> torch.optim.Adam:
         on_gpu = self.streams.device.type == "cuda"
-        return torch.optim.Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)
+        return torch.optim.Adam(
+            parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)

@@ -30,7 +30,8 @@ from utils.streams import Streams
 @dataclass
 class BICSettings(CommonSettings):
     bias_at_test: bool = setting(
-        False, "method", "test BIC with its bias layers; the published accuracies are without them", before=True)
+        False, "method", "test BIC with its bias layers; the published accuracies are without them",
+        before=True)
 
 
 def held_out_per_class(coreset: int, old: int) -> int:
@@ -85,7 +86,8 @@ class BIC(Learner):
             # it.
             mine = [self.bias.alpha[task.index], self.bias.beta[task.index]]
             loss = partial(self.bias_loss, task.index)
-            stages.append(self.schedule("bias", lambda: self.divide(task)[1], loss, self.model, mine, lr_factor=0.01))
+            held_out = lambda: self.divide(task)[1]  # noqa: E731
+            stages.append(self.schedule("bias", held_out, loss, self.model, mine, lr_factor=0.01))
         return stages
 
     def divide(self, task: Task) -> tuple[Images, Images]:
@@ -113,7 +115,8 @@ class BIC(Learner):
         kept = shares(settings.memory, counts[: new.start])
         each = held_out_per_class(sum(kept), new.start) if new.start else 0
         mine = counts[new.start : new.stop]
-        return sum(mine) + sum(kept) - sum(min(each, count) for count in (*kept, *mine))  # scarce classes hold out less
+        held_out = sum(min(each, count) for count in (*kept, *mine))  # a scarce class gives what it has
+        return sum(mine) + sum(kept) - held_out
 
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, herding)

@@ -21,9 +21,12 @@ from utils.streams import Streams
 
 @dataclass
 class CwDSettings(RDFCILSettings):
-    alignment_weight: float = setting(0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
+    alignment_weight: float = setting(
+        0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
     consistency_weight: float = setting(
-        0.05, "method", "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the teacher's: CwD", low=0)
+        0.05, "method",
+        "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the "
+        "teacher's: CwD", low=0)
 
 
 # Dreams are not smoothed.
@@ -126,10 +129,12 @@ class CwD(RDFCIL):
         past_means, came_up, target = self.past_means[:old], self.came_up[:old], self.means[:old]
         means, present, covariance = class_statistics(f, labels, old)
         running = came_up.all()
-        means = torch.where(running, past_means.lerp(means, 1 - self.past_share), means)
-        covariance = torch.where(running, self.past_covariance.lerp(covariance, 1 - self.past_share), covariance)
+        new = 1 - self.past_share
+        means = torch.where(running, past_means.lerp(means, new), means)
+        covariance = torch.where(running, self.past_covariance.lerp(covariance, new), covariance)
         compared = (present & self.has_mean[:old]).unsqueeze(1)
-        distance = vector_norm(torch.where(compared, target - means, 0)) + vector_norm(self.covariance - covariance)
+        distance = vector_norm(torch.where(compared, target - means, 0))
+        distance = distance + vector_norm(self.covariance - covariance)
         with torch.no_grad():
             past_means.copy_(torch.where(present.unsqueeze(1), means, past_means))
             self.past_covariance.copy_(covariance)

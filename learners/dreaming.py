@@ -59,7 +59,8 @@ def mirrored(images: Tensor, width: int) -> Tensor:
         return F.pad(images, (width,) * 4, mode="reflect")
     for dim in (2, 3):  # on a GPU torch's own adds up gradients in any order
         size, inner = images.shape[dim], images.flip(dim)
-        images = torch.cat([inner.narrow(dim, size - 1 - width, width), images, inner.narrow(dim, 1, width)], dim)
+        before, after = inner.narrow(dim, size - 1 - width, width), inner.narrow(dim, 1, width)
+        images = torch.cat([before, images, after], dim)
     return images
 
 

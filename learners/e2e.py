@@ -47,7 +47,8 @@ class ETE(Learner):
     def check_data(cls, settings: Settings, counts: Sequence[int]) -> None:
         super().check_data(settings, counts)
         if not settings.memory and len(task_ranges(settings)) > 1:
-            raise UserError("--memory 0: leaves no image for the stage balance of task 2; it needs a larger coreset")
+            raise UserError(
+                "--memory 0: leaves no image for the stage balance of task 2; it needs a larger coreset")
 
     @classmethod
     def images_to_learn(cls, settings: Settings, counts: Sequence[int], new: range) -> int:
@@ -65,7 +66,8 @@ class ETE(Learner):
     def past_distillation(self, h: Tensor, t: Tensor, divisor: int) -> Tensor:
         """sum over past tasks j of (|j| / divisor) KD over j's classes."""
         past = [classes for classes in self.ranges if classes.stop <= self.old]
-        kd = [len(j) / divisor * distillation(h[:, j.start : j.stop], t[:, j.start : j.stop], self.settings.temp) for j in past]
+        parts = [(len(j) / divisor, slice(j.start, j.stop)) for j in past]
+        kd = [share * distillation(h[:, j], t[:, j], self.settings.temp) for share, j in parts]
         return sum(kd, h.new_zeros(()))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

@@ -27,9 +27,12 @@ class NormalNN(Learner):
     def check(cls, settings: Settings) -> None:
         super().check(settings)
         if settings.oracle_flag and settings.memory:
-            raise UserError(f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all tasks so far; use --memory 0")
+            raise UserError(
+                f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all "
+                "tasks so far; use --memory 0")
         if settings.oracle_flag and settings.load_model_dir:
-            raise UserError("--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
+            raise UserError(
+                "--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

@@ -23,8 +23,11 @@ from utils.streams import Streams
 
 @dataclass
 class RDFCILSettings(TwoPhaseSettings):
-    old_logits_weight: float = setting(0.15, "method", "weight of the distance between logits for the old classes on dreams: RDFCIL, CwD", low=0)
-    angle_weight: float = setting(0.5, "method", "weight of the distance between angles among real images: RDFCIL, CwD", low=0)
+    old_logits_weight: float = setting(
+        0.15, "method", "weight of the distance between logits for the old classes on dreams: RDFCIL, CwD",
+        low=0)
+    angle_weight: float = setting(
+        0.5, "method", "weight of the distance between angles among real images: RDFCIL, CwD", low=0)
 
 
 def angles(points: Tensor) -> Tensor:
@@ -77,10 +80,12 @@ class RDFCIL(TwoPhaseLearner):
                 mine.load_state_dict(fresh.state_dict())
 
     def learned(self) -> Iterator[nn.Parameter]:
-        return chain(super().learned(), self.student_projection.parameters(), self.teacher_projection.parameters())
+        projections = nn.ModuleList([self.student_projection, self.teacher_projection])
+        return chain(super().learned(), projections.parameters())
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
-        return {"old logits": self.settings.old_logits_weight * a * b, "angle": self.settings.angle_weight * a * b}
+        own = self.settings
+        return {"old logits": own.old_logits_weight * a * b, "angle": own.angle_weight * a * b}
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
         f_t = self.frozen_teacher.features(x)

@@ -24,12 +24,14 @@ TEMPERATURE = 4.0  # of DIST; docs/successors.md, "RFD"
 
 @dataclass
 class RFDSettings(TwoPhaseSettings):
-    dist_dreams_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on dreams: RFD", low=0)
-    dist_real_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
+    dist_dreams_weight: float = setting(
+        0.15, "method", "weight of DIST between logits for the old classes on dreams: RFD", low=0)
+    dist_real_weight: float = setting(
+        0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
     relay_weight: float = setting(
         0.05, "method",
-        "weight of the relay, the distance between the student's features and those that its later stages make of the teacher's first stage: RFD",
-        low=0)
+        "weight of the relay, the distance between the student's features and those that its later stages make "
+        "of the teacher's first stage: RFD", low=0)
 
 
 def correlation(u: Tensor, v: Tensor) -> Tensor:
@@ -75,8 +77,10 @@ class RFD(TwoPhaseLearner):
         }
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
-        relayed = self.model.features_from(self.frozen_teacher.first_stage(x))  # moves the later stages' running statistics once more
-        return {**self.head_terms(x, h, h_dream, t_dream), "relay": self.factor["relay"] * F.mse_loss(f, relayed)}
+        # This moves the later stages' running statistics once more.
+        relayed = self.model.features_from(self.frozen_teacher.first_stage(x))
+        relay = self.factor["relay"] * F.mse_loss(f, relayed)
+        return {**self.head_terms(x, h, h_dream, t_dream), "relay": relay}
 
     def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
         return {

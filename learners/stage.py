@@ -85,11 +85,11 @@ class Stage:
 
     def check(self, losses: Any) -> None:
         """Raises RunError, which names the file, if ``loss`` returned anything but scalar tensors by name."""
-        scalars = isinstance(losses, dict) and all(isinstance(v, Tensor) and not v.shape for v in losses.values())
-        if losses and scalars:
-            return
-        function = getattr(self.loss, "func", self.loss)
-        given = type(losses).__name__ if not isinstance(losses, dict) else "something else than scalar tensors in it"
+        if isinstance(losses, dict):
+            if losses and all(isinstance(value, Tensor) and not value.shape for value in losses.values()):
+                return
+        function: Any = getattr(self.loss, "func", self.loss)
+        file = f"{function.__module__.replace('.', '/')}.py"
         raise RunError(
-            f"{function.__module__.replace('.', '/')}.py: {function.__qualname__} returned {given or 'nothing'}; "
-            'it must return a dict of scalar tensors by name, such as {"classification": loss}')
+            f"{file}: {function.__qualname__} returned a {type(losses).__name__}; it must return a dict "
+            'of scalar tensors by name, such as {"classification": loss}')

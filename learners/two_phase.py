@@ -27,11 +27,16 @@ from utils.streams import Streams
 
 @dataclass
 class TwoPhaseSettings(CommonSettings):
-    classification_weight: float = setting(0.5, "method", "weight of the classification after the first task: RDFCIL, CwD, RFD", low=0)
+    classification_weight: float = setting(
+        0.5, "method", "weight of the classification after the first task: RDFCIL, CwD, RFD", low=0)
     head_share: float = setting(
-        0.2, "method", "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD", low=0.01, high=0.99)
+        0.2, "method",
+        "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD",
+        low=0.01, high=0.99)
     head_lr_factor: float = setting(
-        0.05, "method", "learning rate in the epochs of head_share, as a share of the task's initial one: RDFCIL, CwD, RFD", above=0)
+        0.05, "method",
+        "learning rate in the epochs of head_share, as a share of the task's initial one: RDFCIL, CwD, RFD",
+        above=0)
 
 
 def rarity(counts: Tensor) -> Tensor:
@@ -66,7 +71,9 @@ class TwoPhaseLearner(DreamingLearner):
     def check(cls, settings: CommonSettings) -> None:
         super().check(settings)
         if settings.schedule[-1] < 2:
-            raise UserError(f"--schedule: {settings.learner_name} learns a task in two phases, of an epoch each at least; 1 epoch is too few")
+            raise UserError(
+                f"--schedule: {settings.learner_name} learns a task in two phases, of an epoch each at "
+                "least; 1 epoch is too few")
 
     def __init__(self, settings: TwoPhaseSettings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model, generator)
@@ -88,7 +95,8 @@ class TwoPhaseLearner(DreamingLearner):
         """Of the terms of the loss, where ``new`` classes follow ``old`` ones. Both phases read them,
         ``classification`` the first alone."""
         a, b = math.log2(new / 2 + 1), math.sqrt(old / new)
-        return {"classification": self.settings.classification_weight * (1 + 1 / a) / b, **self.term_factors(a, b)}
+        classification = self.settings.classification_weight * (1 + 1 / a) / b
+        return {"classification": classification, **self.term_factors(a, b)}
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
         """Of ``terms`` and ``head_terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what
@@ -147,8 +155,9 @@ class TwoPhaseLearner(DreamingLearner):
         with torch.no_grad():
             f = self.model.features(torch.cat([x, x_dream]))
         h = self.model.last(f)
+        ce = F.cross_entropy(h[:, :seen], y_all, self.weights[:seen])
         return {
-            "classification": self.settings.classification_weight * F.cross_entropy(h[:, :seen], y_all, self.weights[:seen]),
+            "classification": self.settings.classification_weight * ce,
             **self.head_terms(x, h[: len(x), :old], h[len(x) :, :old], t_dream),
         }
 

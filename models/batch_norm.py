@@ -9,8 +9,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     more kernel per layer and step. The buffer stays, so that state dicts are those of torch's layer."""
 
     def forward(self, x: Tensor) -> Tensor:
+        statistics = self.running_mean, self.running_var
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum or 0.0, self.eps)
+            x, *statistics, self.weight, self.bias, self.training, self.momentum or 0.0, self.eps)
 
 
 NORMS = (nn.BatchNorm2d, BatchNorm2d)  # exactly these, because a subclass may compute something else

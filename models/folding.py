@@ -21,7 +21,8 @@ from models.resnet import Classifier
 Network = TypeVar("Network", bound=nn.Module)
 
 CONVOLUTIONS = (nn.Conv2d, UpsampledConv2d)  # exactly these, because a subclass may compute something else
-UNPREDICTABLE = {torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+UNPREDICTABLE = {
+    torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 HOST_READS = {"tolist", "numpy", "__array__"}
 
 
@@ -58,7 +59,8 @@ class Trace(TorchDispatchMode):
         self.running: nn.Module | None = None
         self.alive: list[Any] = []
         for layer in layers:
-            layer.forward = partial(self.call, layer, type(layer).forward)  # an instance's own, also for layer.forward(x)
+            own: Any = layer
+            own.forward = partial(self.call, layer, type(layer).forward)  # also for layer.forward(x)
 
     def call(self, layer: nn.Module, forward: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         self.running = layer
@@ -86,8 +88,10 @@ class Trace(TorchDispatchMode):
     def feeds(self, conv: nn.Module, norm: nn.Module) -> bool:
         """Return whether each runs once, the norm alone reads what the convolution gives, and nothing else
         reads the tensors of either."""
-        private = not any(None in self.readers[storage(t)] for layer in (conv, norm) for t in layer.state_dict().values())
-        return private and len(self.written[norm]) == 1 and [self.readers[y] for y in self.written[conv]] == [{norm}]
+        tensors = [*conv.state_dict().values(), *norm.state_dict().values()]
+        private = not any(None in self.readers[storage(tensor)] for tensor in tensors)
+        once = len(self.written[norm]) == 1
+        return private and once and [self.readers[y] for y in self.written[conv]] == [{norm}]
 
 
 def entries(network: nn.Module) -> list[Callable[[Tensor], Any]]:
@@ -101,7 +105,7 @@ def entries(network: nn.Module) -> list[Callable[[Tensor], Any]]:
         return maps, features, network.last(features)
 
     def has(name: str) -> bool:
-        """Whether the network has a method of its own."""
+        """Return whether the network replaces Classifier's method."""
         return name in vars(network) or getattr(type(network), name) is not getattr(Classifier, name)
 
     if not has("forward") and not has("features"):
@@ -111,7 +115,8 @@ def entries(network: nn.Module) -> list[Callable[[Tensor], Any]]:
 
 def plain(layer: nn.Module) -> bool:
     """Return whether a layer computes in evaluation mode what its type says, and nobody looks on."""
-    return not (layer.training or layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    return not (layer.training or hooked or "forward" in vars(layer))
 
 
 def proven_pairs(network: nn.Module, x: Tensor) -> tuple[list[tuple[str, str]], list[Any]]:
@@ -132,7 +137,8 @@ def proven_pairs(network: nn.Module, x: Tensor) -> tuple[list[tuple[str, str]], 
     for conv in convs:
         found = {norm for trace in traces for y in trace.written[conv] for norm in trace.readers[y]}
         if len(found) == 1 and (norm := found.pop()) in norms:
-            if all(trace.feeds(conv, norm) or not (trace.written[conv] or trace.written[norm]) for trace in traces):
+            running = [trace for trace in traces if trace.written[conv] or trace.written[norm]]
+            if all(trace.feeds(conv, norm) for trace in running):
                 pairs.append((names[conv], names[norm]))
     return pairs, given
 
@@ -147,7 +153,8 @@ def replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
 def fold(network: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
     """Fold in place, in evaluation mode."""
     for conv, norm in pairs:
-        layer, follower = network.get_submodule(conv), network.get_submodule(norm)
+        layer: Any = network.get_submodule(conv)
+        follower: Any = network.get_submodule(norm)
         replace(network, layer, fuse_conv_bn_eval(layer, follower).requires_grad_(False))
         replace(network, follower, nn.Identity())
     for layer in list(network.modules()):

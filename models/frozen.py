@@ -115,7 +115,8 @@ class Observed:
         self.order: list[nn.BatchNorm2d] = []
         for layer in self.network.modules():
             if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and not layer.training:
-                layer.forward = partial(self.observe, layer, self.normalisation(layer))
+                own: Any = layer
+                own.forward = partial(self.observe, layer, self.normalisation(layer))
         if bf16:
             cast_once(self.network)
 
@@ -144,6 +145,9 @@ class Observed:
         self.noted.clear()
         if self.order != [*layers]:  # in the first run, and in a network whose layers depend on its input
             self.order = [*layers]
-            self.mean, self.var = (torch.cat([getattr(l, name) for l in layers]) for name in ("running_mean", "running_var"))
-            self.share = torch.cat([torch.full_like(l.running_mean, 1 / (len(layers) * l.num_features)) for l in layers])
+            self.mean = torch.cat([layer.running_mean for layer in layers])
+            self.var = torch.cat([layer.running_var for layer in layers])
+            shares = [torch.full_like(layer.running_mean, 1 / (len(layers) * layer.num_features))
+                      for layer in layers]
+            self.share = torch.cat(shares)
         return features, torch.cat(means), torch.cat(variances)

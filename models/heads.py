@@ -23,7 +23,8 @@ class Heads(nn.Linear):
     @torch.no_grad()
     def start(self, classes: range) -> None:
         """Draw the head of ``classes``, a task's, from torch's random state on the CPU."""
-        self.weight[classes.start : classes.stop] = self.deviation * torch.randn(len(classes), self.in_features)
+        drawn = torch.randn(len(classes), self.in_features)
+        self.weight[classes.start : classes.stop] = self.deviation * drawn
 
 
 class HeadPairs(nn.Module):
