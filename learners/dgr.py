@@ -20,9 +20,9 @@ from utils.streams import Streams
 class Generative_Replay(Learner):
     """weight(y) CE(h[seen], y) over x and x~, + mu KD(h[old], t[old]) over x~. Table 1, "DGR"; mu = 1.
 
-    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the same x and
-    x~ in the same step: the two share no parameter, so one optimiser over both is two of the same settings.
-    Images are in [0, 1], not normalised.
+    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the
+    same x and x~ in the same step: the two share no parameter, so one optimiser over both is two of the same
+    settings. Images are in [0, 1], not normalised.
 
     Attributes:
         generator: the autoencoder being learned. old_generator: frozen copy of it after the previous task.
@@ -32,7 +32,6 @@ class Generative_Replay(Learner):
     generator_type = "autoencoder"
     keeps_generator = True
     normalised = False
-    step_cost = 5.4
     first_task = "cross-entropy over the seen classes, of images that are not normalised"
     published = (
         Method(
@@ -44,7 +43,9 @@ class Generative_Replay(Learner):
     def check(cls, settings: Settings) -> None:
         super().check(settings)
         if settings.load_model_dir:
-            raise UserError("--load_model_dir: Generative_Replay learns its autoencoder in the first task too; leave the flag out")
+            raise UserError(
+                "--load_model_dir: Generative_Replay learns its autoencoder in the first task too; "
+                "leave the flag out")
 
     def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Autoencoder):
         super().__init__(settings, streams, model)
@@ -81,7 +82,8 @@ class Generative_Replay(Learner):
         old, seen, batch = self.old, self.seen, len(x)
         if not old:
             h = self.model(x)
-            return {"classification": self.classification(h, y), **self.generator_loss(x, torch.ones_like(h[:, 0]))}
+            weight = torch.ones_like(h[:, 0])
+            return {"classification": self.classification(h, y), **self.generator_loss(x, weight)}
         x_dream = self.dream(batch)
         t = self.teach(x_dream)
         x_all, y_all = torch.cat([x, x_dream]), torch.cat([y, t.argmax(1)])
@@ -98,10 +100,11 @@ class Generative_Replay(Learner):
         }
 
     def generator_loss(self, x: Tensor, weight: Tensor) -> Losses:
-        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their pixels, and
-        the divergence of the latent code from N(0, I) per pixel."""
+        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their
+        pixels, and the divergence of the latent code from N(0, I) per pixel."""
         mean, logvar = self.generator.encode(x)
         z = mean + torch.exp(logvar / 2) * self.noise(len(x))
-        pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none").flatten(1).mean(1)
+        pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none")
+        pixels = pixels.flatten(1).mean(1)
         divergence = (mean.square() + logvar.exp() - 1 - logvar).sum(1) / 2
         return {"reconstruction": (weight * pixels).mean(), "divergence": divergence.mean() / x[0].numel()}

@@ -11,7 +11,6 @@ class LWF(Learner):
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.3
     first_task = CROSS_ENTROPY
     published = (
         Method("LwF", {5: (17.0, 0.1), 10: (9.2, 0.0), 20: (4.7, 0.1)}, settings={"mu": 1.0, "temp": 2.0}),

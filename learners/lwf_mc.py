@@ -13,7 +13,6 @@ class LWF_MC(Learner):
     the teacher's sigmoids. Table 1, "LwF.MC"."""
 
     learner_type = "kd"
-    step_cost = 1.3
     first_task = "binary cross-entropy over the seen classes"
     published = (Method("LwF.MC", {5: (32.5, 1.0), 10: (17.1, 0.1), 20: (7.7, 0.5)}),)
 

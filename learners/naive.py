@@ -1,5 +1,6 @@
-"""Base: cross-entropy on each new task, and nothing against forgetting. With a coreset (``--memory``) it is Naive
-Rehearsal; with all classes as one task (``--first_split_size`` = classes), or with ``--oracle_flag``, UB, the upper bound."""
+"""Base: cross-entropy on each new task, and nothing against forgetting. With a coreset (``--memory``) it is
+Naive Rehearsal; with all classes as one task (``--first_split_size`` = classes), or with ``--oracle_flag``,
+UB, the upper bound."""
 
 from torch import Tensor
 
@@ -10,8 +11,8 @@ from utils.settings import Settings
 
 
 class NormalNN(Learner):
-    """CE(h[seen], y). docs/specification.md, "Learners without replayed real images"; table 1, "Base" and "UB";
-    table 2, "Naive Rehearsal"."""
+    """CE(h[seen], y). docs/specification.md, "Learners without replayed real images"; table 1, "Base" and
+    "UB"; table 2, "Naive Rehearsal"."""
 
     learner_type = "default"
     takes_coreset = True
@@ -26,9 +27,12 @@ class NormalNN(Learner):
     def check(cls, settings: Settings) -> None:
         super().check(settings)
         if settings.oracle_flag and settings.memory:
-            raise UserError(f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all tasks so far; use --memory 0")
+            raise UserError(
+                f"--memory {settings.memory}: with --oracle_flag every task trains on the data of all "
+                "tasks so far; use --memory 0")
         if settings.oracle_flag and settings.load_model_dir:
-            raise UserError("--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
+            raise UserError(
+                "--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

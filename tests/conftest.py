@@ -268,7 +268,7 @@ def problem():
     """A learner and its tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
 
     def build(name, device="cpu", tasks=2, **more):
-        settings = LEARNERS[name].settings_class()(**{
+        settings = LEARNERS[name].Settings(**{
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,

@@ -8,7 +8,7 @@ from typing import Any
 
 from utils.errors import Parser, UserError
 from utils.files import ODD_NUMBER, expand_home, read_yaml
-from utils.settings import NOT_IN_RESULTS, Flag, Registry, Settings, settings_of
+from utils.settings import NOT_IN_RESULTS, Flag, Registry, Settings
 
 SWITCH = {"0": False, "1": True, "false": False, "true": True}
 KINDS = {bool: "true or false, 1 or 0", str: "printable text", int: "a whole number", float: "a number"}
@@ -144,9 +144,9 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     learner_name = Settings.learner_name
     for where, name, value in given:
         if name == "learner_name":
+            if value in registry.broken:
+                raise UserError(registry.broken[value])
             learner_name = _convert(flags[name], value, where)
-    if learner_name in registry.broken:
-        raise UserError(registry.broken[learner_name])
     learner = registry.learners[learner_name]
     values: dict[str, Any] = {}
     for where, name, value in given:
@@ -158,12 +158,12 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
         if name in values:
             where, value = values[name]
             values[name] = read(value, values, where)
-    kind = settings_of(learner)
+    kind = learner.Settings
     own = kind.__dataclass_fields__
     for name in on_line:
         if name not in own:
             others = [other for other, reader in registry.learners.items()
-                      if name in settings_of(reader).__dataclass_fields__]
+                      if name in reader.Settings.__dataclass_fields__]
             raise UserError(f"--{name}: {learner_name} does not read it; these do: {', '.join(others)}")
     settings = kind(**{name: value for name, value in values.items() if name in own})
     if settings.task_sizes:

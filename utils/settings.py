@@ -162,11 +162,6 @@ def computed_from(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_IN_RESULTS}
 
 
-def settings_of(learner: Any) -> type[Settings]:
-    """The class of a learner's settings."""
-    return getattr(learner, "Settings", None) or learner.settings_class()
-
-
 class Flag(NamedTuple):
     """A setting as the parser needs it; ``type`` is a single value's, ``many`` means a list of them."""
 
@@ -213,23 +208,20 @@ class Registry:
         learners: classes by name, each with ``check(settings)``, which raises UserError if it refuses them.
         choices: {setting: names it takes}, for settings that name a data set or a network.
         readers: for settings that are written in special ways, or whose value depends on others.
-        broken: {learner: what is wrong with its settings class}; all other learners run.
+        broken: {learner: why it cannot be chosen, in a line that names its file}; all others run.
     """
 
     learners: Mapping[str, Any]
     choices: Mapping[str, Sequence[str]]
     readers: Mapping[str, Reader] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def flags(self) -> dict[str, Flag]:
         """All settings by name, the common ones and those of every learner, in the order of their groups."""
         found = flags_of(Settings, {})
-        for name, learner in self.learners.items():
-            try:
-                found |= flags_of(settings_of(learner), found)
-            except UserError as error:
-                self.broken[name] = str(error)
+        for learner in self.learners.values():
+            found |= flags_of(learner.Settings, found)
         types = sorted({learner.learner_type for learner in self.learners.values()})
         for name, choices in {"learner_name": self.learners, "learner_type": types, **self.choices}.items():
             found[name] = found[name]._replace(metadata={**found[name].metadata, "choices": list(choices)})

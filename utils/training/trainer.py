@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dataloaders.datasets import DATASETS, Data, checksum
-from dataloaders.tasks import Task, learned_classes, tasks_of_repeat
+from dataloaders.tasks import Task, images_per_class, learned_classes, tasks_of_repeat
 from learners import LEARNERS, Stage, build_learner
 from utils.device import captures
 from utils.errors import Stopped, StopRequest
@@ -41,7 +41,8 @@ class Trainer:
         self.listeners: list[Listener] = []
         self.stop_request = StopRequest()
         self.learner_class = LEARNERS[settings.learner_name]
-        self.learner_class.check_data(settings, data)
+        for repeat in range(settings.repeat):
+            self.learner_class.check_data(settings, images_per_class(settings, data, repeat))
         identity = checksum(settings, data)
         self.classes = [learned_classes(settings, data, repeat) for repeat in range(settings.repeat)]
         self.first_tasks = first_tasks(settings, folder.place, identity, self.classes)
