@@ -19,7 +19,6 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, check_split, task_ranges
-from learners.published import Method
 from learners.stage import Losses, Stage
 from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded, image_sides
 from utils.arithmetic import exact
@@ -75,7 +74,6 @@ class Learner(nn.Module):
         first_task: what its first task trains, the same words as of the learners that train the same; "" where it shares that with none.
         first_task_settings: those of its own that change its first task, by name, so that ``--load_model_dir`` compares them.
         keeps_generator: whether its generator lives on from task to task, so that its parameters are stored.
-        published: its lines in the published tables, with the numbers there.
     """
 
     learner_type = ""
@@ -87,7 +85,6 @@ class Learner(nn.Module):
     step_cost = 1.0
     first_task = ""
     first_task_settings: Sequence[str] = ()
-    published: Sequence[Method] = ()
     settings: Settings
 
     def __init__(self, settings: Settings, streams: Streams, model: Classifier):

@@ -14,7 +14,6 @@ from dataloaders.batches import Images
 from dataloaders.coreset import first_of_each_class, herding, shares
 from dataloaders.tasks import Task
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
-from learners.published import Method
 from models import Classifier
 from utils.settings import Settings, setting
 from utils.streams import Streams
@@ -60,8 +59,6 @@ class BIC(Learner):
     takes_coreset = True
     step_cost = 1.3
     first_task = CROSS_ENTROPY
-    published = (Method(
-        "BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0, "bias_at_test": False}, tables=(2,)),)
     settings: BICSettings
 
     def __init__(self, settings: Settings, streams: Streams, model: Classifier):

@@ -11,8 +11,6 @@ from torch.linalg import vector_norm
 
 from dataloaders.tasks import Task
 from learners.base import Losses
-from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.rdfcil import RDFCIL, RDFCILSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -24,10 +22,6 @@ class CwDSettings(RDFCILSettings):
     alignment_weight: float = setting(0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
     consistency_weight: float = setting(
         0.05, "method", "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the teacher's: CwD", low=0)
-
-
-# Dreams are not smoothed.
-OWN = {"deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0], **own_defaults(CwDSettings)}
 
 
 def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,9 +54,6 @@ class CwD(RDFCIL):
         past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have seen.
     """
 
-    published = (
-        Method("CwD", settings={**PUBLISHED_DREAMS, **OWN}),
-        *half_first_lines("CwD", OWN))
     settings: CwDSettings
     balance_added = 1e-6
     past_share = 0.9  # of what came before, in running statistics

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
-from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method
+from learners.dreaming import DreamingLearner
 
 
 class DeepInversionLWF(DreamingLearner):
@@ -14,7 +13,6 @@ class DeepInversionLWF(DreamingLearner):
     learner_type = "datafree"
     step_cost = 3.0
     first_task = CROSS_ENTROPY
-    published = (Method("LwF-Synthetic", settings={"mu": 0.1, "temp": 2.0, **PUBLISHED_DREAMS}),)
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:
