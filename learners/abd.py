@@ -4,7 +4,6 @@
     / seen
 """
 
-from math import nan
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +11,7 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Losses
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method, half_first_lines
+from learners.dreaming import DreamingLearner
 
 
 class AlwaysBeDreaming(DreamingLearner):
@@ -25,12 +23,6 @@ class AlwaysBeDreaming(DreamingLearner):
 
     learner_type = "datafree"
     first_task = "cross-entropy over all outputs, the unseen ones too"
-    published = (
-        Method("ABD (Ours)", {5: (43.9, 0.9), 10: (33.7, 1.2), 20: (20.0, 1.4)}, settings={"mu": 0.1, **PUBLISHED_DREAMS}, tables=(1, 2)),
-        *half_first_lines(
-            "ABD", {"mu": 0.1, **DREAM_LOSS},
-            {5: (50.55, 1.14, 62.40), 10: (43.65, 2.40, 58.97), 25: (25.27, 1.09, 48.91)},
-            {5: (33.18, nan, 44.55), 10: (27.34, nan, 41.64), 25: (16.46, nan, 34.47)}))
 
     def start_task(self, task: Task) -> None:
         super().start_task(task)

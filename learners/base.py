@@ -20,7 +20,6 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, check_split, task_ranges
-from learners.published import Method
 from learners.stage import Losses, Stage
 from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded, image_sides
 from utils.arithmetic import exact
@@ -83,7 +82,6 @@ class Learner(nn.Module):
             compares them.
         keeps_generator: whether its generator is kept from task to task, so that its parameters count as
             stored.
-        published: its lines in the published tables, with the numbers there.
     """
 
     Settings: ClassVar[type[CommonSettings]] = CommonSettings
@@ -95,7 +93,6 @@ class Learner(nn.Module):
     keeps_generator = False
     first_task = ""
     first_task_settings: Sequence[str] = ()
-    published: Sequence[Method] = ()
     settings: CommonSettings
 
     def __init__(self, settings: CommonSettings, streams: Streams, model: Classifier):

@@ -19,7 +19,6 @@ from dataloaders.batches import Images
 from dataloaders.coreset import first_of_each_class, herding, shares
 from dataloaders.tasks import Task, task_ranges
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
-from learners.published import Method
 from models import Classifier
 from utils.errors import UserError
 from utils.settings import Settings as CommonSettings
@@ -67,8 +66,6 @@ class BIC(Learner):
     learner_type = "kd"
     takes_coreset = True
     first_task = CROSS_ENTROPY
-    published = (Method(
-        "BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0, "bias_at_test": False}, tables=(2,)),)
     Settings = BICSettings
     settings: BICSettings
 

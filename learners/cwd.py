@@ -11,8 +11,6 @@ from torch.linalg import vector_norm
 
 from dataloaders.tasks import Task
 from learners.base import Losses
-from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.rdfcil import RDFCIL, RDFCILSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -30,7 +28,6 @@ class CwDSettings(RDFCILSettings):
 
 
 # Dreams are not smoothed.
-OWN = {"deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0], **own_defaults(CwDSettings)}
 
 
 def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,9 +62,6 @@ class CwD(RDFCIL):
             seen.
     """
 
-    published = (
-        Method("CwD", settings={**PUBLISHED_DREAMS, **OWN}),
-        *half_first_lines("CwD", OWN))
     Settings = CwDSettings
     settings: CwDSettings
     balance_added = 1e-6

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method, half_first_lines
+from learners.dreaming import DreamingLearner
 
 
 class DeepInversionGenBN(DreamingLearner):
@@ -19,9 +18,6 @@ class DeepInversionGenBN(DreamingLearner):
 
     learner_type = "datafree"
     first_task = CROSS_ENTROPY
-    published = (
-        Method("DeepInversion", {5: (18.8, 0.3), 10: (10.9, 0.6), 20: (5.7, 0.3)}, settings={"mu": 1.0, "temp": 2.0, **PUBLISHED_DREAMS}),
-        *half_first_lines("DeepInversion", {"mu": 1.0, "temp": 2.0, **DREAM_LOSS}))
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

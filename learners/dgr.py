@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage, distillation
-from learners.published import Method
 from models import Autoencoder, Classifier
 from utils.errors import UserError
 from utils.settings import Settings
@@ -33,10 +32,6 @@ class Generative_Replay(Learner):
     keeps_generator = True
     normalised = False
     first_task = "cross-entropy over the seen classes, of images that are not normalised"
-    published = (
-        Method(
-            "DGR", {5: (14.4, 0.4), 10: (8.1, 0.1), 20: (4.1, 0.3)},
-            settings={"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),)
     generator: Autoencoder
 
     @classmethod

@@ -9,7 +9,6 @@ docs/specification.md, "Dreaming"; the paper's section 4.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,10 +21,6 @@ from models import Classifier, Frozen, Generator, Observed, image_generator
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
-
-# The published settings of dreaming: of the generator's loss, and with them those for CIFAR-100.
-DREAM_LOSS: dict[str, Any] = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
-PUBLISHED_DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, **DREAM_LOSS}
 
 
 def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:

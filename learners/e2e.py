@@ -13,7 +13,6 @@ from dataloaders.batches import Images
 from dataloaders.coreset import nearest_to_mean, shares
 from dataloaders.tasks import Task, task_ranges
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
-from learners.published import Method
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -27,8 +26,6 @@ class ETE(Learner):
     learner_type = "kd"
     takes_coreset = True
     first_task = CROSS_ENTROPY
-    published = (
-        Method("E2E", {5: (47.4, 0.8), 10: (38.4, 1.3), 20: (32.7, 1.9)}, memory=2000, settings={"mu": 1.0, "temp": 2.0}, tables=(2,)),)
 
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)

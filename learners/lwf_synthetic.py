@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
-from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method
+from learners.dreaming import DreamingLearner
 
 
 class DeepInversionLWF(DreamingLearner):
@@ -16,7 +15,6 @@ class DeepInversionLWF(DreamingLearner):
 
     learner_type = "datafree"
     first_task = CROSS_ENTROPY
-    published = (Method("LwF-Synthetic", settings={"mu": 0.1, "temp": 2.0, **PUBLISHED_DREAMS}),)
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

@@ -5,7 +5,6 @@ UB, the upper bound."""
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Learner, Losses
-from learners.published import Method
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -18,10 +17,6 @@ class NormalNN(Learner):
     takes_coreset = True
     takes_oracle = True
     first_task = CROSS_ENTROPY
-    published = (
-        Method("Base", {5: (16.4, 0.4), 10: (8.8, 0.1), 20: (4.4, 0.3)}),
-        Method("Naive Rehearsal", {5: (34.0, 0.2), 10: (24.0, 1.0), 20: (14.9, 0.7)}, memory=2000, tables=(2,)),
-    )
 
     @classmethod
     def check(cls, settings: Settings) -> None:

@@ -6,15 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from math import nan
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Losses
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -54,12 +51,6 @@ class RDFCIL(TwoPhaseLearner):
 
     learner_type = "datafree"
     first_task = "cross-entropy over the seen classes, for the epochs of the first phase"
-    published = (
-        Method("R-DFCIL", settings={**PUBLISHED_DREAMS, **own_defaults(RDFCILSettings)}),
-        *half_first_lines(
-            "R-DFCIL", {**DREAM_LOSS, **own_defaults(RDFCILSettings)},
-            {5: (54.76, 0.76, 64.78), 10: (49.70, 0.61, 61.71), 25: (30.01, 0.56, 49.95)},
-            {5: (40.44, nan, 48.91), 10: (38.19, nan, 47.60), 25: (27.29, nan, 40.85)}))
     Settings = RDFCILSettings
     settings: RDFCILSettings
 

@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import task_ranges
 from learners.base import Losses
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, HeadPairs
 from utils.settings import Settings as CommonSettings
@@ -57,9 +55,6 @@ class RFD(TwoPhaseLearner):
     """
 
     learner_type = "datafree"
-    published = (
-        Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),
-        *half_first_lines("RFD", {**DREAM_LOSS, **own_defaults(RFDSettings)}))
     Settings = RFDSettings
     settings: RFDSettings
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from learners import LEARNERS, Stage, build_learner
-from learners.dreaming import DREAM_LOSS
 from learners.rdfcil import RDFCIL
 from learners.two_phase import TwoPhaseLearner
 from models import Classifier, HeadPairs
+from utils.reports.paper import DREAM_LOSS
 from utils.streams import Streams
 
 LEARNER_OF_METHOD = {"R-DFCIL": "RDFCIL", "CwD": "CwD", "RFD": "RFD"}

@@ -89,6 +89,7 @@ class Journal(Listener):
         self.bar = tqdm(
             total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not sys.stderr.isatty(),
             leave=False, dynamic_ncols=True)
+        self.said: set[str] = set()
         self.latest: Epoch | None = None  # of the stage under way
         self.stage: Stage | None = None
         self.epoch = self.steps = 0  # of the stage; of the epoch
@@ -108,11 +109,15 @@ class Journal(Listener):
         notes, self.notes = list(self.notes), []
         if run.settings.validation:
             notes.append("--validation: every accuracy is on held-out training images, not on the test set")
-        for note in [*notes, *run.learner.notes()]:
+        for note in notes:
             self.log.line(note)
 
     def stages_began(self, run: RunState, stages: list[Stage]) -> None:
         self.time.begin_task(run.place.task == 0, stages)
+        for note in run.learner.notes(run.task):
+            if note not in self.said:
+                self.log.line(note)
+                self.said.add(note)
 
     def epoch_began(self, run: RunState, stage: Stage, epoch: int) -> None:
         self.stage, self.epoch, self.steps = stage, epoch, 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from learners import Stage, check_losses
+from learners import Stage
 from utils.device import device_failure
 from utils.errors import RunError
 from utils.streams import Streams
@@ -70,7 +70,7 @@ class TrainingStep:
         with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
             losses = self.stage.loss(*self.stage.batches.load(start))
         if not self.names:
-            check_losses(losses, self.stage)
+            self.stage.check(losses)
         self.names = tuple(losses)
         values = torch.stack(list(losses.values()))
         self.stage.optimizer.zero_grad()
