@@ -24,7 +24,7 @@ if __name__ == "__main__":
 import torch
 
 from dataloaders.datasets import Data, read_data
-from learners import REGISTRY
+from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
 from utils.device import cpu_notices, open_device, probe
 from utils.errors import run_main
@@ -46,7 +46,7 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
         trainer.listeners.append(board := TensorBoard(folder))
         drawn = board.figure
     if not settings.no_figures:
-        from utils.reports.run_figures import RunFigures  # imports matplotlib
+        from utils.reports.figures import RunFigures  # imports matplotlib
 
         trainer.listeners.append(RunFigures(folder, drawn))
     trainer.listeners.append(FinalScreen())
@@ -55,6 +55,8 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
 
 def main(arguments: list[str] | None = None) -> None:
     settings = parse(REGISTRY, arguments)
+    for line in WARNINGS:
+        print(f"run.py: warning: {line}", file=sys.stderr)
     if settings.tensorboard:
         from utils.reports.tensorboard import require_tensorboard
 

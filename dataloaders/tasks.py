@@ -13,7 +13,7 @@ from dataloaders.datasets import DATASETS, Data, Split, class_count
 from dataloaders.image_files import ImageFiles
 from dataloaders.sets.imagenet import published_order
 from dataloaders.transforms import TRANSFORMS
-from utils.arithmetic import memory_format as format_of_run
+from utils.device import memory_format as format_of_run
 from utils.errors import UserError
 from utils.settings import Settings
 

@@ -20,7 +20,7 @@ from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
 from models import FAMILIES, GENERATORS, RESNETS, image_generator
-from utils.arithmetic import memory_format
+from utils.device import memory_format
 from utils.errors import UserError
 from utils.settings import Reader, Registry, Settings, flags_of
 from utils.streams import Streams, seeded_weights

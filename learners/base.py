@@ -22,7 +22,7 @@ from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, check_split, task_ranges
 from learners.stage import Losses, Stage
 from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded, image_sides
-from utils.arithmetic import exact
+from utils.device import exact
 from utils.errors import UserError
 from utils.settings import Settings as CommonSettings
 from utils.streams import Streams

@@ -30,7 +30,7 @@ from utils.streams import Streams
 class BICSettings(CommonSettings):
     bias_at_test: bool = setting(
         False, "method", "test BIC with its bias layers; the published accuracies are without them",
-        before=True)
+        )
 
 
 def held_out_per_class(coreset: int, old: int) -> int:

@@ -27,8 +27,6 @@ class CwDSettings(RDFCILSettings):
         "teacher's: CwD", low=0)
 
 
-# Dreams are not smoothed.
-
 
 def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """(means [classes, D], 0 where a class is absent; whether it is present [classes]; covariance [D, D] of

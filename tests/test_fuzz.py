@@ -19,7 +19,7 @@ from run import build_trainer
 from utils.command_line import parse
 from utils.errors import RunError, UserError
 from utils.settings import settings_of
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 
 EXAMPLES = int(os.environ.get("EXAMPLES", 25))
 TINY = {

@@ -7,7 +7,7 @@ import torch
 from learners import REGISTRY
 from run import build_trainer
 from utils.command_line import parse
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 
 PUBLISHED = """--overwrite 0 --gpuid -1 --repeat 1 --rand_split --model_type resnet --optimizer SGD
     --momentum 0.9 --weight_decay 0.0002 --schedule_type decay --beta 1 --temp 2 --memory 200

@@ -25,13 +25,12 @@ from dataloaders.tasks import Task
 from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
 from models import RESNETS, ResNet
 from utils import benchmark_against
-from utils.arithmetic import exact, memory_format
 from utils.command_line import parse
+from utils.device import captures, exact, memory_format, open_device, probe
 from utils.errors import Parser, RunError, UserError, run_main
 from utils.files import user_path
 from utils.settings import Settings
 from utils.streams import Streams
-from utils.training.device import captures, open_device, probe
 from utils.training.step import EAGER_STEPS, TrainingStep
 
 OLD, SEEN = 20, 40  # classes learned before the measured task, and including it

@@ -19,12 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from utils.errors import Parser, UserError, run_main
+from utils.device import choose_device, default_threads, visible_gpus
+from utils.errors import Parser, StopRequest, UserError, run_main
 from utils.files import user_path
 from utils.sweep_plan import Run, planned
-from utils.threads import default_threads
-from utils.training.device import usable_gpus
-from utils.training.stop import StopRequest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -134,10 +132,8 @@ def start_ray(gpuid: list[int] | None, runs_per_gpu: int, address: str | None) -
         os.environ.setdefault(name, "0")
     here: dict[str, Any] = {}
     if not address:
-        gpus = gpuid or list(range(usable_gpus(0)))
-        if not all(usable_gpus(number) for number in gpus):
-            gpus = []
-        elif gpuid:
+        gpus = [number for number in gpuid or range(visible_gpus()) if choose_device([number]).type == "cuda"]
+        if gpuid and gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpuid))
         here = {"num_cpus": runs_per_gpu, "num_gpus": len(gpus), "object_store_memory": 100 * 2**20}
     try:

@@ -14,9 +14,8 @@ import pytest
 from learners import REGISTRY
 from utils import sweep
 from utils.command_line import parse
-from utils.errors import UserError
+from utils.errors import StopRequest, UserError
 from utils.sweep import Run, Sweep, planned
-from utils.training.stop import StopRequest
 
 FLAGS = "--dataset Digits --first_split_size 2 --other_split_size 2 --gpuid 3"
 

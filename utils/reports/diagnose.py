@@ -28,17 +28,15 @@ from dataloaders.datasets import read_data
 from dataloaders.image_files import worker_failure
 from dataloaders.tasks import Task, tasks_of_repeat
 from learners import REGISTRY, Learner, build_learner
-from utils.arithmetic import set_precision
 from utils.command_line import parse
+from utils.device import choose_device, device_failure, probe, set_precision
 from utils.errors import Parser, RunError, UserError, run_main
-from utils.files import user_path
+from utils.files import read_tensors, user_path
 from utils.reports.figures import save_figure
 from utils.reports.runs import Run, is_run, merged, read_history, read_run, run_names
 from utils.reports.tables import add_forms, show_rows, show_value
 from utils.settings import Settings
 from utils.streams import Streams, seed_of
-from utils.training.device import choose_device, device_failure, probe
-from utils.training.networks import read_network
 
 NAME = "utils.reports.diagnose"
 CPU = torch.device("cpu")
@@ -139,7 +137,7 @@ def finished_tasks(folder: Path, repeat: int) -> int:
 def load(network: torch.nn.Module, path: Path) -> None:
     """Load a saved network. Raises UserError, naming the file."""
     try:
-        network.load_state_dict(read_network(path, network)[0])
+        network.load_state_dict(read_tensors(path))
     except Exception as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read as a network of this run"
         raise UserError(f"{path} {reason} ({type(error).__name__})") from error

@@ -19,13 +19,12 @@ from torch.nn import functional as F
 from dataloaders.batches import Images
 from dataloaders.datasets import DATASETS
 from learners import Stage
-from utils.files import replacing
+from utils.files import on_cpu, replacing
 from utils.reports.runs import accuracy_kind
-from utils.tensors import on_cpu
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.measures import Measures
-from utils.training.run_state import RunState
+from utils.training.state import RunState
 
 PICTURED = 20  # images per class that the teacher sees; the picture has the surest
 ROWS = 20  # classes in a picture
@@ -303,7 +302,7 @@ class RunFigures(Listener):
         if len(rows) == count:
             ranges = [range(task.old, task.seen) for task in run.tasks]
             images = f"{'validation' if held_out else 'test'} images"
-            self.draw(run, "confusion", confusion_figure(run.results.confusion[repeat][0], ranges, after, images), done)
+            self.draw(run, "confusion", confusion_figure(run.results.confusion[repeat], ranges, after, images), done)
         if records := loss_records(self.folder.path / "metrics.jsonl", repeat + 1):
             self.draw(run, "losses", losses_figure(records, after), done)
 

@@ -7,16 +7,14 @@ from shlex import quote
 
 import numpy as np
 
-from dataloaders.datasets import DATASETS
 from utils.reports.paper import place
 from utils.reports.runs import Stat
 from utils.reports.tables import show_number, show_rows
 from utils.settings import Settings
-from utils.training.first_task import origin
 from utils.training.listeners import Listener
-from utils.training.metrics import Results
-from utils.training.progress import duration
-from utils.training.run_state import RunState
+from utils.training.log import duration
+from utils.training.results import Results, percent
+from utils.training.state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,9 +40,9 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     cells = [[str(task), *(f"{value:{form}}" for value in row), *[""] * (len(rows) - task)] for task, row in enumerate(rows, 1)]
     table = show_rows([["after task", *(f"on {task}" for task in range(1, len(rows) + 1))], *cells], "text")
     lines = ["", f"{kind} in {percent}, mean {over}", *table.splitlines(), ""]
-    if source := origin(settings):
-        lines.append(f"task 1:   from {source}")
-    lines.append(f"trained:  {duration(float(np.sum([sum(seconds) for seconds in results.seconds])))}")
+    if settings.load_model_dir:
+        lines.append(f"task 1:   from {settings.load_model_dir}{' (with --load_any)' * settings.load_any}")
+    lines.append(f"trained:  {duration(float(np.nansum(results.seconds)))}")
     lines.append(f"stored:   {results.memory[-1][-1]:,} values: parameters of model and generator, pixels of the coreset")
     if settings.incomplete_data:
         lines.append("data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
@@ -67,5 +65,5 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
 
 class FinalScreen(Listener):
     def run_ended(self, run: RunState) -> None:
-        for line in final_screen(run.settings, run.results, DATASETS[run.settings.dataset].percent):
+        for line in final_screen(run.settings, run.results, percent(run.settings)):
             run.log.line(line)

@@ -16,7 +16,6 @@ from utils.files import read_yaml
 from utils.reports.paper import PROTOCOL, SPLIT, show_setting, task_sizes
 from utils.settings import NOT_IN_RESULTS, Settings
 from utils.training.first_task import differences
-from utils.training.recorded import Code, Recorded
 
 # {results: their file}; a history is [after task, repeat], except pt.yaml's [on task, after task, repeat].
 PARTS = {
@@ -157,7 +156,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {', '.join(SPLIT)} do not split the classes ({error})") from error
     learner = LEARNERS.get(recorded["learner_name"])
-    return {**vars((learner.settings_class() if learner else Settings)()), **recorded}
+    return {**vars((learner.Settings if learner else Settings)()), **recorded}
 
 
 def compared_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +167,7 @@ def compared_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         path = folder / os.path.relpath(source, settings["log_dir"])
         try:
             theirs = read_settings(path)
-            same = not differences(Recorded(theirs, Code.CURRENT), Recorded(settings, Code.CURRENT))
+            same = not differences(theirs, settings)
             if same and not settings["load_any"]:
                 compared["load_model_dir"] = ""
             elif path.resolve() != folder.resolve():

@@ -31,7 +31,7 @@ from utils.reports.runs import (
     runs_under,
     value_of,
 )
-from utils.training.progress import duration
+from utils.training.log import duration
 
 NAME = "utils.reports.tables"
 HERE = "± std (n-1)"

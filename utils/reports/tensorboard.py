@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 from utils.training.listeners import Epoch, Listener
 from utils.training.measures import Measures
-from utils.training.run_state import RunState
+from utils.training.state import RunState
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -59,6 +59,8 @@ class TimeLeft:
         later_stages = [kind for kind in self.epochs if kind[1] == first]
         later_stages = later_stages[later_stages.index(self.kind) + 1 :]
         if not all(kind in rates for kind in later_stages):
+            if done == stage.epochs:
+                return ""
             return f"{duration(seconds)} left in this stage"
         seconds += sum(self.epochs[kind] * rates[kind] for kind in later_stages)
 
@@ -148,7 +150,7 @@ class Journal(Listener):
         self.time.end_epoch()
         left = self.time.left(run, stage, number + 1)
         parts = [run.heading(stage, number), f"lr {epoch.lr:.3g}", *show_losses(epoch.losses)]
-        line = "  ".join([*parts, f"{epoch.seconds:.1f} s", f"({left})"])
+        line = "  ".join([*parts, f"{epoch.seconds:.1f} s", *([f"({left})"] if left else [])])
         self.log.line(line, shown=self.is_shown(number in (0, stage.epochs - 1)))
         self.log.record(
             repeat=run.place.repeat + 1, task=run.task.index + 1, stage=stage.name, epoch=number + 1,

@@ -11,7 +11,7 @@ from utils.command_line import parse
 from utils.files import write_yaml
 from utils.reports.tables import PaperTables
 from utils.training.measures import Measures
-from utils.training.metrics import Results
+from utils.training.results import Results
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):

@@ -9,7 +9,7 @@ import pytest
 from utils.reports.final_screen import final_screen
 from utils.settings import Settings
 from utils.training.measures import Measures
-from utils.training.metrics import Results
+from utils.training.results import Results
 
 
 @pytest.fixture
