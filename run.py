@@ -3,46 +3,42 @@
     python run.py --config configs/cifar100.yaml configs/abd.yaml --log_dir outputs/abd
     python run.py --help
 
-Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any work;
-130 and 143 stopped by Ctrl-C and SIGTERM. After any but 0 a line on stderr says what to do; the same command resumes
-from the last checkpoint, also after a kill.
+Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any work; 130 and
+143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do. The same command resumes from
+the last checkpoint, even after a kill.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where Python is told not to (PYTHONSAFEPATH), and before PYTHONPATH
+if __name__ == "__main__":
+    # Our packages come first, even with PYTHONSAFEPATH or with others of their names on PYTHONPATH.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    # To be set before torch loads: threads that wait for each other spin briefly, then sleep (docs/performance.md).
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "10000"
 
-import utils  # noqa: F401  (prepares the process: before everything else)
+import torch
+
 from dataloaders.datasets import Data, read_data
-from learners import REGISTRY
+from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
-from utils.errors import RunError, UserError
+from utils.device import cpu_notices, open_device, probe
+from utils.errors import run_main
 from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
-from utils.startup import run_command, status_of
-from utils.sweeps.parallel import ParallelTrainer
-from utils.training.checkpoint import RunFolder
-from utils.training.device import cpu_notices, open_device, probe, use_threads
+from utils.training.folder import ResultFiles, RunFolder
 from utils.training.journal import Journal
-from utils.training.result_files import ResultFiles
-from utils.training.stop import Stopped
 from utils.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    import torch
 
 
 def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: torch.device) -> Trainer:
-    """The trainer of a run and all that listen to it. Raises UserError where data and settings do not fit, before any work."""
-    if settings.parallel > 1 or folder.parallel:
-        trainer: Trainer = ParallelTrainer(settings, data, folder, device, build_trainer)
-    else:
-        trainer = Trainer(settings, data, folder, device)
-    trainer.listeners += [ResultFiles(folder), Journal(settings, trainer.state.log, data.notes)]
+    """The trainer of a run with all its listeners. Raises UserError if data and settings do not fit, before any work."""
+    trainer = Trainer(settings, data, folder, device)
+    trainer.listeners += [ResultFiles(folder), Journal(trainer.state.log, [*folder.notices, *data.notes])]
     drawn = None
     if settings.tensorboard:
         from utils.reports.tensorboard import TensorBoard
@@ -50,37 +46,29 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
         trainer.listeners.append(board := TensorBoard(folder))
         drawn = board.figure
     if not settings.no_figures:
-        from utils.reports.run_figures import RunFigures  # and matplotlib
+        from utils.reports.figures import RunFigures  # imports matplotlib
 
         trainer.listeners.append(RunFigures(folder, drawn))
     trainer.listeners.append(FinalScreen())
     return trainer
 
 
-def main() -> int:
-    try:
-        settings = parse(REGISTRY)
-        if settings.tensorboard:
-            from utils.reports.tensorboard import require_tensorboard
+def main(arguments: list[str] | None = None) -> None:
+    settings = parse(REGISTRY, arguments)
+    for line in WARNINGS:
+        print(f"run.py: warning: {line}", file=sys.stderr)
+    if settings.tensorboard:
+        from utils.reports.tensorboard import require_tensorboard
 
-            require_tensorboard()
-        device = open_device(settings)
-        data = read_data(settings)
-        folder = RunFolder(settings)
-        settings = folder.settings
-        use_threads(settings.threads)
-        folder.notices += cpu_notices(settings.gpuid, device)
-        probe(device)
-        build_trainer(settings, data, folder, device).run()
-    except (UserError, RunError, Stopped) as error:
-        message, status = str(error), error.status
-    except KeyboardInterrupt as stopped:
-        message, status = "stopped before any work", status_of(stopped)
-    else:
-        return 0
-    print(f"run.py: {message}", file=sys.stderr)
-    return status
+        require_tensorboard()
+    device = open_device(settings)
+    data = read_data(settings)
+    folder = RunFolder(settings)
+    folder.notices += cpu_notices(settings.gpuid, device)
+    torch.set_num_threads(folder.settings.threads)
+    probe(device)
+    build_trainer(folder.settings, data, folder, device).run()
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("run.py", main))
+    sys.exit(run_main("run.py", main))

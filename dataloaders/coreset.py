@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dataloaders.batches import Images, Source
-from utils.tensors import on_cpu
+from utils.files import on_cpu
 
 
 def nearest_to_mean(features: Tensor, count: int) -> Tensor:

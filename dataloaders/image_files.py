@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dataloaders.batches import Pixels
 from utils.errors import UserError
+from utils.files import on_cpu
 from utils.streams import global_state_seeded
-from utils.tensors import on_cpu
 
 TIMEOUT = 300  # seconds without a batch after which the workers count as hung
 

@@ -13,7 +13,7 @@ from dataloaders.datasets import DATASETS, Data, Split, class_count
 from dataloaders.image_files import ImageFiles
 from dataloaders.sets.imagenet import published_order
 from dataloaders.transforms import TRANSFORMS
-from utils.arithmetic import memory_format as format_of_run
+from utils.device import memory_format as format_of_run
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -179,18 +179,3 @@ def images_per_class(settings: Settings, data: Data, repeat: int) -> list[int]:
     train, _ = splits_of_repeat(settings, data, repeat)
     counts = np.bincount(train.labels, minlength=len(data.names))
     return counts[order_of_repeat(settings, len(data.names), repeat)].tolist()
-
-
-def images_per_task(settings: Settings, data: Data, repeat: int) -> list[int]:
-    """The number of training images of every task, without a coreset."""
-    counts = images_per_class(settings, data, repeat)
-    return [sum(counts[0 if settings.oracle_flag else new.start : new.stop]) for new in task_ranges(settings)]
-
-
-def check_batches(settings: Settings, data: Data) -> None:
-    """Raises UserError if the images of a task, its coreset included, do not fill a batch."""
-    for repeat in range(settings.repeat):
-        for index, images in enumerate(images_per_task(settings, data, repeat)):
-            if images + (settings.memory if index else 0) < settings.batch_size:
-                raise UserError(f"--batch_size {settings.batch_size}: task {index + 1} has {images} images, "
-                                f"less than one batch; use --batch_size {images} or less")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# CIFAR-100 in five tasks, scaled down for a machine without a GPU (configs/cifar100-laptop.yaml): one repeat of each
-# method of tables 1 and 2. Not the published numbers; RESULTS.md has what came out and how long it took.
+# CIFAR-100 in five tasks, scaled down for a machine without a GPU (configs/cifar100-laptop.yaml): one repeat
+# of each method of tables 1 and 2. RESULTS.md has the accuracies, which are not the published ones.
 #
 #     sh experiments/cifar100-laptop.sh
 #
-# A stopped script, started again, resumes where it was.
+# A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-laptop
@@ -25,5 +25,5 @@ for METHOD in lwf_mc abd deep_inversion lwf_synthetic dgr; do
 done
 run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
 
-"$PYTHON" -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd \
-    $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic
+"$PYTHON" -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr \
+    $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic

@@ -1,11 +1,11 @@
 #!/bin/sh
-# R-DFCIL, CwD and RFD under ABD's published protocol on CIFAR-100 (configs/cifar100.yaml): 5, 10 and 20 equal tasks, three
-# repeats. Their runs lie beside those of experiments/cifar100-fivetask.sh and its like, and so do they in the tables.
+# R-DFCIL, CwD and RFD under ABD's published protocol on CIFAR-100 (configs/cifar100.yaml): 5, 10 and 20 equal
+# tasks, three repeats. The tables show them together with the runs of experiments/cifar100-fivetask.sh.
 #
 #     sh experiments/cifar100-successors.sh [GPU]        GPU: its index, default 0; -1 for the CPU
 #
-# Edit the flags below, or the files in configs/ that they name;
-# `python run.py --help` explains each. A stopped script, started again, resumes where it was.
+# Edit the flags below, or the files in configs/ that they name; `python run.py --help` explains them.
+# A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/common.sh"
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# CIFAR-100 in five tasks with a tenth of the published length and nothing else changed (configs/cifar100-tenth.yaml): the
-# paper's network, losses and rates on a machine without a GPU, one repeat. RESULTS.md has what came out.
+# CIFAR-100 in five tasks with a tenth of the published epochs and nothing else changed
+# (configs/cifar100-tenth.yaml), for a machine without a GPU: one repeat. RESULTS.md has the results.
 #
 #     sh experiments/sweep.sh experiments/cifar100-tenth.sh --runs_per_gpu 2 --gpuid -1
 #
-# runs two at a time; a day and more for all. A stopped script, started again, resumes where it was.
+# takes more than a day, two runs at a time. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/common.sh"
 OUT=outputs/cifar100-tenth

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The demo: handwritten digits as five tasks of two classes, minutes on two cores. Sets everything up on the way.
+# The demo: handwritten digits in five tasks of two classes; minutes on two cores, installation included.
 #
 #     sh experiments/demo.sh
 set -e

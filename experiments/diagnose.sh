@@ -3,5 +3,6 @@
 #
 #     sh experiments/diagnose.sh RUN [RUN ...] [--markdown | --csv] [--figure FILE] [--images N]        RUN: a run's --log_dir
 set -e
+STARTED_IN=$PWD
 . "$(dirname -- "$0")/common.sh"
 "$PYTHON" -m utils.reports.diagnose "$@"

@@ -5,5 +5,6 @@
 #
 # Folders that are runs themselves are set side by side instead.
 set -e
+STARTED_IN=$PWD
 . "$(dirname -- "$0")/common.sh"
 "$PYTHON" -m utils.reports.tables "$@"

@@ -1,15 +1,16 @@
-"""What all learners share: the contract with the trainer, the teacher, the optimiser, the first task.
+"""Base class of all learners: the contract with the trainer, the teacher, the optimiser, the first task.
 
-A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It opens no file, writes no log and shows
-no progress; the trainer (utils/training/trainer.py) knows nothing of losses.
+A learner answers ``stages(task)``, ``end_task(task)`` and ``predict(images)``. It opens no file, writes no
+log and shows no progress; the trainer (utils/training/trainer.py) knows nothing of losses.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from inspect import get_annotations
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +20,26 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, check_split, task_ranges
-from learners.published import Method
 from learners.stage import Losses, Stage
 from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded, image_sides
-from utils.arithmetic import exact
+from utils.device import exact
 from utils.errors import UserError
-from utils.settings import Settings
+from utils.settings import Settings as CommonSettings
 from utils.streams import Streams
 
-CROSS_ENTROPY = "cross-entropy over the seen classes"  # the first task of most learners, which may take it over from each other
+CROSS_ENTROPY = "cross-entropy over the seen classes"  # the first-task objective that most learners share
 
 
-def distillation(student: Tensor, teacher: Tensor, temperature: float, weight: Tensor | None = None) -> Tensor:
-    """KD(s, t; T): cross-entropy of softened logits [B, K], K the named classes; mean over the batch, of images that
-    weigh ``weight`` [B] where it is given. The student may have logits of more classes, for which the target is 0.
+def distillation(
+    student: Tensor, teacher: Tensor, temperature: float, weight: Tensor | None = None,
+) -> Tensor:
+    """Return KD(s, t; T) = -mean_b weight_b sum_k softmax(t / T)_k ln softmax(s / T)_k, without a factor T^2.
 
-    docs/specification.md, "Distillation": no factor T^2.
+    docs/specification.md, "Distillation". The student may have logits of more classes than the teacher; their
+    target is 0.
+
+    Args:
+        student: [B, K or more]. teacher: [B, K]. weight: [B], 1 if it is left out.
     """
     target = F.softmax(teacher / temperature, 1)
     losses = -(target * F.log_softmax(student / temperature, 1)[:, : target.shape[1]]).sum(1)
@@ -42,55 +47,55 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float, weight: T
 
 
 def inverse_frequency(counts: Tensor) -> Tensor:
-    """``--DW``: w_k = sum_j (n_j + 1) / ((n_k + 1) K) of K classes that have so many images, ``counts`` [K].
-    docs/specification.md, "Protocol"."""
+    """Return the class weights [K] of ``--DW``, w_k = sum_j (n_j + 1) / ((n_k + 1) K), from the number of
+    images of each class, ``counts`` [K]. docs/specification.md, "Protocol"."""
     more = counts + 1
     return more.sum() / (more * len(counts))
 
 
 class Learner(nn.Module):
-    """Base class. A subclass overrides ``loss`` and, where it needs more, ``stages`` and ``end_task``.
+    """Base class. A subclass overrides ``loss`` and, if it needs more, ``stages`` and ``end_task``.
 
     Args:
-        settings: of the run.
-        streams: random streams; a learner draws from ``noise``, and ``once`` for its choice of images.
+        settings: settings of the run, of the class ``Settings``.
+        streams: random streams; a learner draws from ``noise``, and from ``once`` to choose images.
         model: the classifier.
 
     Attributes:
-        settings: of the run. A learner with flags of its own declares them in a dataclass that extends Settings, and annotates
-            this attribute with it: ``settings: BICSettings`` in the body of BIC (learners/bic.py).
+        Settings: the class of its settings. A learner with flags of its own extends the common Settings by a
+            dataclass and names that here, as in learners/bic.py.
         model: the student, which is kept from task to task.
         teacher: the model as it was after the previous task.
-        frozen_teacher: what losses call in its place: it computes the same, faster and without gradients.
-        coreset: the training images kept, where the learner ``takes_coreset`` and ``--memory`` is above 0.
+        frozen_teacher: computes what the teacher does, faster and without gradients; losses call this one.
+        coreset: the training images kept, if the learner ``takes_coreset`` and ``--memory`` is above 0.
         ranges: the classes of every task, as places of the class order.
-        old, seen: classes learned before the current task, and including it.
-        class_weights: [seen] by ``--DW``, where the learner reads it.
-        learner_type: the published kind of learner; a class without one can't be chosen.
+        old, seen: number of classes learned before the current task, and including it.
+        class_weights: [seen] weights by ``--DW``, if the learner reads it.
+        learner_type: published kind of the learner; a class without one can't be chosen.
         normalised: whether the networks see normalised images.
         takes_coreset: whether ``--memory`` above 0 is meaningful.
         takes_oracle: whether ``--oracle_flag`` is.
-        step_cost: of a step of the stage "learn" from the second task on, see Stage.cost.
-        generator_type: the kind of generator needed, as ``--gen_model_type`` names it; "" where none is.
-        first_task: what its first task trains, the same words as of the learners that train the same; "" where it shares that with none.
-        first_task_settings: those of its own that change its first task, by name, so that ``--load_model_dir`` compares them.
-        keeps_generator: whether its generator lives on from task to task, so that its parameters are stored.
-        published: its lines in the published tables, with the numbers there.
+        generator_type: kind of generator needed, as ``--gen_model_type`` names it; "" for none.
+        first_task: name of the first-task objective; learners with the same name can share first-task models,
+            and "" is never shared.
+        first_task_settings: names of its own settings that change its first task; ``--load_model_dir``
+            compares them.
+        keeps_generator: whether its generator is kept from task to task, so that its parameters count as
+            stored.
     """
 
+    Settings: ClassVar[type[CommonSettings]] = CommonSettings
     learner_type = ""
     normalised = True
     takes_coreset = False
     takes_oracle = False
     generator_type = ""
     keeps_generator = False
-    step_cost = 1.0
     first_task = ""
     first_task_settings: Sequence[str] = ()
-    published: Sequence[Method] = ()
-    settings: Settings
+    settings: CommonSettings
 
-    def __init__(self, settings: Settings, streams: Streams, model: Classifier):
+    def __init__(self, settings: CommonSettings, streams: Streams, model: Classifier):
         super().__init__()
         self.settings = settings
         self.streams = streams
@@ -107,20 +112,20 @@ class Learner(nn.Module):
 
     @property
     def replayed(self) -> nn.Module:
-        """The generator that a task's dreams come from: as the task before left it."""
+        """The generator that a task's dreams come from, as the task before left it."""
         return self.generator
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of one image of the data set."""
+        side = DATASETS[self.settings.dataset].image_size
+        return 3, side, side
 
     # Settings
 
     @classmethod
-    def settings_class(cls) -> type[Settings]:
-        """The one that the annotation ``settings`` names."""
-        declaring = next(kind for kind in cls.__mro__ if "settings" in get_annotations(kind))
-        return get_annotations(declaring, eval_str=True)["settings"]
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        """What the learner refuses; a subclass adds its own. Raises UserError, before any work."""
+    def check(cls, settings: CommonSettings) -> None:
+        """Refuse settings that the learner can't run with; a subclass adds its own. Raises UserError."""
         name = settings.learner_name
         if settings.learner_type != cls.learner_type:
             raise UserError(f"--learner_type {settings.learner_type}: {name} is of type {cls.learner_type}")
@@ -132,120 +137,138 @@ class Learner(nn.Module):
         if cls.generator_type:
             kind, size = settings.gen_model_type, settings.gen_model_name
             if kind != cls.generator_type:
-                raise UserError(f"--gen_model_type {kind}: {name} needs --gen_model_type {cls.generator_type}")
+                raise UserError(
+                    f"--gen_model_type {kind}: {name} needs --gen_model_type {cls.generator_type}")
             sides, side = image_sides(kind), DATASETS[settings.dataset].image_size
             if size not in sides:
-                raise UserError(f"--gen_model_name {size}: there is no autoencoder of that size; one of {', '.join(sides)}")
+                raise UserError(
+                    f"--gen_model_name {size}: there is no autoencoder of that size; "
+                    f"one of {', '.join(sides)}")
             if sides[size] != side:
-                raise UserError(f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, {settings.dataset} has {side}")
+                raise UserError(
+                    f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, "
+                    f"{settings.dataset} has {side}")
+
+    @classmethod
+    def check_data(cls, settings: CommonSettings, counts: Sequence[int]) -> None:
+        """Refuse data of which a task would have no batch, because incomplete batches are dropped. Called
+        once per repeat. Raises UserError, before any work.
+
+        Args:
+            counts: number of training images of each class, in learning order.
+        """
+        for index, new in enumerate(task_ranges(settings)):
+            if (images := cls.images_to_learn(settings, counts, new)) < settings.batch_size:
+                raise UserError(
+                    f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, "
+                    "less than one batch")
+
+    @classmethod
+    def images_to_learn(cls, settings: CommonSettings, counts: Sequence[int], new: range) -> int:
+        """Return how many images ``data`` gives for the task of the classes ``new``."""
+        images = sum(counts[0 if settings.oracle_flag else new.start : new.stop])
+        return 2 * images if sum(shares(settings.memory, counts[: new.start])) else images
 
     @classmethod
     def shares_first_task(cls, other: type[Learner] | None) -> bool:
-        """Whether the first task's model of another learner is this one's."""
+        """Return whether this learner can start from the first-task model of the other."""
         return other is cls or (other is not None and cls.first_task == other.first_task != "")
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:
-        """Whether ``--DW`` changes what is learned, given ``--memory``. Where it does not, the flag is taken all the same."""
+        """Return whether ``--DW`` changes what is learned with so large a coreset; otherwise the flag has no
+        effect."""
         return False
 
     @classmethod
-    def new_model(cls, settings: Settings) -> Classifier:
-        """What learns, with initial weights from torch's random state."""
+    def new_model(cls, settings: CommonSettings) -> Classifier:
+        """Return the classifier, its initial weights drawn from torch's random state."""
         return classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)
 
     # The contract with the trainer
 
     def begin_task(self, task: Task) -> None:
-        """Create what begins with the task. Called once a task, not after resuming in the middle of it."""
+        """Make what is new in the task. Called once per task, not after resuming in the middle of it."""
         if isinstance(self.model.last, (Heads, HeadPairs)):
             with self.streams.weights("heads"):
                 self.model.last.start(range(task.old, task.seen))
 
     def start_task(self, task: Task) -> None:
-        """Set what the losses read of the task. Called before its stages, again after resuming."""
+        """Set what the losses read. Called before the task's stages, also after resuming."""
         self.old, self.seen = task.old, task.seen
-        self.frozen_teacher = Frozen(self.teacher, self.bf16)
+        self.frozen_teacher = Frozen(self.teacher, self.image_shape, self.bf16)
 
     def stages(self, task: Task) -> list[Stage]:
-        """What to train for a task, in order. Has no effect of its own: it is also asked for planning."""
+        """Return what to train for a task, in order; has no side effects."""
         return [self.learning(task)]
 
     def end_task(self, task: Task) -> None:
-        """What to keep of a task when its stages are done: images, and the model as the next task's teacher."""
+        """Keep what later tasks need: images, and the model as the next task's teacher."""
         if self.coreset.memory:
             self.remember(task)
         self.teacher.load_state_dict(self.model.state_dict())
 
     def predict(self, images: Tensor) -> Tensor:
-        """Logits [B, classes] of images [B, 3, H, W]."""
+        """Return logits [B, classes] of images [B, 3, H, W]."""
         return self.model(images)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """While open, the model is a copy of it in evaluation mode that computes the same from fewer operations."""
-        model, self.model = self.model, folded(self.model)
+        """While open, the model is a copy in evaluation mode that computes the same from fewer operations."""
+        model, self.model = self.model, folded(self.model, self.image_shape)
         try:
             with torch.no_grad(), exact():
                 yield
         finally:
             self.model = model
 
+    def notes(self, task: Task) -> list[str]:
+        """Return lines about a task that the log says once per run."""
+        return []
+
     def dream(self, count: int) -> Tensor:
-        """x~: ``count`` images of the old classes, where the learner has a generator."""
+        """Return x~, ``count`` images of the old classes, if the learner has a generator."""
         raise NotImplementedError
 
     def lasting_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Optimisers whose state lives on from task to task, by name, for the checkpoint."""
+        """Return by name the optimisers whose state is kept from task to task, for the checkpoint."""
         return {}
 
     def networks(self) -> dict[str, nn.Module]:
-        """What a finished task leaves, by file name."""
+        """Return the networks that a finished task leaves, by file name."""
         return {"class": self.model}
 
     def stored_values(self) -> int:
-        """Parameters of the model and of a generator that is kept, and pixels of the coreset (the published measure)."""
-        pixels = 3 * DATASETS[self.settings.dataset].image_size ** 2
+        """Return the number of parameters of the model and of a generator that is kept, plus the pixels of
+        the coreset (the published measure)."""
+        pixels = math.prod(self.image_shape)
         networks = [self.model, self.generator] if self.keeps_generator else [self.model]
-        return sum(p.numel() for network in networks for p in network.parameters()) + len(self.coreset) * pixels
+        parameters = sum(p.numel() for network in networks for p in network.parameters())
+        return parameters + len(self.coreset) * pixels
 
-    # The images to learn from and those to keep
+    # Images to learn from and to keep
 
     def data(self, task: Task) -> Images:
-        """The task's images and, from the second task on, as many of the coreset, resampled with replacement."""
+        """Return the task's images and, from the second task on, as many of the coreset, drawn with
+        replacement."""
         if not len(self.coreset):
             return task.train
         count, random = len(task.train), self.streams.once("resampling")
         kept = self.coreset.images(task.train.source)
-        return task.train + kept[torch.randint(len(kept), (count,), generator=random, device=self.streams.device)]
-
-    @classmethod
-    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
-        """How many images each stage over images has, for the checks before any work and the remaining time; a stage
-        that is not named has the task's.
-
-        Args:
-            memory: images that the coreset may hold. counts: images of every class, in learning order.
-            old, seen: classes learned before the task, and including it. new: images of the task.
-        """
-        return {"learn": 2 * new if sum(shares(memory, counts[:old])) else new}
-
-    def expected(self, task: Task, stage: str) -> int:
-        """How many images a stage will have, before the coreset is known."""
-        labels = task.train.source.labels  # below 0 where a class is not learned
-        counts = labels[labels >= 0].bincount(minlength=task.seen).tolist()
-        return self.planned_images(self.settings.memory, counts, task.old, task.seen, len(task.train)).get(stage, len(task.train))
+        chosen = torch.randint(len(kept), (count,), generator=random, device=self.streams.device)
+        return task.train + kept[chosen]
 
     def remember(self, task: Task) -> None:
-        """Choose the whole coreset again when a task ends: at random, from all that was learned from, repeats included, as published."""
+        """Choose the whole coreset again when a task ends: at random, from all images that were learned from,
+        repeats included, as published."""
         self.coreset.draw(self.data(task), task.seen, self.streams.once("coreset"))
 
     def features(self, images: Images) -> Tensor:
-        """The model's features [N, D] in evaluation mode, of images without augmentation."""
+        """Return the model's features [N, D] in evaluation mode, of images without augmentation."""
         with self.evaluating():
             return torch.cat([self.model.features(x) for x, _ in images.in_order()])
 
-    # What losses are made of
+    # Parts of losses
 
     @property
     def bf16(self) -> bool:
@@ -253,33 +276,34 @@ class Learner(nn.Module):
         return self.settings.precision == "bf16"
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
-        """The terms of the loss by name, each a scalar; their sum is minimised.
+        """Return the terms of the loss by name, each a scalar tensor; their sum is minimised.
 
-        Tensor code alone: it must not copy to the host nor branch on data, which a CUDA graph could not hold.
+        It must neither copy to the host nor branch on data, because a CUDA graph may hold it.
 
         Args:
-            x: images [B, 3, H, W] as the networks see them. y: their labels [B], places of the class order.
+            x: images [B, 3, H, W] as the networks see them. y: labels [B], places of the class order.
         """
         raise NotImplementedError
 
     def classification(self, logits: Tensor, y: Tensor) -> Tensor:
-        """CE(h[seen], y), mean over images that weigh ``image_weights``."""
+        """Return CE(h[seen], y), weighted by ``image_weights``."""
         losses = F.cross_entropy(logits[:, : self.seen], y, reduction="none")
         weight = self.image_weights(y)
         return (losses if weight is None else losses * weight).mean()
 
     def image_weights(self, y: Tensor) -> Tensor | None:
-        """[B] of images labelled ``y``, by ``--DW``; None where all weigh the same."""
+        """Return the weights [B] by ``--DW`` of images labelled ``y``; None if all weigh the same."""
         return None if self.class_weights is None else self.class_weights[y]
 
     def teach(self, images: Tensor) -> Tensor:
-        """The teacher's logits [B, old] for the old classes."""
+        """Return the teacher's logits [B, old] for the old classes."""
         return self.frozen_teacher(images)[:, : self.old]
 
-    # What stages are made of
+    # Parts of stages
 
     def learning(self, task: Task, module: nn.Module | None = None) -> Stage:
-        """The stage "learn": ``loss`` over ``data(task)``. Learned are the model's parameters, or those of ``module``."""
+        """Return the stage "learn": ``loss`` over ``data(task)``, for the parameters of the model or of
+        ``module``."""
 
         def choose() -> Images:
             data = self.data(task)
@@ -288,30 +312,34 @@ class Learner(nn.Module):
             return data
 
         trained = self.model if module is None else module
-        cost = self.step_cost if task.old else 1.0
-        return self.schedule("learn", task, choose, self.loss, trained, trained.parameters(), cost=cost)
+        return self.schedule("learn", choose, self.loss, trained, trained.parameters())
 
     def schedule(
-        self, name: str, task: Task, choose: Callable[[], Images], loss: Callable[..., Losses],
-        trained: nn.Module, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0, cost: float = 1.0,
+        self, name: str, choose: Callable[[], Images], loss: Callable[..., Losses],
+        trained: nn.Module, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0,
     ) -> Stage:
-        """A stage over images for the full schedule with a fresh optimiser; see Stage and ShuffledBatches."""
+        """Return a stage over the images that ``choose`` gives, for the full schedule with a fresh
+        optimiser."""
         *milestones, epochs = self.settings.schedule
-        return Stage(name, self.batches(name, task, choose), loss, trained, self.optimizer(parameters, lr_factor), epochs, milestones, cost)
+        optimizer = self.optimizer(parameters, lr_factor)
+        return Stage(name, self.batches(choose), loss, trained, optimizer, epochs, milestones)
 
-    def batches(self, stage: str, task: Task, choose: Callable[[], Images]) -> ShuffledBatches:
-        """Training batches of the images that ``choose`` gives, as many as ``stage`` will have."""
+    def batches(self, choose: Callable[[], Images]) -> ShuffledBatches:
+        """Return training batches of the images that ``choose`` gives."""
         return ShuffledBatches(choose, self.settings.batch_size, self.settings.train_aug, self.streams)
 
     def optimizer(self, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0) -> torch.optim.Optimizer:
-        """The published optimiser, over ``parameters``."""
+        """Return the published optimiser."""
         s = self.settings
         if s.optimizer == "Adam":
             return self.adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), s.weight_decay)
-        return torch.optim.SGD(parameters, s.lr * lr_factor, s.momentum, weight_decay=s.weight_decay, fused=True)
+        lr = s.lr * lr_factor
+        return torch.optim.SGD(parameters, lr, s.momentum, weight_decay=s.weight_decay, fused=True)
 
     def adam(
-        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
+        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
     ) -> torch.optim.Adam:
         on_gpu = self.streams.device.type == "cuda"
-        return torch.optim.Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)
+        return torch.optim.Adam(
+            parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)

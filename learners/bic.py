@@ -1,4 +1,9 @@
-"""BiC: Large Scale Incremental Learning (Wu et al. 2019), which corrects the classifier's bias towards new classes."""
+"""BiC: Large Scale Incremental Learning (Wu et al. 2019), which corrects the classifier's bias towards new
+classes:
+
+    L = (1 - r) CE(h[seen], y) + r KD(h[old], t[old]),   r = old / seen,   h = alpha_j h_j + beta_j for every
+    task j
+"""
 
 from __future__ import annotations
 
@@ -12,22 +17,25 @@ from torch.nn import functional as F
 
 from dataloaders.batches import Images
 from dataloaders.coreset import first_of_each_class, herding, shares
-from dataloaders.tasks import Task
+from dataloaders.tasks import Task, task_ranges
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
-from learners.published import Method
 from models import Classifier
-from utils.settings import Settings, setting
+from utils.errors import UserError
+from utils.settings import Settings as CommonSettings
+from utils.settings import setting
 from utils.streams import Streams
 
 
 @dataclass
-class BICSettings(Settings):
+class BICSettings(CommonSettings):
     bias_at_test: bool = setting(
-        False, "method", "test BIC with its bias layers; the published accuracies are without them", before=True)
+        False, "method", "test BIC with its bias layers; the published accuracies are without them",
+        )
 
 
 def held_out_per_class(coreset: int, old: int) -> int:
-    """k, the images of every class held out for the bias stage: a tenth of the coreset, shared among the old classes."""
+    """k, the images of every class held out for the bias stage: a tenth of the coreset, shared among the old
+    classes."""
     return coreset // 10 // old
 
 
@@ -41,7 +49,8 @@ class BiasLayers(nn.Module):
         self.beta = nn.ParameterList(torch.zeros(()) for _ in ranges)
 
     def forward(self, h: Tensor, learning: int = -1) -> Tensor:
-        """Logits [B, classes], corrected; gradients go to the layer of the task ``learning`` alone, if any."""
+        """Logits [B, classes], corrected; gradients go to the layer of the task ``learning`` alone, if
+        any."""
         parts = []
         for index, (j, alpha, beta) in enumerate(zip(self.ranges, self.alpha, self.beta)):
             alpha, beta = (alpha, beta) if index == learning else (alpha.detach(), beta.detach())
@@ -50,21 +59,17 @@ class BiasLayers(nn.Module):
 
 
 class BIC(Learner):
-    """(1 - l) CE(h[seen], y) + l KD(h[old], t[old]), l = old / seen, logits bias-corrected. Table 2, "BiC".
-
-    From the second task on some images of every class are held out; on them a second stage learns the task's bias
-    layer. The coreset is chosen by herding.
+    """Table 2, "BiC". From the second task on, some images of every class are held out; on them a second
+    stage learns the task's bias layer. The coreset is chosen by herding.
     """
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.3
     first_task = CROSS_ENTROPY
-    published = (Method(
-        "BiC", {5: (53.7, 0.4), 10: (45.9, 1.8), 20: (37.5, 3.2)}, memory=2000, settings={"temp": 2.0, "bias_at_test": False}, tables=(2,)),)
+    Settings = BICSettings
     settings: BICSettings
 
-    def __init__(self, settings: Settings, streams: Streams, model: Classifier):
+    def __init__(self, settings: BICSettings, streams: Streams, model: Classifier):
         super().__init__(settings, streams, model)
         self.bias = BiasLayers(self.ranges)
 
@@ -74,10 +79,12 @@ class BIC(Learner):
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.old:
-            # The model runs in training mode, as published: its batch-norm statistics move, nothing else of it.
+            # The model runs in training mode, as published: its batch-norm statistics move, nothing else of
+            # it.
             mine = [self.bias.alpha[task.index], self.bias.beta[task.index]]
             loss = partial(self.bias_loss, task.index)
-            stages.append(self.schedule("bias", task, lambda: self.divide(task)[1], loss, self.model, mine, lr_factor=0.01, cost=0.35))
+            held_out = lambda: self.divide(task)[1]  # noqa: E731
+            stages.append(self.schedule("bias", held_out, loss, self.model, mine, lr_factor=0.01))
         return stages
 
     def divide(self, task: Task) -> tuple[Images, Images]:
@@ -92,20 +99,28 @@ class BIC(Learner):
         return self.divide(task)[0]
 
     @classmethod
-    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
-        if not old:
-            return {"learn": new}
-        kept = shares(memory, counts[:old])
-        each = held_out_per_class(sum(kept), old)
-        held = sum(min(each, count) for count in (*kept, *counts[old:seen]))  # a class with fewer gives what it has
-        return {"learn": new + sum(kept) - held, "bias": held}
+    def check_data(cls, settings: CommonSettings, counts: Sequence[int]) -> None:
+        super().check_data(settings, counts)
+        for index, new in enumerate(task_ranges(settings)[1:], 2):
+            if not held_out_per_class(sum(shares(settings.memory, counts[: new.start])), new.start):
+                raise UserError(
+                    f"--memory {settings.memory}: leaves no image for the stage bias of task {index}; "
+                    "it needs a larger coreset")
+
+    @classmethod
+    def images_to_learn(cls, settings: CommonSettings, counts: Sequence[int], new: range) -> int:
+        kept = shares(settings.memory, counts[: new.start])
+        each = held_out_per_class(sum(kept), new.start) if new.start else 0
+        mine = counts[new.start : new.stop]
+        held_out = sum(min(each, count) for count in (*kept, *mine))  # a scarce class gives what it has
+        return sum(mine) + sum(kept) - held_out
 
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, herding)
 
     def predict(self, images: Tensor) -> Tensor:
-        """The published accuracies, table 2's too, are of the plain logits: teacher and training use the bias layers,
-        evaluation does not. With ``--bias_at_test`` it does, as the paper of BiC means it."""
+        """The published accuracies, table 2's too, are of the plain logits: teacher and training use the bias
+        layers, evaluation does not. With ``--bias_at_test`` it does, as the paper of BiC means it."""
         h = self.model(images)
         return self.bias(h) if self.settings.bias_at_test else h
 

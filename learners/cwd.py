@@ -1,5 +1,5 @@
-"""CwD (Wang et al., Neural Networks 184, 2025): R-DFCIL with dreams whose features are spread as the old classes' were, and
-with heads whose rows are of one length."""
+"""CwD (Wang et al., Neural Networks 184, 2025): R-DFCIL with dreams whose features are spread as the old
+classes' were, and with heads whose rows are of one length."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from torch.linalg import vector_norm
 
 from dataloaders.tasks import Task
 from learners.base import Losses
-from learners.dreaming import PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.rdfcil import RDFCIL, RDFCILSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -21,18 +19,19 @@ from utils.streams import Streams
 
 @dataclass
 class CwDSettings(RDFCILSettings):
-    alignment_weight: float = setting(0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
+    alignment_weight: float = setting(
+        0.1, "method", "weight of the distance between the norms of old and new classes' heads: CwD", low=0)
     consistency_weight: float = setting(
-        0.05, "method", "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the teacher's: CwD", low=0)
+        0.05, "method",
+        "weight, in the generator's loss, of the distance of the dreams' class means and covariance from the "
+        "teacher's: CwD", low=0)
 
-
-# Dreams are not smoothed.
-OWN = {"deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0], **own_defaults(CwDSettings)}
 
 
 def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(means [classes, D], 0 where a class is absent; whether it is present [classes]; covariance [D, D] of the
-    deviations from their class's mean, of all classes together) of features [N, D] labelled ``labels`` [N]."""
+    """(means [classes, D], 0 where a class is absent; whether it is present [classes]; covariance [D, D] of
+    the deviations from their class's mean, of all classes together) of features [N, D] labelled ``labels``
+    [N]."""
     with torch.autocast(features.device.type, enabled=False):
         mine = (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(features.dtype)
         count = mine.sum(0)
@@ -43,26 +42,25 @@ def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Te
 
 
 def alignment(weight: Tensor, old: int) -> Tensor:
-    """How far the norms of the old classes' rows of weight [seen, D] are from the mean norm of the new ones', and the
-    other way round: summed over classes."""
+    """How far the norms of the old classes' rows of weight [seen, D] are from the mean norm of the new ones',
+    and the other way round: summed over classes."""
     norms = vector_norm(weight, dim=1)
     before, new = norms[:old], norms[old:]
     return (before - new.mean()).abs().sum() + (new - before.mean()).abs().sum()
 
 
 class CwD(RDFCIL):
-    """R-DFCIL, dreams consistent with the teacher's class means and covariance, and alignment of the heads' norms in
-    both phases. docs/successors.md, "CwD".
+    """R-DFCIL, dreams consistent with the teacher's class means and covariance, and alignment of the heads'
+    norms in both phases. docs/successors.md, "CwD".
 
     Attributes:
-        means, has_mean, covariance: the teacher's: of its features of every old class [classes, D], which of them there are,
-            and pooled over classes [D, D]. Kept from task to task.
-        past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have seen.
+        means, has_mean, covariance: the teacher's: of its features of every old class [classes, D], which of
+            them there are, and pooled over classes [D, D]. Kept from task to task.
+        past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have
+            seen.
     """
 
-    published = (
-        Method("CwD", settings={**PUBLISHED_DREAMS, **OWN}),
-        *half_first_lines("CwD", OWN))
+    Settings = CwDSettings
     settings: CwDSettings
     balance_added = 1e-6
     past_share = 0.9  # of what came before, in running statistics
@@ -97,8 +95,9 @@ class CwD(RDFCIL):
 
     @torch.no_grad()
     def keep_statistics(self, task: Task) -> None:
-        """The statistics of the model's features of the task's images and of dreams as the old teacher names them."""
-        batches, features, labels = self.batches("learn", task, lambda: self.data(task)), [], []
+        """The statistics of the model's features of the task's images and of dreams as the old teacher names
+        them."""
+        batches, features, labels = self.batches(lambda: self.data(task)), [], []
         with self.evaluating():
             for start in batches.starts(0):
                 x, y = batches.load(start)
@@ -116,16 +115,18 @@ class CwD(RDFCIL):
         return {"consistency": self.settings.consistency_weight * self.consistency(f, h.argmax(1))}
 
     def consistency(self, f: Tensor, labels: Tensor) -> Tensor:
-        """Distance of the dreams' class means and covariance from the teacher's. Once every old class has come up, the dreams'
-        are running ones, of which the batch at hand is a tenth."""
+        """Distance of the dreams' class means and covariance from the teacher's. Once every old class has
+        come up, the dreams' are running ones, of which the batch at hand is a tenth."""
         old = self.old
         past_means, came_up, target = self.past_means[:old], self.came_up[:old], self.means[:old]
         means, present, covariance = class_statistics(f, labels, old)
         running = came_up.all()
-        means = torch.where(running, past_means.lerp(means, 1 - self.past_share), means)
-        covariance = torch.where(running, self.past_covariance.lerp(covariance, 1 - self.past_share), covariance)
+        new = 1 - self.past_share
+        means = torch.where(running, past_means.lerp(means, new), means)
+        covariance = torch.where(running, self.past_covariance.lerp(covariance, new), covariance)
         compared = (present & self.has_mean[:old]).unsqueeze(1)
-        distance = vector_norm(torch.where(compared, target - means, 0)) + vector_norm(self.covariance - covariance)
+        distance = vector_norm(torch.where(compared, target - means, 0))
+        distance = distance + vector_norm(self.covariance - covariance)
         with torch.no_grad():
             past_means.copy_(torch.where(present.unsqueeze(1), means, past_means))
             self.past_covariance.copy_(covariance)

@@ -1,11 +1,13 @@
-"""DeepInversion (Yin et al. 2020) in class-incremental learning, as the paper's main data-free rival."""
+"""DeepInversion (Yin et al. 2020) in class-incremental learning, the paper's main data-free rival:
+
+    L = CE(h(x)[seen], y) + mu KD(h(x)[old], t(x)[old]) + mu KD(h(x~)[seen], [t(x~)[old], 0])
+"""
 
 import torch
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method, half_first_lines
+from learners.dreaming import DreamingLearner
 
 
 class DeepInversionGenBN(DreamingLearner):
@@ -15,11 +17,7 @@ class DeepInversionGenBN(DreamingLearner):
     """
 
     learner_type = "datafree"
-    step_cost = 3.0
     first_task = CROSS_ENTROPY
-    published = (
-        Method("DeepInversion", {5: (18.8, 0.3), 10: (10.9, 0.6), 20: (5.7, 0.3)}, settings={"mu": 1.0, "temp": 2.0, **PUBLISHED_DREAMS}),
-        *half_first_lines("DeepInversion", {"mu": 1.0, "temp": 2.0, **DREAM_LOSS}))
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:
@@ -30,12 +28,15 @@ class DeepInversionGenBN(DreamingLearner):
             return {"classification": self.classification(self.model(x), y)}
         old, seen, T = self.old, self.seen, self.settings.temp
         both = torch.cat([x, self.dream(len(x))])
-        h, h_dream = self.model(both).split(len(x))
-        t, t_dream = self.teach(both).split(len(x))
+        f, f_t = self.model.features(both), self.frozen_teacher.features(both)
+        h, h_dream = self.model.last(f).split(len(x))
+        t, t_dream = self.frozen_teacher.outputs(f_t)[:, :old].split(len(x))
+        y_dream = t_dream.argmax(1)
         kd = distillation(h[:, :old], t, T, self.image_weights(y))
-        kd_dream = distillation(h_dream[:, :seen], t_dream, T, self.image_weights(t_dream.argmax(1)))
+        kd_dream = distillation(h_dream[:, :seen], t_dream, T, self.image_weights(y_dream))
         return {
             "classification": self.classification(h, y),
             "distillation": self.settings.mu * kd,
             "dream distillation": self.settings.mu * kd_dream,
+            **self.more_terms(both, torch.cat([y, y_dream]), f, f_t),
         }

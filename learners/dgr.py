@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage, distillation
-from learners.published import Method
 from models import Autoencoder, Classifier
 from utils.errors import UserError
 from utils.settings import Settings
@@ -20,9 +19,9 @@ from utils.streams import Streams
 class Generative_Replay(Learner):
     """weight(y) CE(h[seen], y) over x and x~, + mu KD(h[old], t[old]) over x~. Table 1, "DGR"; mu = 1.
 
-    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the same x and
-    x~ in the same step: the two share no parameter, so one optimiser over both is two of the same settings.
-    Images are in [0, 1], not normalised.
+    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the
+    same x and x~ in the same step: the two share no parameter, so one optimiser over both is two of the same
+    settings. Images are in [0, 1], not normalised.
 
     Attributes:
         generator: the autoencoder being learned. old_generator: frozen copy of it after the previous task.
@@ -32,19 +31,16 @@ class Generative_Replay(Learner):
     generator_type = "autoencoder"
     keeps_generator = True
     normalised = False
-    step_cost = 5.4
     first_task = "cross-entropy over the seen classes, of images that are not normalised"
-    published = (
-        Method(
-            "DGR", {5: (14.4, 0.4), 10: (8.1, 0.1), 20: (4.1, 0.3)},
-            settings={"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),)
     generator: Autoencoder
 
     @classmethod
     def check(cls, settings: Settings) -> None:
         super().check(settings)
         if settings.load_model_dir:
-            raise UserError("--load_model_dir: Generative_Replay learns its autoencoder in the first task too; leave the flag out")
+            raise UserError(
+                "--load_model_dir: Generative_Replay learns its autoencoder in the first task too; "
+                "leave the flag out")
 
     def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Autoencoder):
         super().__init__(settings, streams, model)
@@ -81,7 +77,8 @@ class Generative_Replay(Learner):
         old, seen, batch = self.old, self.seen, len(x)
         if not old:
             h = self.model(x)
-            return {"classification": self.classification(h, y), **self.generator_loss(x, torch.ones_like(h[:, 0]))}
+            weight = torch.ones_like(h[:, 0])
+            return {"classification": self.classification(h, y), **self.generator_loss(x, weight)}
         x_dream = self.dream(batch)
         t = self.teach(x_dream)
         x_all, y_all = torch.cat([x, x_dream]), torch.cat([y, t.argmax(1)])
@@ -98,10 +95,11 @@ class Generative_Replay(Learner):
         }
 
     def generator_loss(self, x: Tensor, weight: Tensor) -> Losses:
-        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their pixels, and
-        the divergence of the latent code from N(0, I) per pixel."""
+        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their
+        pixels, and the divergence of the latent code from N(0, I) per pixel."""
         mean, logvar = self.generator.encode(x)
         z = mean + torch.exp(logvar / 2) * self.noise(len(x))
-        pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none").flatten(1).mean(1)
+        pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none")
+        pixels = pixels.flatten(1).mean(1)
         divergence = (mean.square() + logvar.exp() - 1 - logvar).sum(1) / 2
         return {"reconstruction": (weight * pixels).mean(), "divergence": divergence.mean() / x[0].numel()}

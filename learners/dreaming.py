@@ -1,12 +1,14 @@
-"""Dreaming: images of the old classes out of the frozen teacher alone, through a small generator.
+"""Dreaming: a small generator makes images of the old classes from the frozen teacher alone.
 
-docs/specification.md, "Dreaming"; the paper's section 4. What every learner that dreams shares.
+    L = w_c CE(h / T, argmax h) + balance(h) + w_s KL of batch-norm statistics + w_p |x - blur(x)|^2,   h =
+    t(x)[old]
+
+docs/specification.md, "Dreaming"; the paper's section 4.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +22,10 @@ from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
 
-# The published settings of dreaming: of the generator's loss, and with them those for CIFAR-100.
-DREAM_LOSS: dict[str, Any] = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
-PUBLISHED_DREAMS: dict[str, Any] = {"gen_model_name": "CIFAR_GEN", "power_iters": 10000, **DREAM_LOSS}
-
 
 def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:
-    """1 + sum_k p_k ln (p_k + added) / ln K, p the batch mean of softmax over K classes; 0 when all are equally frequent.
+    """Return 1 + sum_k p_k ln (p_k + added) / ln K, p the batch mean of softmax(logits) over K classes; 0
+    when all classes are equally frequent.
 
     0 ln 0 = 0, in the gradient too (the published code gives NaN there); one class alone is balanced.
     """
@@ -38,10 +37,11 @@ def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:
 
 
 def statistics_distance(mean: Tensor, var: Tensor, teacher: Observed) -> Tensor:
-    """Mean over the teacher's batch-norm layers of the mean over their channels of KL(N(running) || N(batch)).
+    """Return the mean over the teacher's batch norms of the mean over their channels of KL(N(running) ||
+    N(batch)).
 
     Args:
-        mean, var: [channels of all layers] of a batch, as ``teacher`` gives them.
+        mean, var: [channels of all layers], the statistics of a batch as ``teacher`` gives them.
     """
     var_b, var_r = var + 1e-8, teacher.var + 1e-8
     kl = (var_b / var_r).log() / 2 - (1 - (var_r + (teacher.mean - mean) ** 2) / var_b) / 2
@@ -49,17 +49,19 @@ def statistics_distance(mean: Tensor, var: Tensor, teacher: Observed) -> Tensor:
 
 
 def mirrored(images: Tensor, width: int) -> Tensor:
-    """Images [B, C, H, W] reflected at the border, ``width`` pixels more on every side."""
+    """Return images [B, C, H, W] reflected at the border, ``width`` pixels wider on every side."""
     if not torch.are_deterministic_algorithms_enabled():
         return F.pad(images, (width,) * 4, mode="reflect")
     for dim in (2, 3):  # on a GPU torch's own adds up gradients in any order
         size, inner = images.shape[dim], images.flip(dim)
-        images = torch.cat([inner.narrow(dim, size - 1 - width, width), images, inner.narrow(dim, 1, width)], dim)
+        before, after = inner.narrow(dim, size - 1 - width, width), inner.narrow(dim, 1, width)
+        images = torch.cat([before, images, after], dim)
     return images
 
 
 def smoothness(images: Tensor) -> Tensor:
-    """MSE between images [B, 3, H, W] and themselves blurred by a 5 x 5 Gaussian, reflected at the border."""
+    """Return the MSE between images [B, 3, H, W] and themselves blurred by a 5 x 5 Gaussian, reflected at the
+    border."""
     steps = (torch.arange(5, dtype=images.dtype, device=images.device) - 2) / 2
     row = torch.exp(-(steps**2))
     kernel = torch.outer(row, row) / row.sum() ** 2
@@ -69,16 +71,17 @@ def smoothness(images: Tensor) -> Tensor:
 
 
 class DreamingLearner(Learner):
-    """A learner that replays dreamed images. Its tasks but the first begin with the stage "dream", which trains
-    the generator against the teacher: the published order (dream at the end of every task but the last) with the
-    accuracy of a task known before its dreams.
+    """A learner that replays dreamed images. Its tasks but the first begin with the stage "dream", which
+    trains the generator against the teacher: the published order (dream at the end of every task but the
+    last) with the accuracy of a task known before its dreams.
 
     Attributes:
-        generator: lives on from task to task, as does its Adam, where the learner ``keeps_generator``; otherwise every
-            task makes new ones of both.
-        frozen_generator: what ``dream`` calls in its place: it computes the same, faster; made at the first dream after training.
-        observed_teacher: the teacher and the statistics that its batch-norm layers see.
-        balance_weight: of the class balance, 1 in every published loss. balance_added: to probabilities in its logarithm.
+        generator: kept from task to task with its Adam if the learner ``keeps_generator``; otherwise every
+            task makes both anew.
+        frozen_generator: computes what the generator does, faster; made at the first dream after training.
+        observed_teacher: the teacher and the statistics that its batch norms see.
+        balance_weight: weight of the class balance, 1 in every published loss.
+        balance_added: added to probabilities in its logarithm.
     """
 
     generator_type = "generator"
@@ -94,19 +97,21 @@ class DreamingLearner(Learner):
         super().check(settings)
         if len(settings.deep_inv_params) == 1:
             raise UserError(
-                f"--deep_inv_params: {settings.learner_name} dreams and needs its five values; the published ones are 1e-3 5e1 1e-3 1e3 1")
+                f"--deep_inv_params: {settings.learner_name} dreams and needs its five values; "
+                "the published ones are 1e-3 5e1 1e-3 1e3 1")
         if settings.deep_inv_params[3] == 0:
             raise UserError("--deep_inv_params: the content temperature, the fourth value, must be above 0")
 
     def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model)
         self.generator = generator
-        self.dream_lr, self.statistics_weight, self.smoothness_weight, self.temperature, self.content_weight = settings.deep_inv_params
+        self.dream_lr, self.statistics_weight, self.smoothness_weight, *content = settings.deep_inv_params
+        self.temperature, self.content_weight = content
         if self.keeps_generator:
             self.dream_optimizer = self.generator_optimizer()
 
     def generator_optimizer(self) -> torch.optim.Optimizer:
-        """A new one."""
+        """Return a new Adam for the generator."""
         return self.adam(self.generator.parameters(), self.dream_lr)
 
     def begin_task(self, task: Task) -> None:
@@ -131,25 +136,25 @@ class DreamingLearner(Learner):
             optimizer = self.dream_optimizer if self.keeps_generator else self.generator_optimizer()
             dream = Stage(
                 "dream", iterations, self.dream_loss, self.generator, optimizer, iterations.rounds,
-                cost=1.8, unit="round", joins="generator", dreams=True)
+                unit="round", joins="generator", dreams=True)
             stages.insert(0, dream)
         return stages
 
     def noise(self, count: int) -> Tensor:
-        """z ~ N(0, I), [count, 1000]."""
+        """Draw z ~ N(0, I), [count, 1000]."""
         random = self.streams.noise
         return torch.randn(count, self.generator.noise_size, generator=random, device=random.device)
 
     @torch.no_grad()
     def dream(self, count: int) -> Tensor:
-        """x~: fresh images of the old classes, from the generator in evaluation mode."""
+        """Return x~, fresh images of the old classes from the generator in evaluation mode."""
         if self.frozen_generator is None:
-            self.frozen_generator = Frozen(self.generator, self.bf16)
+            self.frozen_generator = Frozen(self.generator, (self.generator.noise_size,), self.bf16)
         return self.frozen_generator(self.noise(count))
 
     def dream_loss(self) -> Losses:
-        """What the generator minimises: a fresh batch of images that the teacher finds familiar."""
-        self.frozen_generator = None  # as it is now it will not stay
+        """Return the loss of the generator, which makes images that the teacher finds familiar."""
+        self.frozen_generator = None  # the generator is about to change
         x = self.generator(self.noise(self.settings.batch_size))
         f, mean, var = self.observed_teacher(x)
         h = self.observed_teacher.last(f)[:, : self.old]
@@ -161,6 +166,18 @@ class DreamingLearner(Learner):
             **self.dream_terms(f, h),
         }
 
+    def more_terms(self, x_all: Tensor, y_all: Tensor, f: Tensor, f_t: Tensor) -> Losses:
+        """Return what an extension adds to the loss from the second task on. It gets what the loss has
+        computed, because running the model again would move its batch norms' statistics again.
+
+        Args:
+            x_all: real images, then as many dreams, [2 B, 3, S, S]. y_all: labels [2 B], the teacher's for
+                dreams.
+            f, f_t: the model's and the teacher's features [2 B, D] of them.
+        """
+        return {}
+
     def dream_terms(self, f: Tensor, h: Tensor) -> Losses:
-        """What a learner adds to the generator's loss: of the teacher's features f and logits h of the dreams."""
+        """Return what a learner adds to the generator's loss, from the teacher's features f and logits h of
+        dreams."""
         return {}

@@ -1,4 +1,7 @@
-"""E2E: End-to-End Incremental Learning (Castro et al. 2018)."""
+"""E2E: End-to-End Incremental Learning (Castro et al. 2018):
+
+    L = CE(h[seen], y) + mu sum_j (|j| / |old|) KD(h[j], t[j]) over past tasks j
+"""
 
 from collections.abc import Sequence
 
@@ -8,32 +11,29 @@ from torch.nn import functional as F
 
 from dataloaders.batches import Images
 from dataloaders.coreset import nearest_to_mean, shares
-from dataloaders.tasks import Task
+from dataloaders.tasks import Task, task_ranges
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
-from learners.published import Method
+from utils.errors import UserError
+from utils.settings import Settings
 
 
 class ETE(Learner):
-    """CE(h[seen], y) + mu sum over past tasks j of (|j| / |old|) KD over j's classes. Table 2, "E2E"; mu = 1.
-
-    From the second task on a balanced stage follows: the classifier alone, on the coreset with the new classes in it.
-    The coreset holds the images of each class whose features lie nearest to the class mean.
+    """Table 2, "E2E"; mu = 1. From the second task on, a balanced stage follows, which trains the classifier
+    alone on the coreset with the new classes in it. The coreset holds the images of each class whose features
+    lie nearest to the class mean.
     """
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.3
     first_task = CROSS_ENTROPY
-    published = (
-        Method("E2E", {5: (47.4, 0.8), 10: (38.4, 1.3), 20: (32.7, 1.9)}, memory=2000, settings={"mu": 1.0, "temp": 2.0}, tables=(2,)),)
 
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.old:
             # The rest of the model runs in training mode: its batch-norm statistics move.
             stages.append(self.schedule(
-                "balance", task, lambda: self.balanced(task), self.balanced_loss,
-                self.model, self.model.last.parameters(), lr_factor=0.01, cost=0.65))
+                "balance", lambda: self.balanced(task), self.balanced_loss,
+                self.model, self.model.last.parameters(), lr_factor=0.01))
         return stages
 
     def data(self, task: Task) -> Images:
@@ -41,23 +41,30 @@ class ETE(Learner):
         return self.coreset.images(task.train.source) + task.train
 
     @classmethod
-    def planned_images(cls, memory: int, counts: Sequence[int], old: int, seen: int, new: int) -> dict[str, int]:
-        if not old:
-            return {"learn": new}
-        return {"learn": new + sum(shares(memory, counts[:old])), "balance": sum(shares(memory, counts[:seen]))}
+    def check_data(cls, settings: Settings, counts: Sequence[int]) -> None:
+        super().check_data(settings, counts)
+        if not settings.memory and len(task_ranges(settings)) > 1:
+            raise UserError(
+                "--memory 0: leaves no image for the stage balance of task 2; it needs a larger coreset")
+
+    @classmethod
+    def images_to_learn(cls, settings: Settings, counts: Sequence[int], new: range) -> int:
+        return sum(counts[new.start : new.stop]) + sum(shares(settings.memory, counts[: new.start]))
 
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, nearest_to_mean)
 
     def balanced(self, task: Task) -> Images:
-        """The coreset with the new classes in it, which are ranked by the model as it is before this stage."""
+        """The coreset with the new classes in it, which are ranked by the model as it is before this
+        stage."""
         self.remember(task)
         return self.coreset.images(task.train.source)
 
     def past_distillation(self, h: Tensor, t: Tensor, divisor: int) -> Tensor:
         """sum over past tasks j of (|j| / divisor) KD over j's classes."""
         past = [classes for classes in self.ranges if classes.stop <= self.old]
-        kd = [len(j) / divisor * distillation(h[:, j.start : j.stop], t[:, j.start : j.stop], self.settings.temp) for j in past]
+        parts = [(len(j) / divisor, slice(j.start, j.stop)) for j in past]
+        kd = [share * distillation(h[:, j], t[:, j], self.settings.temp) for share, j in parts]
         return sum(kd, h.new_zeros(()))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
@@ -68,8 +75,9 @@ class ETE(Learner):
         return losses
 
     def balanced_loss(self, x: Tensor, y: Tensor) -> Losses:
-        """``loss`` with |seen| as divisor, and KD for the new classes too. The paper distils these from the model as it
-        was before this stage; the published code, and so its tables, from the teacher's first |new| outputs."""
+        """``loss`` with |seen| as divisor, and KD for the new classes too. The paper distils these from the
+        model as it was before this stage; the published code, and so its tables, from the teacher's first
+        |new| outputs."""
         old, seen = self.old, self.seen
         new = seen - old
         t = self.frozen_teacher(x)

@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Learner, Losses, distillation
-from learners.published import Method
 
 
 class LWF(Learner):
@@ -11,13 +10,7 @@ class LWF(Learner):
 
     learner_type = "kd"
     takes_coreset = True
-    step_cost = 1.3
     first_task = CROSS_ENTROPY
-    published = (
-        Method("LwF", {5: (17.0, 0.1), 10: (9.2, 0.0), 20: (4.7, 0.1)}, settings={"mu": 1.0, "temp": 2.0}),
-        Method(
-            "LwF (coreset)", {5: (39.4, 0.3), 10: (27.4, 0.8), 20: (16.6, 0.4)}, memory=2000, settings={"mu": 1.0, "temp": 2.0}, tables=(2,)),
-    )
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

@@ -1,20 +1,20 @@
-"""LwF-Synthetic: Learning without Forgetting with dreamed images in the distillation."""
+"""LwF-Synthetic, Learning without Forgetting with dreamed images in the distillation:
+
+    L = CE(h(x)[seen], y) + mu KD(h[old], t[old]) over x and x~
+"""
 
 import torch
 from torch import Tensor
 
 from learners.base import CROSS_ENTROPY, Losses, distillation
-from learners.dreaming import PUBLISHED_DREAMS, DreamingLearner
-from learners.published import Method
+from learners.dreaming import DreamingLearner
 
 
 class DeepInversionLWF(DreamingLearner):
     """CE(h(x)[seen], y) + mu KD(h[old], t[old]) over x and x~ together; mu = 0.1."""
 
     learner_type = "datafree"
-    step_cost = 3.0
     first_task = CROSS_ENTROPY
-    published = (Method("LwF-Synthetic", settings={"mu": 0.1, "temp": 2.0, **PUBLISHED_DREAMS}),)
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:
@@ -24,11 +24,13 @@ class DeepInversionLWF(DreamingLearner):
         if not self.old:
             return {"classification": self.classification(self.model(x), y)}
         both = torch.cat([x, self.dream(len(x))])
-        h = self.model(both)
-        t = self.teach(both)
-        weight = self.image_weights(torch.cat([y, t[len(x) :].argmax(1)]))
+        f, f_t = self.model.features(both), self.frozen_teacher.features(both)
+        h, t = self.model.last(f), self.frozen_teacher.outputs(f_t)[:, : self.old]
+        y_all = torch.cat([y, t[len(x) :].argmax(1)])
+        weight = self.image_weights(y_all)
         kd = distillation(h[:, : self.old], t, self.settings.temp, weight)
         return {
             "classification": self.classification(h[: len(x)], y),
             "distillation": self.settings.mu * kd,
+            **self.more_terms(both, y_all, f, f_t),
         }

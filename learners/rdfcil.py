@@ -1,19 +1,17 @@
-"""R-DFCIL (Gao et al., ECCV 2022): relation-guided representation learning for data-free class-incremental learning."""
+"""R-DFCIL (Gao et al., ECCV 2022): relation-guided representation learning for data-free class-incremental
+learning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from math import nan
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataloaders.tasks import Task
 from learners.base import Losses
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, Generator
 from utils.settings import setting
@@ -22,12 +20,16 @@ from utils.streams import Streams
 
 @dataclass
 class RDFCILSettings(TwoPhaseSettings):
-    old_logits_weight: float = setting(0.15, "method", "weight of the distance between logits for the old classes on dreams: RDFCIL, CwD", low=0)
-    angle_weight: float = setting(0.5, "method", "weight of the distance between angles among real images: RDFCIL, CwD", low=0)
+    old_logits_weight: float = setting(
+        0.15, "method", "weight of the distance between logits for the old classes on dreams: RDFCIL, CwD",
+        low=0)
+    angle_weight: float = setting(
+        0.5, "method", "weight of the distance between angles among real images: RDFCIL, CwD", low=0)
 
 
 def angles(points: Tensor) -> Tensor:
-    """Cosines [B, B, B] at every point i of points [B, D] between the directions to j and to k; 0 where two are equal."""
+    """Cosines [B, B, B] at every point i of points [B, D] between the directions to j and to k; 0 where two
+    are equal."""
     directions = F.normalize(points.unsqueeze(0) - points.unsqueeze(1), dim=2)
     return directions @ directions.transpose(1, 2)
 
@@ -38,9 +40,10 @@ def angle_distance(points: Tensor, others: Tensor) -> Tensor:
 
 
 class RDFCIL(TwoPhaseLearner):
-    """First phase: classification among the new classes on real images; the teacher's logits on dreams; the angles
-    between real images' features as the teacher's features have them, each through a projection that learns. Second
-    phase: see TwoPhaseLearner, with the teacher's logits on dreams. docs/successors.md, "R-DFCIL".
+    """First phase: classification among the new classes on real images; the teacher's logits on dreams; the
+    angles between real images' features as the teacher's features have them, each through a projection that
+    learns. Second phase: see TwoPhaseLearner, with the teacher's logits on dreams. docs/successors.md,
+    "R-DFCIL".
 
     Attributes:
         student_projection, teacher_projection: A_s and A_t, features to twice as many; new for every task.
@@ -48,12 +51,7 @@ class RDFCIL(TwoPhaseLearner):
 
     learner_type = "datafree"
     first_task = "cross-entropy over the seen classes, for the epochs of the first phase"
-    published = (
-        Method("R-DFCIL", settings={**PUBLISHED_DREAMS, **own_defaults(RDFCILSettings)}),
-        *half_first_lines(
-            "R-DFCIL", {**DREAM_LOSS, **own_defaults(RDFCILSettings)},
-            {5: (54.76, 0.76, 64.78), 10: (49.70, 0.61, 61.71), 25: (30.01, 0.56, 49.95)},
-            {5: (40.44, nan, 48.91), 10: (38.19, nan, 47.60), 25: (27.29, nan, 40.85)}))
+    Settings = RDFCILSettings
     settings: RDFCILSettings
 
     def __init__(self, settings: RDFCILSettings, streams: Streams, model: Classifier, generator: Generator):
@@ -73,10 +71,12 @@ class RDFCIL(TwoPhaseLearner):
                 mine.load_state_dict(fresh.state_dict())
 
     def learned(self) -> Iterator[nn.Parameter]:
-        return chain(super().learned(), self.student_projection.parameters(), self.teacher_projection.parameters())
+        projections = nn.ModuleList([self.student_projection, self.teacher_projection])
+        return chain(super().learned(), projections.parameters())
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
-        return {"old logits": self.settings.old_logits_weight * a * b, "angle": self.settings.angle_weight * a * b}
+        own = self.settings
+        return {"old logits": own.old_logits_weight * a * b, "angle": own.angle_weight * a * b}
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
         f_t = self.frozen_teacher.features(x)

@@ -1,5 +1,5 @@
-"""RFD ("Image-Centric Dual Distillation", repository of December 2024): R-DFCIL's two phases, with relations among logits and a
-relay through the student's later stages in place of its two distillations."""
+"""RFD ("Image-Centric Dual Distillation", repository of December 2024): R-DFCIL's two phases, with relations
+among logits and a relay through the student's later stages in place of its two distillations."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch.nn import functional as F
 
 from dataloaders.tasks import task_ranges
 from learners.base import Losses
-from learners.dreaming import DREAM_LOSS, PUBLISHED_DREAMS
-from learners.published import Method, half_first_lines, own_defaults
 from learners.two_phase import TwoPhaseLearner, TwoPhaseSettings
 from models import Classifier, HeadPairs
-from utils.settings import Settings, setting
+from utils.settings import Settings as CommonSettings
+from utils.settings import setting
 
 TEMPERATURE = 4.0  # of DIST; docs/successors.md, "RFD"
 
 
 @dataclass
 class RFDSettings(TwoPhaseSettings):
-    dist_dreams_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on dreams: RFD", low=0)
-    dist_real_weight: float = setting(0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
+    dist_dreams_weight: float = setting(
+        0.15, "method", "weight of DIST between logits for the old classes on dreams: RFD", low=0)
+    dist_real_weight: float = setting(
+        0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
     relay_weight: float = setting(
         0.05, "method",
-        "weight of the relay, the distance between the student's features and those that its later stages make of the teacher's first stage: RFD",
-        low=0)
+        "weight of the relay, the distance between the student's features and those that its later stages make "
+        "of the teacher's first stage: RFD", low=0)
 
 
 def correlation(u: Tensor, v: Tensor) -> Tensor:
@@ -38,7 +39,8 @@ def correlation(u: Tensor, v: Tensor) -> Tensor:
 
 
 def dist(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """(1 - mean correlation of images, 1 - mean correlation of classes) between the softened logits [B, K] of both.
+    """(1 - mean correlation of images, 1 - mean correlation of classes) between the softened logits [B, K] of
+    both.
 
     DIST (Huang et al. 2022), without a factor T^2; docs/successors.md, "RFD".
     """
@@ -47,20 +49,17 @@ def dist(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class RFD(TwoPhaseLearner):
-    """Classification as R-DFCIL's; DIST for the old classes on dreamed and on real images, in both phases; in the first
-    also the relay: the student's later stages carry the teacher's first stage to the student's own features.
-    docs/successors.md, "RFD". Every task's head is two linear layers.
+    """Classification as R-DFCIL's; DIST for the old classes on dreamed and on real images, in both phases; in
+    the first also the relay: the student's later stages carry the teacher's first stage to the student's own
+    features. docs/successors.md, "RFD". Every task's head is two linear layers.
     """
 
     learner_type = "datafree"
-    published = (
-        Method("RFD", settings={**PUBLISHED_DREAMS, **own_defaults(RFDSettings)}),
-        *half_first_lines("RFD", {**DREAM_LOSS, **own_defaults(RFDSettings)}))
+    Settings = RFDSettings
     settings: RFDSettings
-    step_cost = 3.5
 
     @classmethod
-    def new_model(cls, settings: Settings) -> Classifier:
+    def new_model(cls, settings: CommonSettings) -> Classifier:
         model = super().new_model(settings)
         model.last = HeadPairs(model.feature_size, task_ranges(settings, whole=True))
         return model
@@ -73,8 +72,10 @@ class RFD(TwoPhaseLearner):
         }
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
-        relayed = self.model.features_from(self.frozen_teacher.first_stage(x))  # moves the later stages' running statistics once more
-        return {**self.head_terms(x, h, h_dream, t_dream), "relay": self.factor["relay"] * F.mse_loss(f, relayed)}
+        # This moves the later stages' running statistics once more.
+        relayed = self.model.features_from(self.frozen_teacher.first_stage(x))
+        relay = self.factor["relay"] * F.mse_loss(f, relayed)
+        return {**self.head_terms(x, h, h_dream, t_dream), "relay": relay}
 
     def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
         return {

@@ -1,50 +1,53 @@
-"""A stage, what a learner gives the trainer: some data, a loss, the parameters to learn, a learning rate, a number of epochs."""
+"""A stage is what a learner gives the trainer: data, a loss, the parameters to learn, a learning rate,
+epochs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from utils.errors import RunError
 
 Losses = dict[str, Tensor]
 
 
 class Batches(Protocol):
-    """Where a stage's steps get their arguments: ShuffledBatches, or Iterations, which has none to give."""
+    """The source of a loss's arguments: ShuffledBatches, or Iterations, which gives none."""
 
     def steps(self, epoch: int) -> int:
-        """How many there are in an epoch."""
+        """Return the number of steps in an epoch."""
         ...
 
     def starts(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """What each step of an epoch begins with, of the same shapes throughout a stage."""
+        """Yield what each step of an epoch begins with; the shapes are the same throughout a stage."""
         ...
 
     def load(self, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The arguments of the loss: tensor code like the loss itself."""
+        """Return the arguments of the loss; like the loss, code that a CUDA graph can hold."""
         ...
 
 
 @dataclass
 class Stage:
-    """Some data, a loss, and an optimiser over the parameters to learn: what the trainer runs.
+    """Data, a loss, and an optimiser over the parameters to learn.
 
     Attributes:
-        name: as the log shows it.
+        name: shown in the log.
         batches: arguments of ``loss``, epoch by epoch.
-        loss: tensor code that returns the terms of the loss by name; their sum is minimised. It must not
-            copy to the host nor branch on data.
+        loss: returns the terms of the loss by name; their sum is minimised. It must neither copy to the host
+            nor branch on data.
         trained: the module in training mode; all others are in evaluation mode.
         optimizer: over the parameters to learn; ``initial_lr`` of its groups is the learning rate to decay.
-        epochs: passes over ``batches``.
+        epochs: number of passes over ``batches``.
         milestones: epochs at which the learning rate falls to a tenth.
-        cost: of a step, roughly, in steps of Base; for the remaining time until steps have been timed.
-        unit: what an epoch is called in the log.
-        joins: file name under which what was trained joins the networks that the task before left; "" where it does not.
+        unit: what the log calls an epoch.
+        joins: file name under which the trained module is saved beside the networks of the task before; "" if
+            it isn't.
         dreams: whether it leaves new dreams to look at.
-        lr_factor: of ``initial_lr``, throughout; for a stage that shares its optimiser with the one before.
-        before_epoch: what is to be made before every epoch, of what a checkpoint holds.
+        lr_factor: factor on ``initial_lr``, for a stage that shares its optimiser with the one before.
+        before_epoch: called before each epoch to rebuild state derived from the checkpoint.
     """
 
     name: str
@@ -54,7 +57,6 @@ class Stage:
     optimizer: torch.optim.Optimizer
     epochs: int
     milestones: Sequence[int] = ()
-    cost: float = 1.0
     unit: str = "epoch"
     joins: str = ""
     dreams: bool = False
@@ -66,8 +68,8 @@ class Stage:
             group.setdefault("initial_lr", group["lr"])
 
     def start_epoch(self, epoch: int) -> float:
-        """Set and return the epoch's learning rate, and do what comes before it. On a GPU the optimiser has the rate as a
-        tensor, which a captured step reads each time."""
+        """Call ``before_epoch``, then set and return the epoch's learning rate. On a GPU the optimiser has
+        the rate as a tensor, which a captured step reads each time."""
         self.before_epoch()
         factor = self.lr_factor * 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
         rates = [group["initial_lr"] * factor for group in self.optimizer.param_groups]
@@ -80,3 +82,14 @@ class Stage:
             else:
                 group["lr"] = torch.tensor(rate, device=device)
         return rates[0]
+
+    def check(self, losses: Any) -> None:
+        """Raises RunError, which names the file, if ``loss`` returned anything but scalar tensors by name."""
+        if isinstance(losses, dict):
+            if losses and all(isinstance(value, Tensor) and not value.shape for value in losses.values()):
+                return
+        function: Any = getattr(self.loss, "func", self.loss)
+        file = f"{function.__module__.replace('.', '/')}.py"
+        raise RunError(
+            f"{file}: {function.__qualname__} returned a {type(losses).__name__}; it must return a dict "
+            'of scalar tensors by name, such as {"classification": loss}')

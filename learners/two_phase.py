@@ -1,7 +1,8 @@
 """What R-DFCIL, CwD and RFD share (docs/successors.md): a task is learned in two phases with one optimiser.
 
-In the first the whole network learns, of the labels only the new classes' among themselves. In the second the backbone is frozen, in
-evaluation mode, and the heads of all classes learn together, classes weighted by how seldom they came up.
+In the first the whole network learns, of the labels only the new classes' among themselves. In the second the
+backbone is frozen, in evaluation mode, and the heads of all classes learn together, classes weighted by how
+seldom they came up.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ from learners.base import Losses, Stage
 from learners.dreaming import DreamingLearner
 from models import Classifier, Generator
 from utils.errors import UserError
-from utils.settings import Settings, setting
+from utils.settings import Settings as CommonSettings
+from utils.settings import setting
 from utils.streams import Streams
 
 
 @dataclass
-class TwoPhaseSettings(Settings):
-    classification_weight: float = setting(0.5, "method", "weight of the classification after the first task: RDFCIL, CwD, RFD", low=0)
+class TwoPhaseSettings(CommonSettings):
+    classification_weight: float = setting(
+        0.5, "method", "weight of the classification after the first task: RDFCIL, CwD, RFD", low=0)
     head_share: float = setting(
-        0.2, "method", "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD", low=0.01, high=0.99)
+        0.2, "method",
+        "share of a task's epochs, the last ones, in which only the heads learn: RDFCIL, CwD, RFD",
+        low=0.01, high=0.99)
     head_lr_factor: float = setting(
-        0.05, "method", "learning rate in the epochs of head_share, as a share of the task's initial one: RDFCIL, CwD, RFD", above=0)
+        0.05, "method",
+        "learning rate in the epochs of head_share, as a share of the task's initial one: RDFCIL, CwD, RFD",
+        above=0)
 
 
 def rarity(counts: Tensor) -> Tensor:
@@ -44,7 +51,8 @@ def rarity(counts: Tensor) -> Tensor:
 class TwoPhaseLearner(DreamingLearner):
     """Learns the network, then, with the backbone frozen, the heads. The generator is new for every task.
 
-    A subclass gives ``terms`` and ``head_terms``, what is added to the classification in either phase, and their ``term_factors``.
+    A subclass gives ``terms`` and ``head_terms``, what is added to the classification in either phase, and
+    their ``term_factors``.
 
     Attributes:
         factor: of every term of the loss in the current task, by name.
@@ -53,17 +61,19 @@ class TwoPhaseLearner(DreamingLearner):
     """
 
     keeps_generator = False
-    step_cost = 3.0
     first_task_settings = ("head_share",)
+    Settings = TwoPhaseSettings
     settings: TwoPhaseSettings
     counts: Tensor
     weights: Tensor
 
     @classmethod
-    def check(cls, settings: Settings) -> None:
+    def check(cls, settings: CommonSettings) -> None:
         super().check(settings)
         if settings.schedule[-1] < 2:
-            raise UserError(f"--schedule: {settings.learner_name} learns a task in two phases, of an epoch each at least; 1 epoch is too few")
+            raise UserError(
+                f"--schedule: {settings.learner_name} learns a task in two phases, of an epoch each at "
+                "least; 1 epoch is too few")
 
     def __init__(self, settings: TwoPhaseSettings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model, generator)
@@ -82,12 +92,15 @@ class TwoPhaseLearner(DreamingLearner):
             self.factor = self.factors(task.old, task.seen - task.old)
 
     def factors(self, old: int, new: int) -> dict[str, float]:
-        """Of the terms of the loss, where ``new`` classes follow ``old`` ones. Both phases read them, ``classification`` the first alone."""
+        """Of the terms of the loss, where ``new`` classes follow ``old`` ones. Both phases read them,
+        ``classification`` the first alone."""
         a, b = math.log2(new / 2 + 1), math.sqrt(old / new)
-        return {"classification": self.settings.classification_weight * (1 + 1 / a) / b, **self.term_factors(a, b)}
+        classification = self.settings.classification_weight * (1 + 1 / a) / b
+        return {"classification": classification, **self.term_factors(a, b)}
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
-        """Of ``terms`` and ``head_terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what there is to keep."""
+        """Of ``terms`` and ``head_terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what
+        there is to keep."""
         raise NotImplementedError
 
     def learned(self) -> Iterator[nn.Parameter]:
@@ -101,7 +114,7 @@ class TwoPhaseLearner(DreamingLearner):
         if not task.old:  # its second phase would change nothing
             return [learn]
         heads = replace(
-            learn, name="heads", loss=self.head_loss, trained=self.model.last, epochs=second, milestones=(), cost=0.33 * learn.cost,
+            learn, name="heads", loss=self.head_loss, trained=self.model.last, epochs=second, milestones=(),
             lr_factor=self.settings.head_lr_factor, before_epoch=lambda: self.weigh(task.seen))
         return [*before, learn, heads]
 
@@ -118,7 +131,8 @@ class TwoPhaseLearner(DreamingLearner):
         self.counts.index_add_(0, labels, torch.ones_like(labels))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
-        """First phase. The model sees real and dreamed images one after the other: batch norm normalises each by itself."""
+        """First phase. The model sees real and dreamed images one after the other: batch norm normalises each
+        by itself."""
         if not self.old:
             return {"classification": self.classification(self.model(x), y)}
         old, seen, x_dream = self.old, self.seen, self.dream(len(x))
@@ -132,7 +146,8 @@ class TwoPhaseLearner(DreamingLearner):
         }
 
     def head_loss(self, x: Tensor, y: Tensor) -> Losses:
-        """Second phase: all seen classes on real and dreamed images together, weighted; only the heads learn."""
+        """Second phase: all seen classes on real and dreamed images together, weighted; only the heads
+        learn."""
         old, seen, x_dream = self.old, self.seen, self.dream(len(x))
         t_dream = self.teach(x_dream)
         y_all = torch.cat([y, t_dream.argmax(1)])
@@ -140,8 +155,9 @@ class TwoPhaseLearner(DreamingLearner):
         with torch.no_grad():
             f = self.model.features(torch.cat([x, x_dream]))
         h = self.model.last(f)
+        ce = F.cross_entropy(h[:, :seen], y_all, self.weights[:seen])
         return {
-            "classification": self.settings.classification_weight * F.cross_entropy(h[:, :seen], y_all, self.weights[:seen]),
+            "classification": self.settings.classification_weight * ce,
             **self.head_terms(x, h[: len(x), :old], h[len(x) :, :old], t_dream),
         }
 
@@ -150,7 +166,8 @@ class TwoPhaseLearner(DreamingLearner):
 
         Args:
             x: real images. f: their features [B, D]. h: their logits for the old classes [B, old].
-            h_dream, t_dream: the model's and the teacher's logits [B, old] for the old classes of as many dreamed images.
+            h_dream, t_dream: the model's and the teacher's logits [B, old] for the old classes of as many
+                dreamed images.
         """
         raise NotImplementedError
 

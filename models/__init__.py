@@ -3,15 +3,17 @@
 from collections.abc import Callable
 
 from models.autoencoder import AUTOENCODERS, Autoencoder
-from models.frozen import Frozen, Observed, folded
+from models.folding import folded
+from models.frozen import Frozen, Observed
 from models.generator import GENERATORS, Generator
 from models.heads import HeadPairs, Heads
 from models.rdfcil_resnet import RDFCILResNet, rdfcil_resnet
 from models.resnet import RESNETS, Classifier, ResNet
 
 __all__ = [
-    "AUTOENCODERS", "FAMILIES", "GENERATORS", "RESNETS", "Autoencoder", "Classifier", "Frozen", "Generator", "HeadPairs", "Heads", "Observed",
-    "RDFCILResNet", "ResNet", "classifier", "folded", "image_generator", "image_sides"]
+    "AUTOENCODERS", "FAMILIES", "GENERATORS", "RESNETS", "Autoencoder", "Classifier", "Frozen", "Generator",
+    "HeadPairs", "Heads", "Observed", "RDFCILResNet", "ResNet", "classifier", "folded", "image_generator",
+    "image_sides"]
 
 # By --model_type: the published networks of ABD's code, and those of R-DFCIL's.
 FAMILIES: dict[str, Callable[[str, int], Classifier]] = {

@@ -30,7 +30,8 @@ class Autoencoder(nn.Module):
         self.latent = latent
         self.side = image_size // 2 ** (len(encoder) - 1)
         width = encoder[-1] * self.side**2
-        self.encoder = nn.Sequential(*(nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.ReLU()) for a, b in pairwise(encoder)))
+        encoding = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.ReLU()) for a, b in pairwise(encoder)]
+        self.encoder = nn.Sequential(*encoding)
         decoding = [nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.ReLU()) for a, b in pairwise(decoder)]
         decoding[-1] = nn.Sequential(decoding[-1][0])  # the sigmoid comes with decode
         self.decoder = nn.Sequential(*decoding)

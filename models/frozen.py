@@ -1,59 +1,43 @@
-"""Networks that learn no more: teachers, the generator that dreams for them, and the model while it is tested."""
+"""Networks that learn no more: teachers and the generator that dreams for them."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import pairwise
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.generator import UpsampledConv2d
+from models.batch_norm import NORMS
+from models.folding import folded, plain
 from models.heads import HeadPairs
 from models.resnet import Classifier
 
-Network = TypeVar("Network", bound=nn.Module)
 
-
-def folded(network: Network) -> Network:
-    """A copy in evaluation mode, each batch norm that follows a convolution folded into it: the same outputs from
-    fewer operations. In every module, layers must run in the order in which they were added."""
-    network = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in list(network.modules()):
-        for (before, conv), (name, norm) in pairwise(list(module.named_children())):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, before, fuse_conv_bn_eval(conv, norm).requires_grad_(False))
-                setattr(module, name, nn.Identity())
-    for module in list(network.modules()):
-        for name, layer in module.named_children():
-            if isinstance(layer, UpsampledConv2d):
-                setattr(module, name, layer.as_transposed())
-    return network
-
-
-def cast_once(network: Network) -> Network:
-    """The layers that autocast would run in bfloat16, casting their weights in every step, with weights in bfloat16; but for a
-    classifier's ``last``, which losses read. Under autocast the outputs are the same. In place."""
+def cast_once(network: nn.Module) -> None:
+    """Give the layers that autocast would run in bfloat16, casting their weights in every step, such weights.
+    Under autocast the outputs stay the same. A classifier's ``last`` is left out, because losses read it. In
+    place."""
     for name, layer in network.named_modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name.partition(".")[0] != "last":
             layer.to(torch.bfloat16)
-    return network
 
 
 class Frozen:
-    """What a network computes now, whatever it learns later, without a gradient graph. Not a module: no part of a
-    learner's parameters or checkpoint.
+    """Compute what a network computes now, whatever it learns later, without a gradient graph. It is no
+    module, so a learner's parameters and checkpoints don't include it.
 
     Args:
-        bf16: in bfloat16, as autocast does.
+        shape: that of one input, see ``folded``.
+        bf16: compute in bfloat16, as autocast does.
     """
 
-    def __init__(self, network: nn.Module, bf16: bool = False):
-        one = folded(network)
-        self.network: Any = cast_once(one) if bf16 else one
+    def __init__(self, network: nn.Module, shape: Sequence[int], bf16: bool = False):
+        self.network: Any = folded(network, shape)
         self.bf16 = bf16
+        if bf16:
+            cast_once(self.network)
 
     @property
     def last(self) -> nn.Linear | HeadPairs:
@@ -66,12 +50,16 @@ class Frozen:
             return part(x)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to logits [B, classes], noise to images: of the input's precision."""
+        """Images [B, 3, H, W] to logits [B, classes], or noise to images, in the input's precision."""
         return self.run(self.network, x).to(x.dtype)
 
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's features [B, D]."""
         return self.run(self.network.features, images)
+
+    def outputs(self, features: Tensor) -> Tensor:
+        """A classifier's features [B, D] to logits [B, classes], in the features' precision."""
+        return self.run(self.network.last, features).to(features.dtype)
 
     def first_stage(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to a classifier's maps after the first stage of blocks."""
@@ -79,10 +67,12 @@ class Frozen:
 
 
 class NormWithStatistics(torch.autograd.Function):
-    """scale x + shift, a batch norm in evaluation mode, and mean [C] and biased variance [C] of x [B, C, H, W].
+    """scale x + shift, a batch norm in evaluation mode, and mean [C] and biased variance [C] of x [B, C, H,
+    W].
 
-    Statistics take one pass of batch norm's own kernel (``torch.var_mean`` takes ten times as long for channels_last on a
-    CPU). Backward is one expression for all three: batch norm's own copies layouts on a GPU.
+    Statistics take one pass of batch norm's own kernel (``torch.var_mean`` takes ten times as long for
+    channels_last on a CPU). Backward is one expression for all three: batch norm's own copies layouts on a
+    GPU.
     """
 
     @staticmethod
@@ -103,55 +93,61 @@ class NormWithStatistics(torch.autograd.Function):
         return torch.addcmul(torch.addcmul(constant, x, slope), d_y, scale).to(x.dtype), None, None
 
 
-class ObservedNorm(nn.Module):
-    """A batch norm in evaluation mode that notes the statistics of its input under its number."""
-
-    def __init__(self, layer: nn.BatchNorm2d, number: int, noted: dict[int, tuple[Tensor, Tensor]]):
-        super().__init__()
-        assert layer.running_mean is not None and layer.running_var is not None
-        scale = layer.weight / (layer.running_var + layer.eps).sqrt()
-        self.scale = scale.view(1, -1, 1, 1)
-        self.shift = (layer.bias - layer.running_mean * scale).view(1, -1, 1, 1)
-        self.number, self.noted = number, noted
-
-    def forward(self, x: Tensor) -> Tensor:
-        y, *self.noted[self.number] = NormWithStatistics.apply(x, self.scale, self.shift)
-        return y
-
-
 class Observed:
-    """What a classifier computes now, with gradients for the images alone, and what its batch-norm layers see on the way.
-    Not a module, as Frozen.
+    """Compute what a classifier computes now, with gradients for the images alone, and the statistics that
+    its 2-d batch norms see on the way: those with running statistics, once per run and in the order in which
+    they run. It is no module, see Frozen.
 
     Args:
         bf16: for use under autocast to bfloat16, see cast_once.
 
     Attributes:
         last: the linear layer on the features.
-        mean, var: [channels of all batch-norm layers] running statistics of their inputs.
-        share: [the same] of a channel in the mean over layers of the mean over their channels.
+        mean, var: [channels of the batch norms that ran last] running statistics of their inputs.
+        share: [the same] weight of a channel in the mean over layers of the mean over their channels.
     """
 
     @torch.no_grad()
     def __init__(self, network: Classifier, bf16: bool = False):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.last = self.network.last
-        self.noted: dict[int, tuple[Tensor, Tensor]] = {}
-        norms: list[Any] = []
-        for module in list(self.network.modules()):
-            for name, layer in list(module.named_children()):
-                if isinstance(layer, nn.BatchNorm2d):
-                    setattr(module, name, ObservedNorm(layer, len(norms), self.noted))
-                    norms.append(layer)
-        self.mean = torch.cat([layer.running_mean for layer in norms])
-        self.var = torch.cat([layer.running_var for layer in norms])
-        self.share = torch.cat([torch.full_like(layer.running_mean, 1 / (len(norms) * layer.num_features)) for layer in norms])
+        self.noted: list[tuple[nn.BatchNorm2d, Tensor, Tensor]] = []
+        self.order: list[nn.BatchNorm2d] = []
+        for layer in self.network.modules():
+            if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and not layer.training:
+                own: Any = layer
+                own.forward = partial(self.observe, layer, self.normalisation(layer))
         if bf16:
             cast_once(self.network)
 
+    @staticmethod
+    def normalisation(layer: nn.BatchNorm2d) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """Return what computes the layer's output and the mean and biased variance of its input."""
+        if type(layer) not in NORMS or not plain(layer):
+            forward = layer.forward
+            return lambda x: (forward(x), *torch.var_mean(x, (0, 2, 3), correction=0)[::-1])
+        assert layer.running_mean is not None and layer.running_var is not None
+        scale = (layer.weight if layer.affine else 1) / (layer.running_var + layer.eps).sqrt()
+        shift = (layer.bias if layer.affine else 0) - layer.running_mean * scale
+        return lambda x: NormWithStatistics.apply(x, scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1))
+
+    def observe(self, layer: nn.BatchNorm2d, normalise: Callable[[Tensor], Any], input: Tensor) -> Tensor:
+        y, mean, var = normalise(input)
+        self.noted.append((layer, mean, var))
+        return y
+
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, H, W] to (features [B, D], batch means, biased batch variances), the latter as ``mean`` and ``var``."""
-        features = self.network.features(images)
-        mean, var = (torch.cat(parts) for parts in zip(*(self.noted[number] for number in range(len(self.noted)))))
+        """Images [B, 3, H, W] to (features [B, D], batch means, biased batch variances), the latter two like
+        ``mean`` and ``var``."""
         self.noted.clear()
-        return features, mean, var
+        features = self.network.features(images)
+        layers, means, variances = zip(*self.noted)
+        self.noted.clear()
+        if self.order != [*layers]:  # in the first run, and in a network whose layers depend on its input
+            self.order = [*layers]
+            self.mean = torch.cat([layer.running_mean for layer in layers])
+            self.var = torch.cat([layer.running_var for layer in layers])
+            shares = [torch.full_like(layer.running_mean, 1 / (len(layers) * layer.num_features))
+                      for layer in layers]
+            self.share = torch.cat(shares)
+        return features, torch.cat(means), torch.cat(variances)

@@ -26,8 +26,8 @@ def laid_out_as(weight: Tensor, x: Tensor) -> Tensor:
 class UpsampledConv2d(nn.Conv2d):
     """A 3 x 3 convolution, padding 1, of the input with every pixel repeated 2 x 2 (nearest upsampling).
 
-    Each output sees only 2 x 2 different pixels of the input, so it is a transposed convolution with stride 2 whose
-    4 x 4 kernel sums the weights that fall on the same pixel: 16 products for 4 outputs instead of 36.
+    Each output sees only 2 x 2 different pixels of the input, so it is a transposed convolution with stride 2
+    whose 4 x 4 kernel sums the weights that fall on the same pixel: 16 products for 4 outputs instead of 36.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -47,7 +47,7 @@ class UpsampledConv2d(nn.Conv2d):
     @torch.no_grad()
     def as_transposed(self) -> nn.ConvTranspose2d:
         """The transposed convolution that this is, its kernel made once and for all."""
-        layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, device=self.weight.device, dtype=self.weight.dtype)
+        layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1).to(self.weight)
         layer.weight = nn.Parameter(laid_out_as(self.weight, self.kernel()), requires_grad=False)
         layer.bias = nn.Parameter(self.bias.clone(), requires_grad=False) if self.bias is not None else None
         return layer

@@ -1,4 +1,5 @@
-"""Outputs that come with their task: heads without bias, joined in task order (docs/successors.md, "Network")."""
+"""Outputs that come with their task: heads without bias, joined in task order (docs/successors.md,
+"Network")."""
 
 from collections.abc import Sequence
 
@@ -8,8 +9,8 @@ from torch.nn import functional as F
 
 
 class Heads(nn.Linear):
-    """A linear head without bias for every task, as one matrix [classes, features]: ``start`` draws the rows of a task
-    when it begins, which then learn as a layer of their own would."""
+    """A linear head without bias for every task, as one matrix [classes, features]: ``start`` draws the rows
+    of a task when it begins, which then learn as a layer of their own would."""
 
     deviation = 0.001
 
@@ -22,11 +23,13 @@ class Heads(nn.Linear):
     @torch.no_grad()
     def start(self, classes: range) -> None:
         """Draw the head of ``classes``, a task's, from torch's random state on the CPU."""
-        self.weight[classes.start : classes.stop] = self.deviation * torch.randn(len(classes), self.in_features)
+        drawn = torch.randn(len(classes), self.in_features)
+        self.weight[classes.start : classes.stop] = self.deviation * drawn
 
 
 class HeadPairs(nn.Module):
-    """RFD's heads: two linear layers a task, features -> features -> classes, without bias and without anything between.
+    """RFD's heads: two linear layers a task, features -> features -> classes, without bias and without
+    anything between.
 
     Args:
         ranges: the classes of every task.
@@ -40,7 +43,8 @@ class HeadPairs(nn.Module):
 
     @torch.no_grad()
     def start(self, classes: range) -> None:
-        """Draw the pair of ``classes``, a task's, from torch's random state on the CPU: torch's default for linear layers."""
+        """Draw the pair of ``classes``, a task's, from torch's random state on the CPU: torch's default for
+        linear layers."""
         task = self.ranges.index(classes)
         for weight in (self.first[task], self.second[task]):
             bound = weight.shape[1] ** -0.5

@@ -1,5 +1,6 @@
-"""The networks of R-DFCIL's code (docs/successors.md, "Network"): no ReLU after an addition, so that features may be
-negative, zero channels behind, a last batch norm in every block that starts at 0, and a head without bias a task."""
+"""The networks of R-DFCIL's code (docs/successors.md, "Network"): no ReLU after an addition, so that features
+may be negative, zero channels behind, a last batch norm in every block that starts at 0, and a head without
+bias a task."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,8 +54,10 @@ class ProjectedBlock(BasicBlock):
     def __init__(self, inputs: int, outputs: int, stride: int, last: bool):
         super().__init__(inputs, outputs, stride)
         self.last = last
-        changes = stride > 1 or inputs != outputs
-        self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs)) if changes else nn.Identity()
+        self.downsample: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(projection, BatchNorm2d(outputs))
 
     def shortcut(self, x: Tensor) -> Tensor:
         return self.downsample(x)
@@ -64,7 +67,8 @@ class ProjectedBlock(BasicBlock):
 
 
 class RDFCILResNet18(Classifier):
-    """The ResNet-18 for ImageNet: a 3 x 3 convolution of stride 1 and a max pool, four stages of two blocks, 512 features."""
+    """The ResNet-18 for ImageNet: a 3 x 3 convolution of stride 1 and a max pool, four stages of two blocks,
+    512 features."""
 
     feature_size = 512
 
@@ -81,7 +85,8 @@ class RDFCILResNet18(Classifier):
 
     @staticmethod
     def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-        return nn.Sequential(ProjectedBlock(inputs, outputs, stride, last=False), ProjectedBlock(outputs, outputs, 1, last=True))
+        first = ProjectedBlock(inputs, outputs, stride, last=False)
+        return nn.Sequential(first, ProjectedBlock(outputs, outputs, 1, last=True))
 
     def first_stage(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)

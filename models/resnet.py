@@ -13,7 +13,8 @@ RESNETS = {"resnet8": 1, "resnet14": 2, "resnet20": 3, "resnet32": 5, "resnet18"
 
 
 class Classifier(nn.Module):
-    """A backbone, in two parts, and ``last``, the linear outputs on its features.
+    """A backbone, in two parts, and ``last``, the linear outputs on its features. Learners call ``features``
+    and ``last`` one after the other, so a network of one's own must not do anything else in ``forward``.
 
     Attributes:
         feature_size: of the features.

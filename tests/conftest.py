@@ -19,11 +19,10 @@ from dataloaders.sets.imagenet import ilsvrc, published_order
 from dataloaders.tasks import split_classes, task_sequence
 from learners import LEARNERS, REGISTRY, build_learner
 from run import build_trainer
-from utils.arithmetic import memory_format
+from utils.device import keep_freed_memory, memory_format
 from utils.command_line import parse
 from utils.streams import Streams
-from utils.training.checkpoint import RunFolder
-from utils.training.device import keep_freed_memory
+from utils.training.folder import RunFolder
 
 torch.set_num_threads(1)  # the subprocesses' number: bytes depend on it
 keep_freed_memory()  # as a run does: a quarter less time
@@ -197,7 +196,7 @@ def seeded():
 @pytest.fixture(autouse=True)
 def saved_after_every_epoch(monkeypatch):
     """Checkpoints at the same places, however long writing one takes."""
-    monkeypatch.setattr("utils.training.checkpoint.SAVING_SHARE", 1e9)
+    monkeypatch.setattr("utils.training.folder.SAVING_SHARE", 1e9)
 
 
 @pytest.fixture(scope="session")
@@ -268,7 +267,7 @@ def problem():
     """A learner and its tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
 
     def build(name, device="cpu", tasks=2, **more):
-        settings = LEARNERS[name].settings_class()(**{
+        settings = LEARNERS[name].Settings(**{
             "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
             "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,

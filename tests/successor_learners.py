@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from learners import LEARNERS, Stage, build_learner
-from learners.dreaming import DREAM_LOSS
 from learners.rdfcil import RDFCIL
 from learners.two_phase import TwoPhaseLearner
 from models import Classifier, HeadPairs
+from utils.reports.paper import DREAM_LOSS
 from utils.streams import Streams
 
 LEARNER_OF_METHOD = {"R-DFCIL": "RDFCIL", "CwD": "CwD", "RFD": "RFD"}
@@ -47,7 +47,7 @@ def projections_of(learner: RDFCIL) -> dict[str, Tensor]:
 def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLearner:
     """The method's learner, whose tasks have so many classes, the last size again and again."""
     name = LEARNER_OF_METHOD[method]
-    settings = LEARNERS[name].settings_class()(**{
+    settings = LEARNERS[name].Settings(**{
         "learner_type": LEARNERS[name].learner_type, "learner_name": name, "model_type": "rdfcil_resnet", "model_name": "resnet14",
         "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": BATCH, "schedule": [2], "momentum": 0.9,
         "first_split_size": sizes[0], "other_split_size": sizes[-1], **DREAM_LOSS, **values})

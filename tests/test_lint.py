@@ -12,5 +12,6 @@ def test_the_code_passes(root, command):
     tool, *arguments = command.split()
     if not importlib.util.find_spec(tool):
         pytest.skip(f"{tool} is not installed; install_requirements.sh names its version")
-    done = subprocess.run([sys.executable, "-m", tool, *arguments], cwd=root, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-m", tool, *arguments], cwd=root, capture_output=True, text=True,
+        timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dataloaders.batches import Images, InMemory
 from learners.base import Stage
-from utils.arithmetic import set_deterministic
+from utils.device import set_deterministic
 from utils.errors import RunError
 from utils.training.failures import mean_losses
 from utils.training.measures import measure

@@ -18,12 +18,12 @@ from learners import LEARNERS, REGISTRY, Learner
 from run import build_trainer
 from utils.command_line import parse
 from utils.reports.diagnose import diagnose
-from utils.tensors import on_cpu, read_tensors
-from utils.training.checkpoint import RunFolder
-from utils.training.device import open_device, probe
+from utils.files import on_cpu, read_tensors
+from utils.training.folder import RunFolder
+from utils.device import open_device, probe
 from utils.training.listeners import Listener
 from utils.training.measures import measure
-from utils.training.stop import Stopped
+from utils.errors import Stopped
 
 
 class Watch(Listener):

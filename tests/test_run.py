@@ -33,7 +33,7 @@ def test_help_ends_well(run_py):
 
 def test_a_run_without_a_card_says_so_in_the_log_and_the_terminal(monkeypatch, tiny, tmp_path, capsys):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "")
+    monkeypatch.setattr("utils.device.unusable_gpu", lambda: "")
     monkeypatch.setattr(sys, "argv", ["run.py", *tiny("NormalNN", "--gpuid", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)])
     assert run.main() == 0
     line, = (line for line in (tmp_path / "output.log").read_text().splitlines() if "no NVIDIA GPU was found" in line)
@@ -46,7 +46,7 @@ def test_threads_are_chosen_recorded_and_kept(monkeypatch, tiny, tmp_path):
     monkeypatch.setattr(torch, "set_num_threads", used.append)
     flags = tiny("NormalNN", "--threads", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)
     for cores in (3, 1):
-        monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes, cores=cores: cores)
+        monkeypatch.setattr("utils.training.folder.default_threads", lambda processes, cores=cores: cores)
         monkeypatch.setattr(sys, "argv", ["run.py", *flags])
         assert run.main() == 0
         assert used[-1] == 3

@@ -58,8 +58,8 @@ def test_a_card_that_computes_nothing_is_one_line_and_status_2(main, tiny, tmp_p
     def fail(device):
         raise torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device\nmore")
 
-    monkeypatch.setattr("utils.training.device.visible_gpus", lambda: 1)
-    monkeypatch.setattr("utils.training.device.small_operation", fail)
+    monkeypatch.setattr("utils.device.visible_gpus", lambda: 1)
+    monkeypatch.setattr("utils.device.small_operation", fail)
     status, (line,) = main(*tiny("NormalNN", "--gpuid", 0, "--log_dir", tmp_path / "run"))
     assert status == 2
     assert line.startswith("run.py: --gpuid 0: cuda:0: CUDA error: no kernel image") and "torch wheel" in line
@@ -68,7 +68,7 @@ def test_a_card_that_computes_nothing_is_one_line_and_status_2(main, tiny, tmp_p
 
 def test_a_card_that_torch_cannot_use_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "the driver is too old")
+    monkeypatch.setattr("utils.device.unusable_gpu", lambda: "the driver is too old")
     for gpuid in (0, 5):
         assert main(*tiny("NormalNN", "--gpuid", gpuid, "--log_dir", tmp_path / "run")) == (2, [f"run.py: --gpuid {gpuid}: the driver is too old"])
     assert not (tmp_path / "run").exists()

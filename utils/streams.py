@@ -10,13 +10,13 @@ NAMES = ("order", "augmentation", "noise")
 
 
 def seed_of(*place: object) -> int:
-    """A 63-bit seed for a place such as (seed of the repeat, task, name)."""
+    """A 63-bit seed made of, for example, (seed of the repeat, task, name)."""
     digest = hashlib.sha256("/".join(map(str, place)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 class Streams:
-    """One ``torch.Generator`` a name, reseeded from (seed of the repeat, task, name) for every task.
+    """One ``torch.Generator`` per name, reseeded from (seed of the repeat, task, name) for every task.
 
     Attributes:
         order: shuffling. augmentation: image augmentation. noise: the generators' input.
@@ -40,17 +40,18 @@ class Streams:
             getattr(self, name).manual_seed(seed_of(seed, task, name))
 
     def once(self, name: str) -> torch.Generator:
-        """A stream for a single choice within a task, the same however often it is asked for."""
+        """A stream for one choice within a task; it starts anew every time it is asked for."""
         return torch.Generator(self.device).manual_seed(seed_of(*self.place, name))
 
     @contextmanager
     def weights(self, name: str) -> Iterator[None]:
-        """While open, torch's initialisers draw on the CPU from a stream of the task's own."""
+        """While open, torch's initialisers draw on the CPU from a stream named for the task."""
         with global_state_seeded(seed_of(*self.place, name)):
             yield
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return {"place": torch.tensor(self.place), **{name: getattr(self, name).get_state() for name in NAMES}}
+        states = {name: getattr(self, name).get_state() for name in NAMES}
+        return {"place": torch.tensor(self.place), **states}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         seed, task = state["place"].tolist()
@@ -61,7 +62,7 @@ class Streams:
 
 @contextmanager
 def global_state_seeded(seed: int) -> Iterator[None]:
-    """For code that draws from torch's global state on the CPU and knows no other: it is borrowed and given back."""
+    """Seed torch's global CPU generator for code that knows no other, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -69,7 +70,6 @@ def global_state_seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def seeded_weights(seed: int, task: int = 0) -> Iterator[None]:
-    """Initial weights come from the stream "weights", by torch's initialisers. They are drawn on the CPU:
-    the same with or without a GPU."""
+    """Let torch's initialisers draw from the stream "weights", on the CPU: the same with or without a GPU."""
     with global_state_seeded(seed_of(seed, task, "weights")):
         yield

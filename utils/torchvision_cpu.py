@@ -1,10 +1,10 @@
 """Make torchvision importable beside a CPU-only torch.
 
-The torchvision on PyPI is built against CUDA. Beside a CPU-only torch its compiled operators don't load, and its
-import ends with "operator torchvision::nms does not exist", though data sets, transforms and utilities need none
-of them. Declaring the two schemas that the import asks for is enough. Where the operators load, nothing is done.
-Import this module before torchvision; dataloaders/__init__.py does. Torchvision itself is imported in the functions that
-need it: that takes as long as importing torch, and a command that reads no images has no use for it.
+The torchvision on PyPI is built against CUDA. With a CPU-only torch its compiled operators do not load, and
+its import fails with "operator torchvision::nms does not exist", though we use none of them. Declaring the
+two schemas that the import looks up is enough; if the operators load, nothing is declared. Import this module
+before torchvision (dataloaders/__init__.py does). Functions that need torchvision import it themselves,
+because that takes as long as importing torch.
 """
 
 import importlib.util

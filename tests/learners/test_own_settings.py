@@ -18,7 +18,7 @@ from utils import command_line
 from utils.errors import UserError
 from utils.reports.paper import TABLES
 from utils.settings import Registry, Settings, computed_from, setting
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 
 parse = functools.partial(command_line.parse, REGISTRY)
 BIC = "--learner_type kd --learner_name BIC --memory 2000".split()

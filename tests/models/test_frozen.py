@@ -7,6 +7,8 @@ from models import GENERATORS, RESNETS, Frozen, Generator, Observed, ResNet, fol
 from models.frozen import NormWithStatistics
 from models.generator import UpsampledConv2d
 
+SHAPE = (3, 32, 32)
+
 
 @torch.no_grad()
 def lived_in(network):
@@ -32,7 +34,7 @@ def images():
 
 
 def test_a_folded_classifier_computes_the_same_without_batch_norm(classifier, images):
-    one = folded(classifier)
+    one = folded(classifier, SHAPE)
     torch.testing.assert_close(one(images), classifier.eval()(images))
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in one.modules())
     assert not any(p.requires_grad for p in one.parameters())
@@ -41,7 +43,7 @@ def test_a_folded_classifier_computes_the_same_without_batch_norm(classifier, im
 def test_a_folded_generator_keeps_the_batch_norms_that_follow_no_convolution():
     generator = lived_in(Generator(*GENERATORS["CIFAR_GEN_SMALL"]))
     noise = torch.randn(3, 1000, dtype=torch.double)
-    one = folded(generator)
+    one = folded(generator, (1000,))
     torch.testing.assert_close(one(noise), generator.eval()(noise))
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in one.modules()) == 2  # after the linear layer, after tanh
 
@@ -49,13 +51,13 @@ def test_a_folded_generator_keeps_the_batch_norms_that_follow_no_convolution():
 def test_folding_leaves_the_network_as_it_was(classifier, images):
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     classifier.train()
-    folded(classifier)(images)
+    folded(classifier, SHAPE)(images)
     assert classifier.training and all(p.requires_grad for p in classifier.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
 
 
 def test_a_frozen_classifier_ignores_what_the_network_learns_later(classifier, images):
-    frozen = Frozen(classifier)
+    frozen = Frozen(classifier, SHAPE)
     logits, features = classifier.eval()(images), classifier.features(images)
     with torch.no_grad():
         classifier.conv1.weight.zero_()
@@ -89,8 +91,8 @@ def test_an_observed_classifier_computes_the_same_with_its_gradients_and_the_sta
 @pytest.mark.parametrize("made", [lambda: ResNet(RESNETS["resnet8"], 7), lambda: Generator(*GENERATORS["CIFAR_GEN_SMALL"])])
 def test_casting_once_is_what_autocast_does_in_every_step(made):
     network = lived_in(made()).float()
-    plain, cast = Frozen(network), Frozen(network, bf16=True)
-    x = torch.randn(4, 1000) if isinstance(network, Generator) else torch.randn(4, 3, 32, 32)
+    shape = (1000,) if isinstance(network, Generator) else SHAPE
+    plain, cast, x = Frozen(network, shape), Frozen(network, shape, bf16=True), torch.randn(4, *shape)
     with torch.autocast("cpu", torch.bfloat16):
         expected = plain(x)
     assert torch.equal(cast(x), expected) and cast(x).dtype == torch.float32  # inside autocast and outside

@@ -49,8 +49,8 @@ def test_a_new_block_is_its_shortcut():
 @pytest.mark.parametrize(("name", "size"), [("resnet8", 32), ("resnet8", 64), ("resnet18", 64)])
 def test_frozen_and_folded_networks_compute_the_same(name, size):
     network, images = trained(name).eval(), torch.randn(3, 3, size, size)
-    frozen = Frozen(network)
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded(network).modules())
+    frozen = Frozen(network, images.shape[1:])
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded(network, images.shape[1:]).modules())
     torch.testing.assert_close(frozen(images), network(images), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(network.features_from(frozen.first_stage(images)), network.features(images), rtol=1e-4, atol=1e-4)
 

@@ -7,11 +7,10 @@ import torch
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import split_classes
 from learners import REGISTRY
-from utils.code_2021 import FLAGS
 from utils.command_line import parse
 from utils.files import read_yaml, write_yaml
 from utils.training.measures import Measures
-from utils.training.metrics import Results
+from utils.training.results import Results
 
 
 @pytest.fixture

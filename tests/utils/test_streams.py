@@ -51,12 +51,6 @@ def test_a_single_choice_is_the_same_however_often_it_is_asked_for_and_after_loa
     assert first not in (choice(streams, "resampling"), choice(started(1, 3)), *draws(started(1, 2)).values())
 
 
-def test_streams_leave_the_global_state_alone():
-    before = torch.get_rng_state()
-    draws(started())
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_weights_repeat_with_the_place_and_leave_the_global_state_alone():
     before = torch.get_rng_state()
     weights = []

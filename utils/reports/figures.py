@@ -1,5 +1,6 @@
-"""What a run looks like, through matplotlib: its dreams beside real images, its accuracies, its losses."""
+"""The figures that a run draws while it is under way: dreams beside real images, accuracies, confusion, losses."""
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,33 +17,38 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
-from utils.files import replacing
-from utils.tensors import on_cpu
+from dataloaders.datasets import DATASETS
+from learners import Stage
+from utils.files import on_cpu, replacing
+from utils.reports.runs import accuracy_kind
+from utils.training.folder import RunFolder
+from utils.training.listeners import Listener
+from utils.training.measures import Measures
+from utils.training.state import RunState
 
-PICTURED = 20  # images a class that the teacher is shown; the surest are in the picture
+PICTURED = 20  # images per class that the teacher sees; the picture has the surest
 ROWS = 20  # classes in a picture
 COLUMNS = 8
-SIDE = 64  # of an image in a picture, in dots; smaller ones are enlarged, without blur
+SIDE = 64  # side of an image in a picture, in dots
 NAME = 24  # letters of a class's name
 DOTS_PER_INCH = 150
 
-matplotlib.rcParams["text.parse_math"] = False  # the $ in a folder's or a class's name is a dollar
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a folder's or a class's name is a dollar
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """As PNG."""
+    """Write a PNG file; a lower compression level takes half the time."""
     with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})  # half the time of 6, files as small
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches, ``top`` below the figure's. Where all sizes are known before, a layout engine only costs time."""
+    """Axes at a place in inches, ``top`` below the figure's edge; faster than a layout engine."""
     across, down = figure.get_size_inches()
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
 def set_title(figure: Figure, text: str) -> None:
-    """At the top of a figure without a layout engine."""
     figure.suptitle(text, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=10)
 
 
@@ -70,16 +76,16 @@ def dreams_seen(teach: Callable[[Tensor], Tensor], dreams: list[Tensor], denorma
 
     Args:
         teach: images to the teacher's logits for the old classes.
-        dreams: in batches [B, 3, S, S], as networks see them.
+        dreams: batches [B, 3, S, S], as networks see them.
     """
-    confidence, labels = torch.cat([teach(some) for some in dreams]).softmax(1).max(1)
+    confidence, labels = torch.cat([teach(batch) for batch in dreams]).softmax(1).max(1)
     return Gallery(denormalise(torch.cat(dreams)), labels, torch.ones_like(labels, dtype=torch.bool), confidence)
 
 
 def real_seen(teach: Callable[[Tensor], Tensor], tests: Sequence[Images], classes: Sequence[int]) -> Gallery:
-    """The first of each class's test images, under that class."""
+    """The first test images of each class, under that class."""
     chosen = [test[(test.labels == label).nonzero().flatten()[:PICTURED]] for label in classes for test in tests]
-    batches = [batch for some in chosen for batch in some.in_order()]
+    batches = [batch for images in chosen for batch in images.in_order()]
     labels = torch.cat([y for _, y in batches])
     likely = torch.cat([teach(x) for x, _ in batches]).softmax(1)
     images = torch.cat([tests[0].pixels.denormalise(x) for x, _ in batches])
@@ -87,33 +93,33 @@ def real_seen(teach: Callable[[Tensor], Tensor], tests: Sequence[Images], classe
 
 
 def pictured_classes(labels: Tensor) -> list[int]:
-    """The classes that occur, or ROWS of them at equal distances in the class order: early and late tasks alike."""
+    """The classes that occur, or ROWS of them at equal distances in the class order."""
     classes = labels.unique().tolist()
     return [classes[k] for k in np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)]
 
 
 def short_name(name: str) -> str:
-    """The first of the names that ImageNet has for a class, cut to fit beside its row."""
+    """The first of ImageNet's names for a class, cut to fit beside its row."""
     first = name.split(",")[0]
     return first if len(first) <= NAME else f"{first[: NAME - 1]}…"
 
 
 def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: str) -> Figure:
-    """A row a class that the teacher sees in the dreams: on the left dreams, on the right real images of the class, of
-    either those that the teacher is surest of, from left to right.
+    """One row per class that the teacher sees: dreams on the left, real images of the class on the right, the surest first.
 
     Args:
         names: of the classes.
     """
     dreams, real = on_cpu((dreams, real))
     classes, size = pictured_classes(dreams.labels), min(dreams.images.shape[-1], SIDE)
-    side = size + max(size // 16, 1)  # with the gap between two
+    side = size + max(size // 16, 1)  # with the gap between two images
     cell = side / size * SIDE / DOTS_PER_INCH
     width, height = COLUMNS * cell, len(classes) * cell
     figure = Figure(figsize=(2 * width + 2.5, height + 0.75))
     left, right = axes_at(figure, 1.55, 0.65, width, height), axes_at(figure, width + 1.65, 0.65, width, height)
-    galleries = (left, dreams, "dreams, by the class that the teacher sees"), (right, real, "real test images of that class, for this picture only")
-    for axes, gallery, heading in galleries:
+    left.set_title("dreams, by the class that the teacher sees", fontsize=9)
+    right.set_title("real test images of that class, for this picture only", fontsize=9)
+    for axes, gallery in ((left, dreams), (right, real)):
         canvas, captions = np.full((len(classes) * side, COLUMNS * side, 3), 255, np.uint8), []
         for row, label in enumerate(classes):
             mine = (gallery.labels == label).nonzero().flatten()
@@ -127,7 +133,6 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
                 f"{short_name(names[label])}\n{len(mine)} seen, {sure}" if gallery is dreams
                 else f"{int(gallery.right[mine].sum())} of {len(mine)} right\n{sure}")
         axes.imshow(canvas, interpolation="nearest")
-        axes.set_title(heading, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([row * side + size / 2 - 0.5 for row in range(len(classes))], captions, fontsize=7)
         axes.tick_params(length=0)
@@ -138,14 +143,14 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
     return figure
 
 
-# Accuracies
+# Accuracies and confusion
 
 
 def heat_map(matrix: np.ndarray, last: str, across: str, down: str, unit: str, title: str) -> tuple[Figure, Axes]:
-    """Percentages by task (down) and task (across), and apart from these a last column; white where a cell is NaN.
+    """Percentages by task (down) and task (across) with one column apart; white where a cell is NaN.
 
     Args:
-        matrix: [tasks, tasks + 2]; the last column but one is the empty one between.
+        matrix: [tasks, tasks + 2]; the last column but one is empty.
         last: name of the last column.
         across, down, unit: labels of the axes and of the colour bar.
     """
@@ -173,36 +178,53 @@ def heat_map(matrix: np.ndarray, last: str, across: str, down: str, unit: str, t
     return figure, axes
 
 
-def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str) -> Figure:
+def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str, kind: str = "accuracy") -> Figure:
     """Heat map of the accuracy in percent after each task (down) on each task (across), and their mean.
 
     Args:
-        rows: [after task][on task], of the tasks done so far.
+        rows: [after task][on task], of the tasks learned so far.
         tasks: of the whole run.
     """
     matrix = np.full((tasks, tasks + 2), np.nan)
     for after, row in enumerate(rows):
         matrix[after, : len(row)] = row
         matrix[after, -1] = np.mean(row)
-    figure, axes = heat_map(matrix, "mean", "on task", "after task", "accuracy (%)", title)
+    figure, axes = heat_map(matrix, "mean", "on task", "after task", f"{kind} (%)", title)
     to_come = np.ma.masked_equal(np.column_stack([np.tri(tasks), np.zeros(tasks), np.ones(tasks)]), 0)
     axes.imshow(to_come, cmap=ListedColormap(["#F0F0F0"]), zorder=-1)
     return figure
+
+
+def confusion_figure(confusion: Tensor, ranges: Sequence[range], title: str, images: str = "test images") -> Figure:
+    """Heat map of the percentage of each task's images (down) that are called a class of each task (across) and, apart,
+    their own class.
+
+    Args:
+        confusion: [classes, classes] images of a class (row) that are called each class (column).
+        ranges: the classes of each task.
+    """
+    tasks, starts = len(ranges), [classes.start for classes in ranges]
+    counts = np.add.reduceat(np.add.reduceat(confusion.numpy(), starts, 0), starts, 1)
+    matrix = np.full((tasks, tasks + 2), np.nan)
+    matrix[:, :tasks] = 100 * counts / counts.sum(1, keepdims=True)
+    matrix[:, -1] = 100 * np.add.reduceat(confusion.diagonal().numpy(), starts) / counts.sum(1)
+    across = "called a class of task; right: called its own class"
+    return heat_map(matrix, "right", across, f"{images} of task", f"{images} (%)", title)[0]
 
 
 # Losses
 
 
 def loss_records(metrics: Path, repeat: int) -> list[dict[str, Any]]:
-    """The records of epochs in metrics.jsonl of a repeat, which is counted from 1 there."""
+    """The records of epochs in metrics.jsonl of a repeat, counted from 1 as there."""
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     return [record for record in records if record["repeat"] == repeat and "losses" in record]
 
 
 def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
-    """A panel a loss, by name, a row of panels a stage: its mean over each epoch, one task after the other."""
+    """One panel per loss, one row of panels per stage: the mean over each epoch, task after task."""
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}  # {stage: {loss: (epochs, values)}}
-    epochs: dict[str, int] = {}  # of the stage so far
+    epochs: dict[str, int] = {}  # {stage: epochs so far}
     starts: dict[str, list[tuple[int, int]]] = {}  # {stage: [(first epoch, task)]}
     for record in records:
         stage = record["stage"]
@@ -238,3 +260,53 @@ def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
             axes.spines[["top", "right"]].set_visible(False)
     set_title(figure, title)
     return figure
+
+
+# While a run is under way
+
+
+class RunFigures(Listener):
+    """Draws PNG files into ``log_dir/figures``.
+
+    Args:
+        drawn: receives each figure too: its name, the figure, and after how many tasks it was drawn.
+    """
+
+    def __init__(self, folder: RunFolder, drawn: Callable[[str, Figure, int], None] | None = None):
+        self.folder = folder
+        self.drawn = drawn
+
+    @torch.no_grad()
+    def stage_ended(self, run: RunState, stage: Stage) -> None:
+        """Draw what the model of the earlier tasks dreams; the random streams stay as they were."""
+        if not stage.dreams:
+            return
+        learner, task, count = run.learner.eval(), run.task, len(run.tasks)
+        kept = copy.deepcopy(run.streams.state_dict())
+        # One class's worth at a time: all dreams of 224 x 224 pixels at once fill a GPU.
+        dreams = dreams_seen(learner.teach, [learner.dream(PICTURED) for _ in range(task.old)], task.test.pixels.denormalise)
+        run.streams.load_state_dict(kept)
+        real = real_seen(learner.teach, [past.test for past in run.tasks[: task.index]], pictured_classes(dreams.labels))
+        title = f"{run.settings.learner_name}: dreamed after task {task.index} of {count}"
+        self.draw(run, f"dreams-after-task-{task.index}", dreams_figure(dreams, real, task.names, title), task.index)
+
+    def task_ended(self, run: RunState, measures: Measures) -> None:
+        """Draw the accuracies and losses of the repeat so far, over the figures of the task before."""
+        repeat, done, count = run.place.repeat, run.task.index + 1, len(run.tasks)
+        known, held_out = DATASETS[run.settings.dataset], run.settings.validation
+        after = f"{run.settings.learner_name}: repeat {repeat + 1}, after task {done} of {count}"
+        kind = accuracy_kind(known.top_k, held_out)
+        title = f"{after}\n{'validation ' * held_out}accuracy {run.results.latest(repeat, known.percent)}"
+        rows = run.results.matrix[repeat]
+        self.draw(run, "accuracy", accuracy_figure(rows, count, title, kind), done)
+        if len(rows) == count:
+            ranges = [range(task.old, task.seen) for task in run.tasks]
+            images = f"{'validation' if held_out else 'test'} images"
+            self.draw(run, "confusion", confusion_figure(run.results.confusion[repeat], ranges, after, images), done)
+        if records := loss_records(self.folder.path / "metrics.jsonl", repeat + 1):
+            self.draw(run, "losses", losses_figure(records, after), done)
+
+    def draw(self, run: RunState, name: str, figure: Figure, tasks: int) -> None:
+        save_figure(self.folder.path / "figures" / f"repeat-{run.place.repeat + 1}" / f"{name}.png", figure)
+        if self.drawn:
+            self.drawn(name, figure, tasks)

@@ -1,96 +1,296 @@
-"""What was published: the paper's protocol (Smith et al. 2021) and R-DFCIL's, and their tables out of the learners' own lines."""
+"""Every published number, and which settings make a run a row of a published table.
 
-from dataclasses import dataclass, replace
-from typing import Any
+Tables 1 and 2 are those of Always Be Dreaming (Smith et al. 2021), 3 and 4 the CIFAR-100 and TinyImageNet parts of R-DFCIL's
+table (Gao et al. 2022). Cells: final accuracy in percent ± deviation over three repeats / average incremental accuracy.
+"""
 
+import re
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any, NamedTuple
+
+from dataloaders.datasets import DATASETS
+from dataloaders.orders import order_name
+from dataloaders.tasks import split_classes
 from learners import LEARNERS
-from learners.published import Method
 
-CLASSES = 100
-SPLITS = (5, 10, 20)  # tasks, the columns of both tables
-PAPER_REPEATS = 3
+DREAM_LOSS = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
+TWO_PHASES = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
+RELATIONS = {**TWO_PHASES, "old_logits_weight": 0.15, "angle_weight": 0.5}
+CWD = {**RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05, "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
+RELAY = {**TWO_PHASES, "dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}
 
-PROTOCOL: dict[str, Any] = {
-    "dataset": "CIFAR100", "model_type": "resnet", "transforms": "abd", "model_name": "resnet32", "train_aug": True, "rand_split": True,
-    "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250], "schedule_type": "decay",
-    "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32", "class_order": [], "seed": 0, "incomplete_data": False,
-}
 
-# Of a run whose schedule and dreaming are as published but so many times shorter: what its length is called.
-LENGTHS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth", 20: "a twentieth", 50: "a fiftieth", 100: "a hundredth"}
+class Number(NamedTuple):
+    """Published percentages; NaN if the publication has none."""
+
+    mean: float = nan
+    std: float = nan
+    average: float = nan
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the tables: the runs with exactly this ``--learner_name``, with or without a coreset.
+
+    Attributes:
+        memory: images in the coreset.
+        settings: the method's own published settings.
+    """
+
+    name: str
+    learner: str
+    settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    memory: int = 0
+
+
+METHODS = {method.name: method for method in (
+    Method("UB", "NormalNN"),  # trained on all classes as one task, or with --oracle_flag
+    Method("Base", "NormalNN"),
+    Method("LwF", "LWF", {"mu": 1.0, "temp": 2.0}),
+    Method("LwF.MC", "LWF_MC"),
+    Method("DGR", "Generative_Replay", {"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),
+    Method("DeepInversion", "DeepInversionGenBN", {"mu": 1.0, "temp": 2.0, **DREAM_LOSS}),
+    Method("LwF-Synthetic", "DeepInversionLWF", {"mu": 0.1, "temp": 2.0, **DREAM_LOSS}),
+    Method("ABD (Ours)", "AlwaysBeDreaming", {"mu": 0.1, **DREAM_LOSS}),
+    Method("Naive Rehearsal", "NormalNN", memory=2000),
+    Method("LwF (coreset)", "LWF", {"mu": 1.0, "temp": 2.0}, memory=2000),
+    Method("E2E", "ETE", {"mu": 1.0, "temp": 2.0}, memory=2000),
+    Method("BiC", "BIC", {"temp": 2.0, "bias_at_test": False}, memory=2000),
+    Method("ABD", "AlwaysBeDreaming", {"mu": 0.1, **DREAM_LOSS}),
+    Method("R-DFCIL", "RDFCIL", {**RELATIONS, **DREAM_LOSS}),
+    Method("CwD", "CwD", CWD),
+    Method("RFD", "RFD", {**RELAY, **DREAM_LOSS}),
+)}
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What the tables of a publication have in common.
+    """What the tables of one publication share.
 
     Attributes:
-        name: of its protocol, as the tables are labelled.
-        data: as figures name it.
+        name: its protocol's name in headings.
+        dataset: ``--dataset``.
+        classes: of the data set.
         protocol: settings of every run.
-        columns: {column: (classes of the first task, of every other)}.
-        over_images: whether its accuracies are over all test images of the classes seen, not means over tasks.
+        dreams: settings of the runs that dream.
+        columns: {number of equal tasks: (classes of the first task, of each other task)}.
+        over_images: accuracies are over all test images of the classes seen, not means over tasks.
+        deviation: the kind of deviation that the publication prints.
     """
 
     name: str
-    data: str
+    dataset: str
+    classes: int
     protocol: dict[str, Any]
+    dreams: dict[str, Any]
     columns: dict[int, tuple[int, int]]
-    over_images: bool = False
-
-    def shortened(self, times: int) -> str:
-        """The name of its protocol, so many times shorter (LENGTHS) and otherwise as published."""
-        return f"{self.name} at {LENGTHS[times]} of its length"
-
-    def compares(self, label: str) -> bool:
-        """Whether the publication's numbers belong beside the runs of a protocol: at its own length, or a shorter one."""
-        return label in (self.name, *map(self.shortened, LENGTHS))
+    over_images: bool
+    deviation: str
 
     def heading(self, column: int) -> str:
         first, other = self.columns[column]
         return f"{column} tasks" if first == other else f"{first} + {column} x {other}"
 
-    def tasks(self, column: int) -> int:
-        """How many are learned, a larger first one included."""
+    def sizes(self, column: int) -> list[int]:
+        """The number of classes of each task."""
         first, other = self.columns[column]
-        return column if first == other else column + 1
+        return [first, *[other] * ((self.classes - first) // other)]
 
 
-PAPER = Study("published protocol", "CIFAR-100", PROTOCOL, {tasks: (CLASSES // tasks, CLASSES // tasks) for tasks in SPLITS})
+PROTOCOL = {
+    "model_type": "resnet", "transforms": "abd", "model_name": "resnet32", "train_aug": True, "rand_split": True,
+    "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250],
+    "schedule_type": "decay", "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32",
+    "class_order": [], "incomplete_data": False, "oracle_flag": False,
+}
+PAPER = Study(
+    "published protocol", "CIFAR100", 100, PROTOCOL, {"gen_model_name": "CIFAR_GEN", "power_iters": 10000},
+    {5: (20, 20), 10: (10, 10), 20: (5, 5)}, False, "std (n)")  # numpy.std's default in the published code
 
 
-def _half_first_study(data: str, classes: int, **more: Any) -> Study:
-    """R-DFCIL's: half of the classes first, then 5, 10 or 25 tasks. docs/successors.md, "Protocol"."""
+def _half_first(dataset: str, classes: int, generator: str, weight_decay: float) -> Study:
+    """R-DFCIL's protocol: half of the classes first, then 5, 10 or 25 tasks (docs/successors.md, "Protocol")."""
     protocol = {
-        **PROTOCOL, "dataset": data.replace("-", ""), "model_type": "rdfcil_resnet", "transforms": "rdfcil", "schedule": [80, 120, 200],
-        "power_iters": 5000, **more}
+        **PROTOCOL, "model_type": "rdfcil_resnet", "transforms": "rdfcil", "schedule": [80, 120, 200], "weight_decay": weight_decay}
     half = classes // 2
-    return Study("R-DFCIL's protocol", data, protocol, {tasks: (half, half // tasks) for tasks in (5, 10, 25)}, over_images=True)
+    return Study(
+        "R-DFCIL's protocol", dataset, classes, protocol, {"gen_model_name": generator, "power_iters": 5000},
+        {tasks: (half, half // tasks) for tasks in (5, 10, 25)}, True, "std (n or n-1 unstated)")
 
 
-HALF_FIRST = {
-    3: _half_first_study("CIFAR-100", 100, weight_decay=5e-4, gen_model_name="CIFAR_GEN"),
-    4: _half_first_study("TinyImageNet", 200, weight_decay=2e-4, gen_model_name="TINYIMNET_GEN"),
-}
-STUDIES = {1: PAPER, 2: PAPER, **HALF_FIRST}
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A published table.
 
-# The upper bound is no learner of its own: NormalNN with all classes as one task.
-UB = Method("UB", {5: (69.9, 0.2), 10: (69.9, 0.2), 20: (69.9, 0.2)}, tables=(1, 2), learner_name="NormalNN")
+    Attributes:
+        rows: {method: {column: its number}}, in printed order; methods of ours that the publication lacks have no numbers.
+    """
 
-# {number: (title, the publication's lines in their order)}; lines of other learners follow.
-PRINTED = {
-    1: ("no coreset", ("UB", "Base", "LwF", "LwF.MC", "DGR", "DeepInversion", "LwF-Synthetic", "ABD (Ours)", "R-DFCIL", "CwD", "RFD")),
-    2: ("with a coreset", ("UB", "Naive Rehearsal", "LwF (coreset)", "E2E", "BiC", "ABD (Ours)")),
-    **{number: (f"{study.data}, half of the classes first", ("DeepInversion", "ABD", "R-DFCIL", "CwD", "RFD"))
-       for number, study in HALF_FIRST.items()},
-}
-_LINES = [UB, *(replace(line, learner_name=name) for name, learner in LEARNERS.items() for line in learner.published)]
+    number: int
+    title: str
+    study: Study
+    rows: dict[Method, dict[int, Number]]
 
 
-def _sorted(number: int, order: tuple[str, ...]) -> list[Method]:
-    lines = [line for line in _LINES if number in line.tables]
-    return sorted(lines, key=lambda line: order.index(line.name) if line.name in order else len(order))
+def _table(number: int, title: str, study: Study, text: str) -> Table:
+    rows: dict[Method, dict[int, Number]] = {}
+    for line in text.strip().splitlines():
+        name, *cells = (cell.strip() for cell in line.split("|"))
+        found = [re.fullmatch(r"([\d.]+)(?: ± ([\d.]+))?(?: / ([\d.]+))?", cell) for cell in cells]
+        rows[METHODS[name]] = {
+            column: Number(*(float(part or nan) for part in match.groups())) for column, match in zip(study.columns, found) if match}
+    return Table(number, title, study, rows)
 
 
-# {number: (title, lines)}
-TABLES: dict[int, tuple[str, list[Method]]] = {number: (title, _sorted(number, order)) for number, (title, order) in PRINTED.items()}
+TABLES = {table.number: table for table in (
+    _table(1, "no coreset", PAPER, """
+        UB              | 69.9 ± 0.2 | 69.9 ± 0.2 | 69.9 ± 0.2
+        Base            | 16.4 ± 0.4 |  8.8 ± 0.1 |  4.4 ± 0.3
+        LwF             | 17.0 ± 0.1 |  9.2 ± 0.0 |  4.7 ± 0.1
+        LwF.MC          | 32.5 ± 1.0 | 17.1 ± 0.1 |  7.7 ± 0.5
+        DGR             | 14.4 ± 0.4 |  8.1 ± 0.1 |  4.1 ± 0.3
+        DeepInversion   | 18.8 ± 0.3 | 10.9 ± 0.6 |  5.7 ± 0.3
+        LwF-Synthetic   |            |            |
+        ABD (Ours)      | 43.9 ± 0.9 | 33.7 ± 1.2 | 20.0 ± 1.4
+        R-DFCIL         |            |            |
+        CwD             |            |            |
+        RFD             |            |            |
+        """),
+    _table(2, "with a coreset", PAPER, """
+        UB              | 69.9 ± 0.2 | 69.9 ± 0.2 | 69.9 ± 0.2
+        Naive Rehearsal | 34.0 ± 0.2 | 24.0 ± 1.0 | 14.9 ± 0.7
+        LwF (coreset)   | 39.4 ± 0.3 | 27.4 ± 0.8 | 16.6 ± 0.4
+        E2E             | 47.4 ± 0.8 | 38.4 ± 1.3 | 32.7 ± 1.9
+        BiC             | 53.7 ± 0.4 | 45.9 ± 1.8 | 37.5 ± 3.2
+        ABD (Ours)      | 43.9 ± 0.9 | 33.7 ± 1.2 | 20.0 ± 1.4
+        """),
+    _table(3, "CIFAR-100, half of the classes first", _half_first("CIFAR100", 100, "CIFAR_GEN", 5e-4), """
+        DeepInversion   |                      |                      |
+        ABD             | 50.55 ± 1.14 / 62.40 | 43.65 ± 2.40 / 58.97 | 25.27 ± 1.09 / 48.91
+        R-DFCIL         | 54.76 ± 0.76 / 64.78 | 49.70 ± 0.61 / 61.71 | 30.01 ± 0.56 / 49.95
+        CwD             |                      |                      |
+        RFD             |                      |                      |
+        """),
+    _table(4, "TinyImageNet, half of the classes first", _half_first("TinyImageNet", 200, "TINYIMNET_GEN", 2e-4), """
+        DeepInversion   |                      |                      |
+        ABD             | 33.18 / 44.55        | 27.34 / 41.64        | 16.46 / 34.47
+        R-DFCIL         | 40.44 / 48.91        | 38.19 / 47.60        | 27.29 / 40.85
+        CwD             |                      |                      |
+        RFD             |                      |                      |
+        """),
+)}
+UB = METHODS["UB"]
+STUDIES = list(dict.fromkeys(table.study for table in TABLES.values()))
+
+
+# Which row of which table a run is
+
+
+SPLIT = ("first_split_size", "other_split_size", "task_sizes")
+LENGTH = ("schedule", "power_iters")
+# Names of lengths that are so many times shorter than published.
+LENGTHS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth", 20: "a twentieth", 50: "a fiftieth",
+           100: "a hundredth"}
+
+
+@dataclass(eq=False)
+class Place:
+    """Where a run stands.
+
+    Attributes:
+        columns: of the table; all of them for UB on all classes at once.
+        protocol: where the run departs from the study's protocol, as "setting value".
+        own: where it departs from its method's own published settings.
+        shorter: how many times shorter than published (LENGTHS); only if the run departs in nothing else.
+    """
+
+    study: Study
+    columns: list[int]
+    method: Method
+    protocol: list[str]
+    own: list[str]
+    shorter: int
+
+    @property
+    def tables(self) -> list[int]:
+        """The numbers of the tables; a learner without published numbers stands with those that have a coreset or not."""
+        numbers = [number for number, table in TABLES.items() if table.study is self.study]
+        listed = [number for number in numbers if self.method in TABLES[number].rows]
+        return listed or [numbers[-1] if self.method.memory else numbers[0]]
+
+    @property
+    def label(self) -> str:
+        """The protocol in headings."""
+        if self.shorter > 1:
+            return f"{self.study.name} at {LENGTHS[self.shorter]} of its length"
+        if not self.protocol + self.own:
+            return self.study.name
+        changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
+        return changed if self.study is PAPER else f"{self.study.name}, {changed}"
+
+
+def show_setting(value: Any) -> str:
+    """A setting in a few words; of a long list, such as a class order, how it begins and a digest."""
+    if isinstance(value, list):
+        return order_name(value) if len(value) > 9 else " ".join(map(str, value))
+    return str(value)
+
+
+def task_sizes(settings: dict[str, Any]) -> list[int]:
+    """The number of classes of each task, regardless of ``--max_task``."""
+    known = DATASETS.get(settings["dataset"])
+    classes = len(settings.get("imagenet_classes") or ()) or (known.classes if known else 0)
+    first, other, sizes = (settings[name] for name in SPLIT)
+    return [len(task) for task in split_classes(classes, first, other, sizes=sizes)]
+
+
+def method_of(study: Study, settings: dict[str, Any], at_once: bool) -> Method:
+    """The published row of exactly this learner, or one under the learner's name."""
+    learner, coreset = settings["learner_name"], settings["memory"] > 0
+    if study is PAPER and learner == UB.learner and not coreset and (at_once or settings["oracle_flag"]):
+        return UB
+    for method in (method for table in TABLES.values() if table.study is study for method in table.rows):
+        if method is not UB and (method.learner, method.memory > 0) == (learner, coreset):
+            return method
+    dreams = learner in LEARNERS and LEARNERS[learner].generator_type == "generator"
+    return Method(learner + " (coreset)" * coreset, learner, DREAM_LOSS if dreams else {}, 2000 * coreset)
+
+
+def place(settings: dict[str, Any], other_first_task: bool = False) -> Place | None:
+    """Where a run stands; None if no table has its data set and split.
+
+    Args:
+        other_first_task: it took over a first task that it would not have learned itself.
+    """
+    sizes = task_sizes(settings)
+    for study in (study for study in STUDIES if study.dataset == settings["dataset"]):
+        at_once = study is PAPER and sizes == [study.classes]
+        columns = [column for column in study.columns if at_once or sizes == study.sizes(column)]
+        method = method_of(study, settings, at_once)
+        if columns and (method is UB or not at_once):
+            return placed(study, columns, method, dict(settings), other_first_task)
+    return None
+
+
+def placed(study: Study, columns: list[int], method: Method, settings: dict[str, Any], other_first_task: bool) -> Place:
+    learner = LEARNERS.get(method.learner)
+    settings["DW"] = settings["DW"] and (learner is None or learner.reads_DW(settings["memory"]))
+    settings["oracle_flag"] = settings["oracle_flag"] and method is not UB
+    dreams = study.dreams if "deep_inv_params" in method.settings else {}
+    own = {"memory": method.memory, **method.settings, **dreams}
+    published = {**study.protocol, **own}
+    changed = {name: f"{name} {show_setting(settings.get(name))}" for name in published if settings.get(name) != published[name]}
+    if other_first_task:
+        forced = " (load_any 1)" * bool(settings["load_any"])
+        changed["load_model_dir"] = f"load_model_dir {settings['load_model_dir']}{forced}"
+    lengths = {name: published[name] for name in LENGTH if name in published}
+    shorter = [
+        times for times in LENGTHS if changed and changed.keys() <= lengths.keys()
+        and all(settings[name] == divided(length, times) for name, length in lengths.items())]
+    protocol = [text for name, text in changed.items() if name not in own and not shorter]
+    return Place(study, columns, method, protocol, [changed[name] for name in own if name in changed and not shorter], *shorter or [1])
+
+
+def divided(length: Any, times: int) -> Any:
+    return [number / times for number in length] if isinstance(length, list) else length / times

@@ -1,265 +1,278 @@
-"""What a run's folder holds for the tables: its settings beside the published ones, and its results."""
+"""What runs have recorded and measured, and which of them are repeats of one another."""
 
-import functools
-import math
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataloaders.orders import order_name
-from dataloaders.tasks import split_classes
-from learners.published import Method
+from learners import LEARNERS
 from utils.errors import UserError
-from utils.reports.histories import differ, finished, read_history, read_matrix, unfinished
-from utils.reports.paper import CLASSES, HALF_FIRST, LENGTHS, PAPER, SPLITS, STUDIES, TABLES, UB, Study
-from utils.training.checkpoint import PARALLEL
+from utils.files import read_yaml
+from utils.reports.paper import PROTOCOL, SPLIT, show_setting, task_sizes
+from utils.settings import NOT_IN_RESULTS, Settings
 from utils.training.first_task import differences
-from utils.training.metrics import mean_std
-from utils.training.recorded import Code, Recorded, read_recorded
 
-# {(study, learner, whether it has a coreset): its line}
-METHODS = {
-    (STUDIES[number], method.learner_name, method.memory > 0): method
-    for number, (_, methods) in TABLES.items() for method in methods if method is not UB}
+# {results: their file}; a history is [after task, repeat], except pt.yaml's [on task, after task, repeat].
+PARTS = {
+    "accuracy": "results-acc/global.yaml", "over_images": "results-acc/over-images.yaml",
+    "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml", "memory": "results-mem/global.yaml",
+}
 MEASURES = (
-    "accuracy", "accuracy_over_images", "average_incremental_accuracy", "average_incremental_accuracy_over_images", "forgetting",
-    "normalised_accuracy", "seconds", "stored_values")
-WHOLE_NUMBERS = ("memory", "first_split_size", "other_split_size", "repeat", "max_task")
-LENGTH_SETTINGS = ("schedule", "power_iters")
-PUBLISHED = PAPER.name
-UNKNOWN = (math.nan, math.nan)
+    "accuracy", "accuracy_over_images", "average_incremental_accuracy", "average_incremental_accuracy_over_images",
+    "forgetting", "normalised_accuracy", "seconds", "stored_values",
+)
+WHOLE_NUMBERS = ("seed", "repeat", "memory", "max_task")
+RECORDED = ("dataset", "learner_name", "log_dir", "load_model_dir", "load_any", *SPLIT, *WHOLE_NUMBERS, *PROTOCOL)
+# Repeats of one run may differ in these. The number of threads changes the last digits alone.
+REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
 
 
-def runs_under(folder: Path) -> list[Path]:
-    """The runs in a folder at any depth, itself included; without a run's repeats that are under way side by side."""
-    runs = [path.parent for path in sorted(folder.rglob("args.yaml"))]
-    return [run for run in runs if run.parent.name != PARALLEL or run.parent.parent not in runs]
+class Stat(NamedTuple):
+    """Mean over repeats with the sample's (n - 1) and the population's (n) deviation; NaN if unknown, as for one repeat."""
 
+    mean: float = nan
+    sample: float = nan
+    population: float = nan
 
-def run_names(runs: list[Path]) -> list[str]:
-    """What tells runs apart that stand side by side: their folders' names or, where two are the same, the paths as given."""
-    names = [run.resolve().name for run in runs]
-    return names if len(set(names)) == len(names) else list(map(str, runs))
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Stat":
+        """Statistics of the finite values; a repeat that has not finished is NaN."""
+        known = [float(value) for value in values if isfinite(value)]
+        if len(known) < 2:
+            return cls(*known)
+        return cls(float(np.mean(known)), float(np.std(known, ddof=1)), float(np.std(known)))
 
 
 @dataclass(eq=False)
 class Run:
-    """A run of one of the methods of the tables.
+    """One or more folders whose runs are repeats of one another.
 
     Attributes:
-        name: its folder, seen from the one that was searched.
-        study: whose tables it belongs into.
-        protocol: where it departs from the study's protocol, as "setting value".
-        own: where it departs from its method's own published settings.
-        tasks: its column, the tasks of its split; 1 for UB on all classes at once.
-        joint: every task has its joint model, trained on all classes so far (``--oracle_flag``).
-        repeat: how many repeats are wanted.
-        accuracy: [after task, repeat], over all test images where the study's is.
-        matrix: [after task, on task, repeat]; None where it is missing, as with the next two.
-        seconds, memory: [task, repeat].
-        code: that computed it. Of the published code, seconds and memory mean other things and are left out.
-        over_images: [after task, repeat] accuracy over all test images of the classes seen; None of runs from before it was measured.
-        times_shorter: than published, its schedule and dreaming (LENGTHS), where nothing else departs; those are not in protocol and own then.
+        settings: of the first folder.
+        compared: the settings that repeats share; ``load_model_dir`` tells which first task was taken over if the run
+            would have learned another one itself, else it is "".
+        seeds: of each repeat.
+        results: {part: history}, the repeats last; NaN if not measured.
+        top_k: an image counts as recognised if its class is among this many likeliest.
     """
 
     name: str
-    method: Method
-    protocol: tuple[str, ...]
-    own: tuple[str, ...]
-    tasks: int
-    joint: bool
-    repeat: int
-    accuracy: np.ndarray
-    matrix: np.ndarray | None
-    seconds: np.ndarray | None
-    memory: np.ndarray | None
-    code: Code
-    over_images: np.ndarray | None = None
-    study: Study = PAPER
-    times_shorter: int = 1
+    folders: list[Path]
+    settings: dict[str, Any]
+    compared: dict[str, Any]
+    seeds: list[int]
+    results: dict[str, np.ndarray]
+    top_k: int = 1
 
     @property
-    def uneven(self) -> bool:
-        """Whether the accuracy over images is another than the mean over tasks."""
-        return self.over_images is not None and differ(self.accuracy, self.over_images)
+    def kind(self) -> str:
+        return accuracy_kind(self.top_k, self.settings["validation"])
 
     @property
-    def label(self) -> str:
-        """The protocol, as the tables name it."""
-        if not self.protocol and not self.own:
-            return self.study.name if self.times_shorter == 1 else self.study.shortened(self.times_shorter)
-        changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
-        return changed if self.study is PAPER else f"{self.study.name}, {changed}"
+    def accuracy(self) -> np.ndarray:
+        return self.results["accuracy"]
 
     @property
     def finished(self) -> int:
-        return finished(self.accuracy)
+        """The number of finished repeats."""
+        return int(np.isfinite(self.accuracy[-1]).sum())
 
     @property
     def unfinished(self) -> list[str]:
-        return unfinished(self.accuracy, self.repeat)
+        """The task under way in each repeat that has not finished."""
+        done = np.isfinite(self.accuracy).sum(0).tolist()
+        return [f"task {count + 1}/{len(self.accuracy)}" for count in done if count < len(self.accuracy)]
 
     @property
-    def splits(self) -> tuple[int, ...]:
-        """The columns it belongs to."""
-        return SPLITS if self.tasks == 1 else (self.tasks,)
+    def uneven(self) -> bool:
+        """Whether the accuracy over images differs from the mean over tasks."""
+        return bool((np.abs(self.accuracy - self.results["over_images"]) > 1e-6).any())
 
-    def measures(self, joint: "Run | None") -> dict[str, tuple[float, float]]:
-        """(mean, std) of the MEASURES over finished repeats; NaN where unknown.
+    def measures(self, joint: "Run | None" = None) -> dict[str, Stat]:
+        """The MEASURES over finished repeats.
 
-        accuracy: after the last task, the mean over tasks. accuracy_over_images: over all test images.
-        average_incremental_accuracy, average_incremental_accuracy_over_images: mean over tasks of either after each.
-        forgetting: mean over all tasks but the last of the best accuracy on it at any earlier time less that after the
-            last task (Chaudhry et al. 2018).
-        normalised_accuracy: mean over tasks of the accuracy after each over the joint model's of the same repeat.
-        seconds: of training a repeat.
-        stored_values: parameters and coreset after the last task.
+        accuracy, accuracy_over_images: after the last task, the mean over tasks or over all test images.
+        average_incremental_accuracy(_over_images): the mean of either over all tasks learned.
+        forgetting: the mean over all tasks but the last of the best earlier accuracy on the task less the accuracy after
+            the last task (Chaudhry et al. 2018).
+        normalised_accuracy: the mean over tasks of accuracy over that of the ``joint`` model with the same seed.
+        seconds: of training per repeat. stored_values: parameters and coreset after the last task.
         """
-        each = {"accuracy": self.accuracy[-1], "average_incremental_accuracy": self.accuracy.mean(0)}
-        if self.over_images is not None:
-            each |= {"accuracy_over_images": self.over_images[-1], "average_incremental_accuracy_over_images": self.over_images.mean(0)}
-        if self.matrix is not None and len(self.matrix) > 1:
-            best = np.fmax.reduce(self.matrix[:-1, :-1])  # passes over the NaN of times before the task
-            each["forgetting"] = (best - self.matrix[-1, :-1]).mean(0)
-        if joint and self.method is not UB:
-            both = min(self.accuracy.shape[1], joint.accuracy.shape[1])
+        images, matrix = self.results["over_images"], self.results["matrix"]
+        each = {
+            "accuracy": self.accuracy[-1], "accuracy_over_images": images[-1],
+            "average_incremental_accuracy": self.accuracy.mean(0),
+            "average_incremental_accuracy_over_images": images.mean(0),
+            "seconds": self.results["seconds"].sum(0), "stored_values": self.results["memory"][-1],
+        }
+        if len(matrix) > 1:
+            each["forgetting"] = (np.fmax.reduce(matrix[:-1, :-1], axis=1) - matrix[:-1, -1]).mean(0)
+        if joint:
+            both = [seed for seed in self.seeds if seed in joint.seeds]
+            mine, theirs = (run.accuracy[:, [run.seeds.index(seed) for seed in both]] for run in (self, joint))
             with np.errstate(divide="ignore", invalid="ignore"):
-                each["normalised_accuracy"] = (self.accuracy[:, :both] / joint.accuracy[:, :both]).mean(0)
-        if self.seconds is not None:
-            each["seconds"] = self.seconds.sum(0)
-        if self.memory is not None:
-            each["stored_values"] = self.memory[-1]
-        # A repeat that has not finished has NaN in its sums and means, and is left out here.
-        known = {name: [value for value in values.tolist() if math.isfinite(value)] for name, values in each.items()}
-        return {name: mean_std(known.get(name, [])) for name in MEASURES}
+                each["normalised_accuracy"] = (mine / theirs).mean(0)
+        return {name: Stat.of(each.get(name, ())) for name in MEASURES}
 
 
-def departures(settings: dict[str, Any], published: dict[str, Any]) -> tuple[str, ...]:
-    """The settings that are not as published, as "setting value"."""
-    shown = {name: settings[name] if isinstance(settings[name], list) else [settings[name]] for name in published}
-    if shown.get("class_order"):
-        shown["class_order"] = [order_name(shown["class_order"])]
-    return tuple(f"{name} {' '.join(map(str, shown[name]))}" for name in published if settings[name] != published[name])
+def accuracy_kind(top_k: int, validation: bool) -> str:
+    return f"top-{top_k} validation accuracy" if validation else f"top-{top_k} accuracy"
 
 
-def same_first_task(source: Path, mine: Recorded) -> bool:
-    """Whether the run in ``source`` learned its first task as this one would have."""
+# Reading
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "args.yaml").is_file()
+
+
+def runs_under(folder: Path) -> list[Path]:
+    """The runs in a folder at any depth, including itself."""
+    return [path.parent for path in sorted(folder.rglob("args.yaml"))]
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names or, if two are the same, the paths as given."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else list(map(str, folders))
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What args.yaml records, with the default of each setting that is newer. Raises UserError, naming the file."""
+    path = folder / "args.yaml"
+    recorded = read_yaml(path)
+    if lacking := [name for name in RECORDED if name not in recorded]:
+        raise UserError(f"{path} lacks {', '.join(lacking[:3])}: this is no run of this code (those of 2021 are not read)")
+    for name in WHOLE_NUMBERS:
+        if type(recorded[name]) is not int:
+            raise UserError(f"{path}: {name} {recorded[name]!r} is not a whole number")
     try:
-        return not mine.settings["load_any"] and not differences(read_recorded(source), mine)
-    except UserError:
-        return False
+        task_sizes(recorded)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {', '.join(SPLIT)} do not split the classes ({error})") from error
+    learner = LEARNERS.get(recorded["learner_name"])
+    return {**vars((learner.Settings if learner else Settings)()), **recorded}
 
 
-def own_departures(recorded: Recorded, own: dict[str, Any]) -> tuple[str, ...]:
-    """Where a run departs from its method's own published settings, or from what the method is now."""
-    changed = departures(recorded.settings, own)
-    if recorded.code is Code.EARLIER and recorded.settings["learner_name"] == "AlwaysBeDreaming":
-        changed += ("first task over the seen outputs alone",)
-    return changed
-
-
-def times_shorter(settings: dict[str, Any], published: dict[str, Any]) -> int:
-    """How many times shorter the schedule and the dreaming are than published, both alike and one of LENGTHS; else 1."""
-
-    def divided(length: Any, times: int) -> Any:
-        return [number / times for number in length] if isinstance(length, list) else length / times
-
-    lengths = {name: published[name] for name in LENGTH_SETTINGS if name in published}
-    return next((times for times in LENGTHS if all(settings[name] == divided(length, times) for name, length in lengths.items())), 1)
-
-
-def equal_tasks(settings: dict[str, Any], path: Path) -> int:
-    """Into how many tasks of equal size a run splits all classes, where a column of the tables has so many, or 1; else 0."""
-    sizes = settings["task_sizes"]
-    if not isinstance(sizes, list) or any(type(size) is not int or size < 1 for size in sizes):
-        raise UserError(f"{path}: task_sizes {sizes!r} is not a list of whole numbers above 0")
-    if not sizes and min(settings["first_split_size"], settings["other_split_size"]) < 1:
-        raise UserError(f"{path}: first_split_size and other_split_size must be above 0")
-    ranges = split_classes(CLASSES, settings["first_split_size"], settings["other_split_size"], sizes=sizes)
-    equal = {len(new) for new in ranges} == {CLASSES // len(ranges)} and ranges[-1].stop == CLASSES
-    return len(ranges) if equal and len(ranges) in (1, *SPLITS) else 0
-
-
-def half_first_column(settings: dict[str, Any]) -> tuple[Study, int] | None:
-    """The study and the column of a run that learns half of its classes first; None where it is none."""
-    for study in HALF_FIRST.values():
-        if settings["dataset"] == study.protocol["dataset"]:
-            given = settings["task_sizes"] or (settings["first_split_size"], settings["other_split_size"])
-            for column, (first, other) in study.columns.items():
-                if given in ((first, other), [first, *[other] * column]):
-                    return study, column
-    return None
-
-
-def place_in_tables(settings: dict[str, Any], path: Path) -> tuple[Study, int, Method] | None:
-    """Whose tables a run belongs into, its column and its line there; None where it has none.
-
-    Raises UserError, naming ``path``, where its tasks are damaged.
-    """
-    study, tasks = half_first_column(settings) or (PAPER, equal_tasks(settings, path))
-    method = METHODS.get((study, str(settings["learner_name"]), settings["memory"] > 0))
-    if study is PAPER and settings["learner_name"] == UB.learner_name and not settings["memory"] and (settings["oracle_flag"] is True or tasks == 1):
-        method = UB
-    if settings["dataset"] != study.protocol["dataset"] or method is None or not tasks or (tasks == 1 and method is not UB):
-        return None
-    return study, tasks, method
-
-
-def read_run(folder: Path, name: str, warnings: list[str]) -> Run | None:
-    """The run in ``folder``; None where it has no place in the published tables. Results that cannot be read are missing
-    and named in ``warnings``. Raises UserError where args.yaml cannot be read."""
-    path, recorded = folder / "args.yaml", read_recorded(folder)
-    settings = recorded.settings
-
-    def need(*names: str) -> None:
-        for name in names:
-            if name not in settings:
-                raise UserError(f"{path} lacks {name}; was it written to its end?")
-            if name in WHOLE_NUMBERS and type(settings[name]) is not int:
-                raise UserError(f"{path}: {name} {settings[name]!r} is not a whole number")
-
-    need("dataset", "learner_name", "memory", "first_split_size", "other_split_size", "oracle_flag", "repeat")
-    place = place_in_tables(settings, path)
-    if place is None:
-        return None
-    study, tasks, method = place
-    own = {"memory": method.memory, **method.settings}
-    protocol = {name: value for name, value in study.protocol.items() if name not in own}
-    need(*protocol, *own, "load_model_dir", "log_dir")
-    changed, source = departures({**settings, "DW": recorded.weighs}, protocol), settings["load_model_dir"]
-    # From the one run to the other as when they ran, wherever they lie now.
-    if source and not same_first_task(folder / os.path.relpath(str(source), str(settings["log_dir"])), recorded):
-        changed += (f"load_model_dir {source}" + " (load_any 1)" * bool(settings["load_any"]),)
-    own_changed = own_departures(recorded, own)
-    shorter = times_shorter(settings, {**protocol, **own})
-    if shorter > 1 and all(departure.split(" ", 1)[0] in LENGTH_SETTINGS for departure in (*changed, *own_changed)):
-        changed, own_changed = (), ()
-    else:
-        shorter = 1
-    whole = tasks if study is PAPER else tasks + 1
-    length = min(whole, settings["max_task"]) if settings["max_task"] > 0 else whole
-
-    def history(part: str, read: Callable[[Path], np.ndarray] = read_history) -> np.ndarray | None:
-        if not (folder / part).exists():
-            return None
+def compared_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """See Run, ``compared``."""
+    compared = {name: value for name, value in settings.items() if name not in REPEATS_DIFFER}
+    if source := settings["load_model_dir"]:
+        # Both runs may have been moved together.
+        path = folder / os.path.relpath(source, settings["log_dir"])
         try:
-            values = read(folder / part)
-            if any(size != length for size in values.shape[:-1]):
-                raise UserError(f"{folder / part} is not about {length} tasks, as args.yaml is")
-            return values
+            theirs = read_settings(path)
+            same = not differences(theirs, settings)
+            if same and not settings["load_any"]:
+                compared["load_model_dir"] = ""
+            elif path.resolve() != folder.resolve():
+                compared["load_model_dir"] = compared_settings(path, theirs)
+        except UserError:
+            pass  # the source is gone: the recorded path tells
+    return compared
+
+
+def read_history(path: Path, dimensions: int) -> tuple[np.ndarray, int]:
+    """``history`` and ``top_k`` of a results file. Raises UserError, naming the file."""
+    content = read_yaml(path)
+    try:
+        history = np.array(content["history"], dtype=float)
+        if history.ndim != dimensions or not history.size:
+            raise ValueError(history.shape)
+        return history, int(content.get("top_k", 1))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} holds no numbers by task and repeat under 'history'") from error
+
+
+def read_run(folder: Path, name: str, warnings: list[str]) -> Run:
+    """Read a run. Unreadable results are NaN and named in ``warnings``. Raises UserError if args.yaml cannot be read."""
+    settings = read_settings(folder)
+    found: dict[str, np.ndarray] = {}
+    top_k = 1
+    for part, file in PARTS.items():
+        try:
+            if (folder / file).exists():
+                found[part], marked = read_history(folder / file, 3 if part == "matrix" else 2)
+                top_k = max(top_k, marked)
         except UserError as error:
             warnings.append(str(error))
-            return None
+    tasks = len(task_sizes(settings))
+    tasks = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
+    accuracy = found.get("accuracy", np.empty((tasks, 0)))
+    begun = accuracy.shape[1]
+    # A repeat begins when the one before ends.
+    count = begun + (begun < settings["repeat"] and bool(np.isfinite(accuracy[-1]).all()))
+    results = {}
+    for part, file in PARTS.items():
+        shape = (tasks, tasks) if part == "matrix" else (tasks,)
+        results[part] = np.full((*shape, count), nan)
+        history = found.get(part, results[part])
+        if history.shape[:-1] == shape:
+            results[part][..., : history.shape[-1]] = history[..., :count]
+        else:
+            warnings.append(f"{folder / file} is not about {tasks} tasks, as args.yaml is")
+    seeds = [settings["seed"] + repeat for repeat in range(count)]
+    return Run(name, [folder], settings, compared_settings(folder, settings), seeds, results, top_k)
 
-    accuracy, over = history("results-acc/global.yaml"), history("results-acc/over-images.yaml")
-    shown = over if study.over_images else accuracy
-    matrix = history("results-acc/pt.yaml", functools.partial(read_matrix, code=recorded.code))
-    seconds, memory = (None if recorded.code is Code.PUBLISHED else history(f"results-{part}/global.yaml") for part in ("time", "mem"))
-    return Run(
-        name=name, method=method, protocol=changed, own=own_changed, tasks=tasks, joint=settings["oracle_flag"] is True, repeat=settings["repeat"],
-        accuracy=np.empty((length, 0)) if shown is None else shown, matrix=matrix, seconds=seconds, memory=memory, code=recorded.code,
-        over_images=over, study=study, times_shorter=shorter)
+
+# Repeats
+
+
+def merged(runs: Sequence[Run], warnings: list[str]) -> list[Run]:
+    """Join the runs that are repeats of one another. A seed that is there twice counts once, in the run that has come
+    furthest, and is a line in ``warnings``; runs of the same seed that differ in their threads stay apart."""
+    def alike(runs: Sequence[Run]) -> list[list[Run]]:
+        groups: dict[str, list[Run]] = {}
+        for run in runs:
+            groups.setdefault(json.dumps([run.compared, run.top_k], sort_keys=True, default=str), []).append(run)
+        return list(groups.values())
+
+    groups = []
+    for group in alike(runs):
+        seeds = [seed for run in group for seed in run.seeds]
+        if len(set(seeds)) < len(seeds):
+            for run in group:
+                run.compared["threads"] = run.settings["threads"]
+        groups += alike(group)
+    return [joined(group, warnings) if len(group) > 1 else group[0] for group in groups]
+
+
+def joined(runs: Sequence[Run], warnings: list[str]) -> Run:
+    """Repeats in several folders as one run."""
+    chosen: dict[int, tuple[int, Run, int]] = {}  # {seed: (finished tasks, run, its repeat)}
+    for run in runs:
+        for repeat, seed in enumerate(run.seeds):
+            done = int(np.isfinite(run.accuracy[:, repeat]).sum())
+            if seed in chosen:
+                before, other, _ = chosen[seed]
+                kept, left = (other, run) if before >= done else (run, other)
+                if before and done:
+                    warnings.append(f"seed {seed} is there twice: {kept.name} counts, {left.name} does not")
+            if seed not in chosen or done > chosen[seed][0]:
+                chosen[seed] = done, run, repeat
+    seeds = sorted(chosen)
+    results = {
+        part: np.stack([run.results[part][..., repeat] for _, run, repeat in (chosen[seed] for seed in seeds)], axis=-1)
+        for part in PARTS}
+    names = [run.name for run in runs]
+    name = ", ".join(names if len(names) <= 3 else [names[0], "…", names[-1]])
+    return Run(name, [folder for run in runs for folder in run.folders], runs[0].settings, runs[0].compared, seeds, results,
+               runs[0].top_k)
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which runs differ."""
+    names = dict.fromkeys(name for run in runs for name in run.compared)
+    return [name for name in names if any(run.compared.get(name) != runs[0].compared.get(name) for run in runs)]
+
+
+def value_of(run: Run, name: str) -> str:
+    """A setting of a run as tables show it; "" for one that its learner lacks."""
+    if name == "load_model_dir" and not run.compared[name]:
+        return ""
+    return show_setting(run.settings.get(name, ""))

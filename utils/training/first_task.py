@@ -1,4 +1,4 @@
-"""``--load_model_dir``: the first task's model of another run in the place of learning it."""
+"""--load_model_dir: take the first task's model of another run instead of learning it."""
 
 import math
 from dataclasses import dataclass
@@ -6,33 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from learners import LEARNERS
 from utils.errors import UserError
-from utils.files import read_yaml
+from utils.files import read_tensors, read_yaml
 from utils.settings import Settings
-from utils.training.checkpoint import shown
-from utils.training.networks import read_network
-from utils.training.recorded import Code, Recorded, read_recorded
-from utils.training.run_state import Place, RunState
+from utils.training.folder import is_run, shown
+from utils.training.provenance import PROVENANCE
+from utils.training.state import Place, RunState
 
-# What two runs must share, beside the learner's first task and its first_task_settings, for the first task's model of one to be that of
-# the other. Not memory_format and deterministic: like threads and the device they change its last digits alone.
+# The settings that two runs must share for one to take the other's first task, besides the learner's own. Not
+# memory_format, deterministic or threads, which change its last digits only.
 FIRST_TASK = (
-    "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order", "seed", "first_split_size",
-    "validation", "precision", "train_aug", "transforms", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type",
-    "batch_size")
+    "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order",
+    "seed", "first_split_size", "validation", "precision", "train_aug", "transforms", "optimizer", "lr",
+    "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
 
 
 @dataclass(frozen=True)
 class FirstTask:
-    """What a run takes over from another.
+    """A first task to take over.
 
     Attributes:
-        model: state dict of the first task's model.
-        seconds: that learning it took; NaN where that is not known, as of a run of the published code.
-        source: where it came from, as the log says it.
+        model: state dict of the model.
+        seconds: how long it took to learn.
+        source: where it came from, for the log.
     """
 
     model: dict[str, Tensor]
@@ -40,91 +39,99 @@ class FirstTask:
     source: str
 
     def take_over(self, state: RunState) -> None:
-        """In the place of the first task's stages."""
         state.learner.model.load_state_dict(self.model)
         state.seconds = self.seconds
         state.log.line(f"{state.where()}  first task from {self.source}")
 
 
-def differences(theirs: Recorded, mine: Recorded) -> list[str]:
-    """Why the first task of the one run is not the other's; empty where it is."""
-    there, here = theirs.settings, mine.settings
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Why the first task of one run, by its settings, is not that of the other; empty if it is."""
     name, wanted = str(there.get("learner_name")), str(here.get("learner_name"))
+    kinds = [LEARNERS[learner] for learner in (name, wanted) if learner in LEARNERS]
     found = []
-    if name != wanted and not (wanted in LEARNERS and LEARNERS[wanted].shares_first_task(LEARNERS.get(name))):
-        silent = [one for one in (wanted, name) if one not in LEARNERS or not LEARNERS[one].first_task]
-        found.append(
-            f"{silent[0]} declares no first_task that it shares with other learners (learners/base.py)" if silent
-            else f"{name} learns its first task in another way than {wanted}")
-    elif name == wanted == "AlwaysBeDreaming" and (theirs.code is Code.EARLIER) != (mine.code is Code.EARLIER):
-        found.append(f"{name}'s first task was over the seen outputs alone in runs before commit f3ba08f")
-    own = [setting for learner in (name, wanted) if learner in LEARNERS for setting in LEARNERS[learner].first_task_settings]
-    found += [
-        f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
-        for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
-    if theirs.weighs != mine.weighs:
-        found.append(f"images weighed by DW {'there' if theirs.weighs else 'here'} alone")
+    if name != wanted and not (len(kinds) == 2 and kinds[1].shares_first_task(kinds[0])):
+        found.append(f"{name} learns its first task otherwise than {wanted} (first_task in learners/base.py)")
+    own = [setting for kind in kinds for setting in kind.first_task_settings]
+    found += [f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
+              for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
+    weighs = [bool(run.get("DW")) and LEARNERS[learner].reads_DW(run["memory"])
+              for run, learner in ((there, name), (here, wanted)) if learner in LEARNERS]
+    if len(set(weighs)) > 1:
+        found.append(f"images are weighted by DW only {'there' if weighs[0] else 'here'}")
     if there.get("load_any") and there.get("load_model_dir"):
         found.append("it took its own first task with load_any")
     return found
 
 
-def first_task(settings: Settings, repeat: int) -> FirstTask:
-    """That of a repeat, from 0, of the run in ``--load_model_dir``. Raises UserError where its files are missing or damaged or,
-    but for ``--load_any 1``, where that run learned it in another way."""
+def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, str]]) -> list[str]:
+    """How the data that a run learned from differ from this run's. Raises UserError if it has no record of
+    them."""
+    theirs = read_yaml(folder / PROVENANCE).get("data")
+    classes_there = read_yaml(folder / "models" / f"repeat-{repeat + 1}" / "classes.yaml")["classes"]
+    names = [entry["name"] for entry in classes_there]
+    different = [(old, new) for old, (_, new) in zip(names, classes) if old != new]
+    if different or len(names) != len(classes):
+        old, new = different[0] if different else (f"{len(names)} classes", f"{len(classes)} classes")
+        return [f"its classes are others ({old} there, {new} here)"]
+    return ["its images or labels are others"] if theirs != data else []
+
+
+def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[int, str]]) -> FirstTask:
+    """The first task of a repeat, counted from 0. Raises UserError if its files are missing or damaged or,
+    unless --load_any allows it, if that run learned it from other data or in another way."""
     flag, folder = f"--load_model_dir {settings.load_model_dir}", Path(settings.load_model_dir)
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
+    if not is_run(folder):
+        raise UserError(f"{flag}: does not hold a run; name the --log_dir of one")
     try:
-        theirs = read_recorded(folder)
+        there = read_yaml(folder / "args.yaml")
+        reasons = differences(there, vars(settings))
+        if path.exists():
+            reasons += other_data(folder, repeat, data, classes)
     except UserError as error:
-        raise UserError(f"{flag}: {error}; name the log_dir of a run") from error
-    reasons = differences(theirs, Recorded(vars(settings), Code.CURRENT))
+        raise UserError(f"{flag}: {error}") from error
     if reasons and not settings.load_any:
-        raise UserError(
-            f"{flag}: its first task does not count as this run's: {'; '.join(reasons)}; name another run, or take it all the same with --load_any 1")
+        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, "
+                        "or take it nevertheless with --load_any")
     with torch.device("meta"):
         network = LEARNERS[settings.learner_name].new_model(settings)
     try:
-        model, checked = read_network(path, network)
-    except OSError as error:
-        raise UserError(
-            f"{flag}: {path} cannot be read ({error.strerror}); that run must have finished the first task of repeat {repeat + 1}") from error
-    except ValueError as error:
-        raise UserError(f"{flag}: {path} is damaged or no {settings.model_name} for {settings.dataset} ({error})") from error
+        model = fitting(read_tensors(path), network)
+    except FileNotFoundError as error:
+        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat "
+                        f"{repeat + 1} before") from error
     except Exception as error:
-        raise UserError(f"{flag}: {path} is damaged ({type(error).__name__})") from error
-    published = theirs.code is Code.PUBLISHED
-    source = [f"{path}, {theirs.settings.get('learner_name')}'s{' of the published code' * published}"]
-    if not checked:
-        source.append("which carries no checksum")
-    if reasons:
-        source.append(f"taken with --load_any 1 although: {'; '.join(reasons)}")
-    return FirstTask(model, math.nan if published else first_task_seconds(folder, repeat, flag), ", ".join(source))
+        what = f"{settings.model_name} for {settings.dataset}"
+        raise UserError(f"{flag}: {path} is damaged or not a {what} ({error})") from error
+    taken = f", taken with --load_any although: {'; '.join(reasons)}" if reasons else ""
+    return FirstTask(model, seconds(folder, repeat), f"{path}, {there.get('learner_name')}'s{taken}")
 
 
-def first_tasks(settings: Settings, place: Place | None) -> dict[int, FirstTask]:
-    """Those of ``--load_model_dir`` that are still needed at a place, by repeat; none without the flag. Raises UserError."""
+def first_tasks(
+    settings: Settings, place: Place | None, data: str, classes: list[list[tuple[int, str]]],
+) -> dict[int, FirstTask]:
+    """The first tasks that a run at ``place`` still has to take over, by repeat. Raises UserError.
+
+    Args:
+        data: checksum of the data set.
+        classes: [repeat][output] number and name.
+    """
     done = place or Place()
     needed = range(done.repeat + (done.task > 0), settings.repeat) if settings.load_model_dir else ()
-    return {repeat: first_task(settings, repeat) for repeat in needed}
+    return {repeat: first_task(settings, repeat, data, classes[repeat]) for repeat in needed}
 
 
-def first_task_seconds(folder: Path, repeat: int, flag: str) -> float:
-    """How long learning the first task took. Raises UserError."""
-    path = folder / "results-time" / "global.yaml"
+def fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """``state``, if it is one of ``network``. Raises ValueError."""
+    shapes = {name: value.shape for name, value in state.items()}
+    if different := [name for name, value in network.state_dict().items() if shapes.get(name) != value.shape]:
+        raise ValueError(f"{different[0]} has another shape or is missing")
+    return state
+
+
+def seconds(folder: Path, repeat: int) -> float:
+    """How long that run took to learn the first task; NaN if its results do not say."""
     try:
-        return float(read_yaml(path)["history"][0][repeat])
-    except UserError as error:
-        raise UserError(f"{flag}: {error}") from error
-    except Exception as error:
-        raise UserError(f"{flag}: {path} is damaged ({type(error).__name__})") from error
-
-
-def origin(settings: Settings) -> str:
-    """From where the first tasks of a run came, for its final screen; "" where it learned them."""
-    return settings.load_model_dir and settings.load_model_dir + " (with --load_any 1)" * settings.load_any
-
-
-def notes(settings: Settings) -> dict[str, Any]:
-    """What the files with accuracies say of a first task that was taken whatever it is."""
-    return {"load_any": settings.load_model_dir} if settings.load_model_dir and settings.load_any else {}
+        return float(read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat])
+    except (UserError, KeyError, IndexError, TypeError, ValueError):
+        return math.nan

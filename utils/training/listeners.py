@@ -1,24 +1,25 @@
-"""The moments of a run, and what a listener is: the log, the result files, figures, TensorBoard, the final screen.
+"""The moments of a run and the base class of everything that follows one: log, result files, figures,
+TensorBoard.
 
-run.py chooses who listens; the trainer tells them, in the order in which they were added, and knows nothing else of them.
+run.py chooses the listeners. The trainer calls them in the order in which they were added.
 """
 
 from dataclasses import dataclass
 
 from learners import Stage
 from utils.training.measures import Measures
-from utils.training.run_state import RunState
+from utils.training.state import RunState
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that has ended.
+    """An epoch that has just ended.
 
     Attributes:
-        number: within the stage, from 0.
-        lr: its learning rate.
-        losses: the mean of each over its steps.
-        seconds: that it took.
+        number: its place in the stage, from 0.
+        lr: the learning rate that it used.
+        losses: mean of each loss over its steps.
+        seconds: how long it took.
     """
 
     stage: Stage
@@ -29,31 +30,35 @@ class Epoch:
 
 
 class Listener:
-    """What to do at the moments of a run; a listener overrides those that it needs. It may read ``run`` and change nothing of it.
+    """Override the moments you need. A listener may read ``run`` but must not change it.
 
-    An OSError, such as of a full disk, ends the run in one line; it is resumed from the last checkpoint.
+    An OSError, such as a full disk, ends the run in one line; the run then resumes from its last checkpoint.
     """
 
     def repeat_began(self, run: RunState) -> None:
-        """The tasks and the learner of ``run.place.repeat`` are there, from the checkpoint where the run is resumed."""
+        """The tasks and the learner of ``run.place.repeat`` exist, restored from the checkpoint if the run
+        resumed."""
+
+    def stages_began(self, run: RunState, stages: list[Stage]) -> None:
+        """These are all the stages of the current task; those before ``run.place.stage`` are done."""
 
     def epoch_began(self, run: RunState, stage: Stage, epoch: int) -> None:
-        """The steps of an epoch, counted from 0, come next."""
+        """The steps of this epoch, counted from 0, come next."""
 
     def step_taken(self, run: RunState) -> None:
-        """A step has been started; a GPU may still be at it."""
+        """A step has been issued; a GPU may still be working on it."""
 
     def epoch_ended(self, run: RunState, epoch: Epoch) -> None:
-        """A checkpoint may follow: what is told here is not told again after it."""
+        """A checkpoint may follow. A resumed run never repeats an epoch that its checkpoint includes."""
 
     def stage_ended(self, run: RunState, stage: Stage) -> None:
-        """All epochs are done, and in a checkpoint; ``stage.dreams``: there are new dreams. Told again where a kill came right after."""
+        """All epochs are done and in a checkpoint. Repeated if the process is killed right after it."""
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
-        """The task is learned and measured, ``run.results`` has it; the checkpoint comes next."""
+        """The task is learned and measured, and ``run.results`` includes it; the checkpoint comes next."""
 
     def run_ended(self, run: RunState) -> None:
         """All repeats are done."""
 
     def close(self) -> None:
-        """The last call, whatever ended the run."""
+        """The last call, however the run ended."""

@@ -1,6 +1,8 @@
-"""output.log, a plain text that a person reads, and metrics.jsonl, one record an epoch."""
+"""output.log, plain text for people, and metrics.jsonl, one record per epoch and task."""
 
+import contextlib
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -9,8 +11,16 @@ from typing import Any
 from tqdm import tqdm
 
 
-def is_record(line: bytes) -> bool:
-    """Whether it is whole."""
+def duration(seconds: float) -> str:
+    """Seconds as a person says them; NaN means that they are not known."""
+    if math.isnan(seconds):
+        return "an unknown time"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _is_record(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line.decode()), dict)
     except (ValueError, RecursionError):
@@ -18,51 +28,48 @@ def is_record(line: bytes) -> bool:
 
 
 class Log:
-    """Lines go to ``output.log`` and, where ``shown``, to the terminal; records to ``metrics.jsonl``."""
+    """Lines go to output.log and, if ``shown``, to the terminal; records go to metrics.jsonl."""
 
     def __init__(self, folder: Path):
         self.files = {
-            name: (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace") for name in ("output.log", "metrics.jsonl")}
+            name: (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
+            for name in ("output.log", "metrics.jsonl")}
 
     def line(self, text: str, shown: bool = True) -> None:
         self.files["output.log"].write(text + "\n")
-        if shown:  # a terminal that is gone ends no run (utils/startup.py, Lasting)
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
+        if shown:
+            with contextlib.suppress(OSError):  # nobody reads the pipe or the terminal any more; the run goes on
+                tqdm.write(text, file=sys.stdout)
+                sys.stdout.flush()
 
     def record(self, **values: Any) -> None:
         self.files["metrics.jsonl"].write(json.dumps(values) + "\n")
 
     def sizes(self) -> dict[str, int]:
-        """The length of each file in bytes, for a checkpoint, once all of it is on the disk."""
+        """The length of each file in bytes, for a checkpoint, once it is all on the disk."""
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
         return {name: file.tell() for name, file in self.files.items()}
 
     def truncate(self, sizes: dict[str, int]) -> None:
-        """Drop what was written after the checkpoint: the resumed run writes it again. Of the records, from which figures are drawn,
-        drop also lines that a failing disk or an editor has cut or changed."""
+        """Drop what was written after the checkpoint, since the resumed run writes it again, and damaged
+        records, which would break the figures."""
         for name, file in self.files.items():
             end = min(sizes.get(name, 0), file.seek(0, os.SEEK_END))
             file.truncate(end)
             file.seek(end)
         metrics = self.files["metrics.jsonl"]
         lines = Path(metrics.name).read_bytes().splitlines(keepends=True)
-        whole = [line for line in lines if is_record(line)]
+        whole = [line for line in lines if _is_record(line)]
         if len(whole) < len(lines):
             metrics.truncate(0)
             metrics.write(b"".join(whole).decode())
-            self.line(f"{metrics.name}: {len(lines) - len(whole)} of {len(lines)} lines were damaged and are deleted; figures of losses lack them")
-
-    def append(self, texts: dict[str, str]) -> None:
-        """What another log said, by file."""
-        for name, text in texts.items():
-            self.files[name].write(text)
+            self.line(f"{metrics.name}: deleted {len(lines) - len(whole)} damaged lines of {len(lines)}")
 
     def close(self) -> None:
         for file in self.files.values():
             try:
                 file.close()
-            except OSError:  # of a disk that was full before, and said so
+            except OSError:  # the disk was full, which has been said already
                 pass

@@ -1,8 +1,9 @@
-"""What is measured of a model after a task, in one pass over the test images: accuracies, and which class is taken for which."""
+"""What is measured after a task, in one pass over the test images: accuracies, and which class is taken for
+which."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,37 +12,43 @@ from torch.nn import functional as F
 from dataloaders.coreset import first_of_each_class
 from dataloaders.tasks import Task
 from learners import Learner
-from utils.tensors import on_cpu
+from utils.files import on_cpu
 
-# Training images that a class mean is of, at most: as many as CIFAR-100 has test images of a class, so that measuring takes twice as long.
+# A class mean is of at most this many training images, as many as CIFAR-100 has test images of a class:
+# measuring then takes twice as long as testing alone.
 IMAGES_A_MEAN = 100
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of a model after a task; every accuracy is in percent of test images. NaN where it is not known.
+    """Measures of a model after a task. Accuracies are in percent of test images.
 
     Attributes:
-        by_task: on each task so far, among all seen classes; an image is right where its class has one of the ``top_k`` highest logits,
-            as the data set's published accuracy counts (utils/training/measures.py, measure).
+        by_task: on each task so far, among all seen classes. An image counts as right if its class has one of
+            the ``top_k`` highest logits, as the published accuracy of the data set counts.
         local: the same among the task's own classes.
-        images: how many test images each task has.
+        images: number of test images of each task.
         top1, top5: over all test images of the classes seen, among these classes.
-        ncm: the same images, by the nearest class mean (class_means) in place of the classifier.
-        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a class (column).
+        ncm: the same images, classified by the nearest class mean (class_means) instead of the classifier.
+        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a
+            class (column).
     """
 
     by_task: list[float]
     local: list[float]
-    images: list[int] = field(default_factory=list)
-    top1: float = math.nan
-    top5: float = math.nan
-    ncm: float = math.nan
-    confusion: Tensor | None = None
+    images: list[int]
+    top1: float
+    top5: float
+    ncm: float
+    confusion: Tensor
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, self.by_task))
 
     @property
     def old(self) -> float:
-        """On the classes of all earlier tasks, over their images, among all seen; NaN after the first task."""
+        """Over the images of all earlier tasks, among all seen classes; NaN after the first task."""
         return over_images(self.by_task[:-1], self.images[:-1])
 
     @property
@@ -50,15 +57,15 @@ class Measures:
         return self.by_task[-1]
 
     def text(self) -> str:
-        """For the log, beside the accuracy."""
+        """For the log, after the accuracy."""
         parts = [f"task by task: {' '.join(f'{value:.1f}' for value in self.by_task)}"]
-        parts += [f"{name} {value:.1f}" for name, value in (("old", self.old), ("new", self.new)) if len(self.by_task) > 1]
+        if len(self.by_task) > 1:
+            parts += [f"old {self.old:.1f}", f"new {self.new:.1f}"]
         return "  ".join([*parts, f"nearest class mean {self.ncm:.1f}"])
 
 
 def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
-    """The accuracy over all images of some tasks out of that on each; NaN of no task, or where it is not known how many images each has.
-    The mean over tasks where all have as many."""
+    """The accuracy over all images of some tasks, given that on each; NaN without tasks."""
     if not images:
         return math.nan
     if len(set(images)) == 1:
@@ -67,24 +74,22 @@ def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
 
 
 @torch.no_grad()
-def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1, between: Callable[[], None] = lambda: None) -> Measures:
-    """Measure a learner after the last of these tasks; no random number is drawn and nothing of the learner changes.
+def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
+            between: Callable[[], None] = lambda: None) -> Measures:
+    """Measure a learner after the last of ``tasks``, which are all so far. Draws no random number and changes
+    nothing of the learner. Accuracies are NaN if logits are not finite.
 
     Args:
-        tasks: all so far.
-        top_k: that counts in ``by_task`` and ``local``. Where fewer classes compete, every image is right.
-        between: called before each task's images.
-
-    Accuracies are NaN where logits are not finite.
+        between: called before the images of each task; may raise to stop.
     """
     seen = tasks[-1].seen
     counts, rights = [], []
     confusion = torch.zeros(seen * seen, dtype=torch.long, device=tasks[0].test.labels.device)
     learner.eval()
     with learner.evaluating():
-        means = class_means(learner, tasks, between)
+        means = class_means(learner, tasks)
         features: list[Tensor] = []
-        hook = learner.model.last.register_forward_pre_hook(lambda module, given: features.append(given[0]))
+        hook = learner.model.last.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
         try:
             for task in tasks:
                 between()
@@ -96,7 +101,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1, between: Ca
                     hits = _hits(logits[:, :seen], labels, max(top_k, 5))
                     own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)
                     near = (F.normalize(features[-1].float()) @ means.T).argmax(1) == labels
-                    right += torch.stack([hits[:, :top_k].sum(), own.sum(), hits[:, 0].sum(), hits[:, :5].sum(), near.sum()])
+                    in_top_k, top1, top5 = hits[:, :top_k], hits[:, 0], hits[:, :5]
+                    right += torch.stack([each.sum() for each in (in_top_k, own, top1, top5, near)])
                     pairs = labels * seen + logits[:, :seen].argmax(1)
                     confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount would wait for a GPU
                 rights.append(right)
@@ -115,16 +121,15 @@ def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 @torch.no_grad()
-def class_means(learner: Learner, tasks: Sequence[Task], between: Callable[[], None] = lambda: None) -> Tensor:
-    """[seen, D]: mean of the model's features of each class seen; features and means have length 1 (Rebuffi et al. 2017, iCaRL,
-    section 2.1), so that the nearest mean is that of the greatest product.
+def class_means(learner: Learner, tasks: Sequence[Task]) -> Tensor:
+    """[seen, D]: mean feature of each seen class; features and means have length 1 (Rebuffi et al. 2017,
+    iCaRL, section 2.1), so that the nearest mean is the one with the largest product.
 
-    Of each class the first IMAGES_A_MEAN of its training images, without augmentation, in evaluation mode. This is a measurement:
-    the images of earlier tasks are at hand here, not to the learner.
+    The mean is over the first IMAGES_A_MEAN training images of a class, without augmentation, in evaluation
+    mode. It is only measured: the learner itself cannot see the images of earlier tasks.
     """
     sums: Tensor | float = 0.0
     for task in tasks:
-        between()
         own = task.train[(task.train.labels >= task.old).nonzero().flatten()]
         few = own[first_of_each_class(own.labels, IMAGES_A_MEAN).nonzero().flatten()]
         for images, labels in few.in_order():

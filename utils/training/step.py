@@ -1,37 +1,40 @@
-"""One step of any stage: load, loss, gradients, optimiser. On a GPU captured as a CUDA graph and replayed."""
+"""One step of any stage: load, loss, gradients, optimiser. On a GPU it is captured as a CUDA graph and
+replayed."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from learners import Stage
+from utils.device import device_failure
 from utils.errors import RunError
 from utils.streams import Streams
-from utils.training.device import device_failure
 
-EAGER_STEPS = 3  # before a capture: libraries choose their kernels, the optimiser makes its state
+EAGER_STEPS = 3  # before a capture: libraries choose their kernels and the optimiser creates its state
 
 
 @functools.cache
 def capture_stream(beside: torch.cuda.Stream) -> torch.cuda.Stream:
-    """One for all stages that run on a stream: libraries keep a workspace for every stream they have seen."""
+    """One stream for all captures, since libraries keep a workspace for every stream they have seen."""
     return torch.cuda.Stream(beside.device)
 
 
 class TrainingStep:
-    """A step of a stage, from what ``stage.batches.starts`` gives; call it once for each. ``run`` is the step, the rest captures and
-    replays it.
+    """A step of a stage; call it once for each item of ``stage.batches.starts``. ``run`` is the step itself,
+    the rest captures and replays it.
 
     Args:
-        bf16: autocast to bfloat16, as torch's autocast chooses the operations.
-        graph: capture the whole step as a CUDA graph; needs a GPU. The first EAGER_STEPS run as they are; a step whose
-            learning rate is another than the captured one is captured again.
-        fall_back: told in a line why a capture failed, and the steps then run without one; where it is left out, that is a RunError.
+        bf16: run the loss under autocast to bfloat16.
+        graph: capture the whole step as a CUDA graph, after EAGER_STEPS ordinary ones. It is captured again
+            if a learning rate changes that is not a tensor.
+        fall_back: told in one line why a capture failed; the steps then run one by one. Without it a failed
+            capture is a RunError.
 
     Attributes:
-        names: of the losses, once a step has run.
+        names: the names of the losses, once a step has run.
     """
 
     def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False,
@@ -44,12 +47,12 @@ class TrainingStep:
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(torch.cuda.current_stream(streams.device)) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.rates: list[float] = []  # of the captured step, see plain_rates(); as are the next two
-        self.start: list[Tensor] = []
-        self.losses = torch.empty(0)
+        self.rates: list[float] = []  # plain_rates() of the captured step
+        self.start: list[Tensor] = []  # its inputs
+        self.losses = torch.empty(0)  # its outputs
 
     def __call__(self, start: Sequence[Tensor]) -> Tensor:
-        """One step; the losses, [number of names]."""
+        """Take one step and return its losses, [number of names]."""
         if self.side is None:
             return self.run(start)
         side = self.side
@@ -64,23 +67,20 @@ class TrainingStep:
         return losses
 
     def run(self, start: Sequence[Tensor]) -> Tensor:
-        """The step itself."""
-        values = self.losses_of(start)
+        with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
+            losses = self.stage.loss(*self.stage.batches.load(start))
+        if not self.names:
+            self.stage.check(losses)
+        self.names = tuple(losses)
+        values = torch.stack(list(losses.values()))
         self.stage.optimizer.zero_grad()
         values.sum().backward()
         self.stage.optimizer.step()
         return values.detach()
 
-    def losses_of(self, start: Sequence[Tensor]) -> Tensor:
-        """The losses, [number of names]; their sum is minimised."""
-        with torch.autocast(self.streams.device.type, torch.bfloat16, enabled=self.bf16):
-            losses = self.stage.loss(*self.stage.batches.load(start))
-        self.names = tuple(losses)
-        return torch.stack(list(losses.values()))
-
     def replay(self, start: Sequence[Tensor]) -> Tensor:
-        if self.graph is None or self.outdated():
-            self.graph, self.losses = None, torch.empty(0)  # gives back the memory of the one before
+        if self.graph is None or self.rates != self.plain_rates():
+            self.graph, self.losses = None, torch.empty(0)  # frees the memory of the previous capture
             try:
                 self.graph, self.rates = self.capture(start), self.plain_rates()
             except RunError as error:
@@ -89,37 +89,63 @@ class TrainingStep:
                 self.fall_back(f"{error}, as this stage does now")
                 self.side = None
                 return self.run(start)
-        for mine, given in zip(self.start, start):
-            mine.copy_(given)
+        for captured, given in zip(self.start, start):
+            captured.copy_(given)
         self.graph.replay()
-        return self.losses.clone()  # the next replay writes over them
+        return self.losses.clone()  # the next replay overwrites them
 
     def plain_rates(self) -> list[float]:
-        """The learning rates that a capture takes as they are: those that are no tensors."""
-        return [group["lr"] for group in self.stage.optimizer.param_groups if not isinstance(group["lr"], Tensor)]
-
-    def outdated(self) -> bool:
-        """Whether the captured step computes with another learning rate than is set now."""
-        return self.rates != self.plain_rates()
+        """The learning rates that a capture bakes in: those that are not tensors."""
+        rates = [group["lr"] for group in self.stage.optimizer.param_groups]
+        return [rate for rate in rates if not isinstance(rate, Tensor)]
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
-        """Record the step; nothing of it is done yet."""
+        """Record the step without doing it. Raises RunError if it cannot be captured."""
         graph, generators = torch.cuda.CUDAGraph(), (self.streams.augmentation, self.streams.noise)
         for generator in generators:
             graph.register_generator_state(generator)
         self.start = [tensor.clone() for tensor in start]
-        self.stage.optimizer.zero_grad()  # gradients are to lie in the graph's own memory
+        self.stage.optimizer.zero_grad()  # gradients must lie in the graph's own memory
         try:
-            with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):  # a DataLoader's threads keep running
+            # thread_local: the DataLoader's threads keep working
+            with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):
                 self.losses = self.run(self.start)
         except RuntimeError as error:
-            for generator in generators:  # torch 2.11 leaves their states in the capture, where no other step can draw from them
+            for generator in generators:  # torch 2.11 leaves their states in the capture
                 generator.graphsafe_set_state(generator.clone_state())
-            cause = error.__context__ or error  # what went wrong; the end of the capture only says that something did
-            for one in (cause, error):
-                if device_failure(one, self.streams.device):  # such as no memory: without a capture it would fail too
-                    raise one from None
-            raise RunError(
-                f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph ({str(cause).splitlines()[0]}); "
-                "--graph off runs it step by step") from error
+            cause = error.__context__ or error  # the end of the capture only says that something went wrong
+            for raised in (cause, error):
+                if device_failure(raised):  # out of memory: it would fail without a capture, too
+                    raise raised from None
+            raise RunError(f"--graph: the stage {self.stage.name} cannot be captured as a CUDA graph "
+                           f"({str(cause).splitlines()[0]}); --graph off runs it step by step") from error
         return graph
+
+
+class NotFinite(Exception):
+    """A loss, weight or accuracy is not finite. Nothing has been written since the last checkpoint."""
+
+
+def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module,
+                where: str) -> dict[str, float]:
+    """The mean of each loss over the steps of an epoch. Waits for the device once. Raises NotFinite if a loss
+    or, after the last step, a weight is not finite."""
+    state = learner.state_dict().items()
+    weights = {name: value for name, value in state if value.is_floating_point() and value.numel()}
+    by_type: dict[torch.dtype, list[str]] = {}
+    for name, value in weights.items():
+        by_type.setdefault(value.dtype, []).append(name)
+    stacked = torch.stack(list(by_step))
+    # The largest entry of each weight is NaN or infinite if any entry is.
+    groups = [[weights[name] for name in group] for group in by_type.values()]
+    largest = [torch.stack(torch._foreach_norm(group, math.inf)) for group in groups]
+    values = torch.cat([part.flatten().double() for part in (stacked, *largest)]).cpu()
+    losses, norms = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :]
+    if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
+        shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
+        raise NotFinite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
+    checked = [name for group in by_type.values() for name in group]
+    if bad := (~norms.isfinite()).nonzero().flatten().tolist():
+        name = checked[bad[0]]
+        raise NotFinite(f"{where}: {name} is not finite after the last step, though all losses were")
+    return dict(zip(names, losses.mean(0).tolist()))

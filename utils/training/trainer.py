@@ -1,28 +1,26 @@
-"""The training loop: repeats, tasks, stages, epochs, steps; evaluation and checkpoints.
-
-Who shows and records a run listens (utils/training/listeners.py); what a resumed run loads is its state (utils/training/run_state.py).
-"""
+"""The training loop: repeats, tasks, stages, epochs, steps; an evaluation after each task, checkpoints along
+the way."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from dataloaders.datasets import DATASETS, Data, checksum
-from dataloaders.tasks import Task, check_batches, tasks_of_repeat
+from dataloaders.tasks import Task, images_per_class, learned_classes, tasks_of_repeat
 from learners import LEARNERS, Stage, build_learner
+from utils.device import captures
+from utils.errors import Stopped, StopRequest
 from utils.settings import Settings
-from utils.training.checkpoint import RunFolder
-from utils.training.device import captures
-from utils.training.failures import check_accuracies, in_one_line, mean_losses
 from utils.training.first_task import first_tasks
+from utils.training.folder import RunFolder
 from utils.training.listeners import Epoch, Listener
 from utils.training.measures import measure
-from utils.training.metrics import Results
-from utils.training.run_state import RunState
-from utils.training.step import TrainingStep
-from utils.training.stop import Stopped, StopRequest
+from utils.training.provenance import provenance
+from utils.training.results import Results
+from utils.training.state import RunState, check_resumable
+from utils.training.step import NotFinite, TrainingStep, mean_losses
 
 
 class Trainer:
@@ -30,107 +28,86 @@ class Trainer:
 
     Args:
         data: the whole data set.
-        folder: where results go and from where a stopped run is resumed.
+        folder: where results go, and from where a stopped run resumes.
 
     Attributes:
         listeners: told of every moment, in this order.
 
-    Raises UserError where data and settings do not fit, before any work.
+    Raises UserError, before any work, if data and settings do not fit.
     """
 
     def __init__(self, settings: Settings, data: Data, folder: RunFolder, device: torch.device):
-        self.settings = settings
-        self.data = data
-        self.folder = folder
-        self.device = device
+        self.settings, self.data, self.folder, self.device = settings, data, folder, device
         self.listeners: list[Listener] = []
         self.stop_request = StopRequest()
         self.learner_class = LEARNERS[settings.learner_name]
-        check_batches(settings, data)
-        self.first_tasks = first_tasks(settings, folder.place)
+        for repeat in range(settings.repeat):
+            self.learner_class.check_data(settings, images_per_class(settings, data, repeat))
         identity = checksum(settings, data)
+        self.classes = [learned_classes(settings, data, repeat) for repeat in range(settings.repeat)]
+        self.first_tasks = first_tasks(settings, folder.place, identity, self.classes)
         if folder.state:
-            RunState.check(folder.state, settings, identity, device)
-        self.state = RunState(settings, identity, device, folder.begin_log())
+            check_resumable(folder.state, settings, identity, device)
+        self.state = RunState(settings, identity, device, folder.begin())
 
     def run(self) -> Results:
-        """All repeats, from wherever the folder's checkpoint stands.
-
-        Raises RunError where a disk is full, the folder vanishes or numbers go bad; Stopped after SIGTERM or SIGINT.
-        """
-        with self.stop_request:
-            for _ in self.steps():
-                pass
-        return self.state.results
-
-    def steps(self) -> Iterator[None]:
-        """The same, a training step at a time, so that other runs of this process can take theirs in between; raises as ``run``."""
+        """Run all repeats, from wherever the checkpoint stands. Raises RunError if something ends the run
+        that a user can mend, such as a full disk, and Stopped after SIGTERM or SIGINT."""
         try:
-            with in_one_line(self.folder, self.device, self.raise_if_stopped):
-                self.state.load_state_dict(self.folder.state or RunState.before(0, self.device))
-                for line in self.folder.notices:
-                    self.state.log.line(line)
-                yield from self.train_repeats()
+            with self.stop_request, self.folder.resumable():
+                self.state.begin(self.folder.state, provenance(self.learner_class, self.device))
+                while self.state.place.repeat < self.settings.repeat:
+                    self.train_repeat()
                 self.tell(Listener.run_ended)
         finally:
             for listener in self.listeners:
                 listener.close()
             self.state.log.close()
+        return self.state.results
 
-    def train_repeats(self) -> Iterator[None]:
-        """The repeats and tasks that are not done."""
-        state = self.state
-        while state.place.repeat < self.settings.repeat:
-            self.start_repeat()
-            if not self.folder.place:  # no work without a checkpoint to resume from
-                self.save()
-            for task in state.tasks[state.place.task :]:
-                yield from self.train_task(task)
-                self.evaluate(task)
-                state.end_task()
-                self.save()
-            state.end_repeat()
-            self.save()
-
-    def start_repeat(self) -> None:
-        repeat = self.state.place.repeat
+    def train_repeat(self) -> None:
+        state, repeat = self.state, self.state.place.repeat
         tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device)
-        self.state.start_repeat(tasks, build_learner(self.settings, self.state.streams, self.device, repeat))
+        learner = build_learner(self.settings, state.streams, self.device, repeat)
+        state.start_repeat(tasks, learner, self.classes[repeat])
         self.tell(Listener.repeat_began)
+        if not self.folder.place:  # no work without a checkpoint to resume from
+            self.save()
+        for task in tasks[state.place.task :]:
+            self.train_task(task)
+            self.evaluate(task)
+            state.end_task()
+            self.save()
+        state.end_repeat()
+        self.save()
 
-    def train_task(self, task: Task) -> Iterator[None]:
-        """The stages of a task that are not done."""
+    def train_task(self, task: Task) -> None:
         state, place, learner = self.state, self.state.place, self.state.learner
-        if (place.stage, place.epoch) == (0, 0):
-            state.start_task(task.index)
-            if self.settings.oracle_flag and task.index > 0:
-                learner.load_state_dict(build_learner(self.settings, state.streams, self.device, place.repeat, task.index).state_dict())
-            learner.begin_task(task)
-        learner.start_task(task)
+        state.start_task(task)
         if task.index == 0 and place.repeat in self.first_tasks:  # --load_model_dir
             self.first_tasks[place.repeat].take_over(state)
         else:
-            for stage in learner.stages(task)[place.stage :]:
-                yield from self.train_stage(stage)
+            stages = learner.stages(task)
+            self.tell(Listener.stages_began, stages)
+            for stage in stages[place.stage :]:
+                self.train_stage(stage)
         learner.end_task(task)
 
-    def train_stage(self, stage: Stage) -> Iterator[None]:
-        """The epochs of a stage that are not done."""
-        state = self.state
+    def train_stage(self, stage: Stage) -> None:
+        state, graph = self.state, captures(self.settings, self.device)
         state.start_stage(stage)
-        step = TrainingStep(
-            stage, state.streams, bf16=state.learner.bf16, graph=captures(self.settings, self.device),
-            fall_back=None if self.settings.graph == "on" else state.log.line)
+        fall_back = None if self.settings.graph == "on" else state.log.line
+        step = TrainingStep(stage, state.streams, state.learner.bf16, graph, fall_back)
         for epoch in range(state.place.epoch, stage.epochs):
-            yield from self.train_epoch(step, epoch)
+            self.train_epoch(step, epoch)
             state.place.epoch = epoch + 1
             if state.place.epoch == stage.epochs or self.folder.due:
                 self.save()
-        del step  # and with it the memory of its graph
+        del step  # frees the memory of its graph
         self.tell(Listener.stage_ended, stage)
         state.end_stage()
 
-    def train_epoch(self, step: TrainingStep, epoch: int) -> Iterator[None]:
+    def train_epoch(self, step: TrainingStep, epoch: int) -> None:
         """One pass over a stage's batches. The host waits for the device once, at the end."""
         state, stage, began = self.state, step.stage, time.monotonic()
         state.learner.eval()
@@ -142,27 +119,26 @@ class Trainer:
             self.raise_if_stopped()
             losses.append(step(start))
             self.tell(Listener.step_taken)
-            yield
         means = mean_losses(losses, step.names, state.learner, state.heading(stage, epoch))
         seconds = time.monotonic() - began
         state.seconds += seconds
         self.tell(Listener.epoch_ended, Epoch(stage, epoch, lr, means, seconds))
 
     def evaluate(self, task: Task) -> None:
-        """Measure what is known after a task of all tasks so far. Raises NotFinite."""
-        state = self.state
-        measures = measure(state.learner, state.tasks[: task.index + 1], DATASETS[self.settings.dataset].top_k, self.raise_if_stopped)
-        check_accuracies(measures.by_task, state.where())
-        state.results.add(state.place.repeat, measures, state.learner.stored_values(), round(state.seconds, 3))
+        """Measure the model on all tasks so far."""
+        state, top_k = self.state, DATASETS[self.settings.dataset].top_k
+        measures = measure(state.learner, state.tasks[: task.index + 1], top_k, self.raise_if_stopped)
+        if not measures.finite:
+            raise NotFinite(f"{state.where()}: the model's outputs for some test images are not finite")
+        state.add(measures)
         self.tell(Listener.task_ended, measures)
 
     def raise_if_stopped(self) -> None:
-        """Between two steps, where nothing is half done. Raises Stopped."""
+        """Called between two steps, where nothing is half done. Raises Stopped."""
         if received := self.stop_request.signal:
-            raise Stopped(received, f"stopped by {received.name}; {self.folder.resume_hint()}, later steps are repeated")
+            raise Stopped(received, f"stopped by {received.name}; {self.folder.resume_hint()}")
 
     def save(self) -> None:
-        """The checkpoint."""
         self.folder.save(self.state.state_dict())
 
     def tell(self, moment: Callable[..., None], *what: Any) -> None:

@@ -1,9 +1,17 @@
 import csv
+import dataclasses
 import io
 
 import pytest
 
-from utils.reports.paper_tables import PaperTables
+from dataloaders.datasets import DATASETS
+from dataloaders.tasks import split_classes
+from learners import REGISTRY
+from utils.command_line import parse
+from utils.files import write_yaml
+from utils.reports.tables import PaperTables
+from utils.training.measures import Measures
+from utils.training.results import Results
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):
@@ -11,20 +19,40 @@ def matrix(tasks, start=80.0, drop=10.0, done=None):
     return [[start - drop * (after - on) for on in range(after + 1)] for after in range(tasks)][:done]
 
 
+TWO = [matrix(5), matrix(5, 90.0, 20.0)]  # after each task 80 75 70 65 60, and 90 80 70 60 50
+PUBLISHED = {"protocol": "published protocol"}
+
+
+@pytest.fixture
+def leave(root, tmp_path):
+    """What a run leaves: leave(folder, matrices, method, protocol, setting=value, ...); an hour and 1,000 values per task."""
+
+    def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, images=100, **changes):
+        configs = [str(root / "configs" / f"{name}.yaml") for name in (method, protocol)]
+        settings = dataclasses.asdict(parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
+        path = tmp_path / folder
+        write_yaml(path / "args.yaml", settings)
+        results = Results()
+        for repeat, rows in enumerate(matrices):
+            for row in rows:
+                counts = [images] * len(row) if isinstance(images, int) else images[: len(row)]
+                results.add(repeat, Measures(row, row, counts), stored, 3600.0)
+        if matrices:
+            sizes = settings["first_split_size"], settings["other_split_size"]
+            known = DATASETS.get(settings["dataset"])
+            tasks = len(split_classes(known.classes if known else 100, *sizes, sizes=settings["task_sizes"]))
+            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"], known.top_k if known else 1)
+        return path
+
+    return run
+
+
 @pytest.fixture
 def records(tmp_path):
-    """The lines of --csv: records(protocol="published protocol", table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
+    """The rows of --csv: records(protocol="published protocol", table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
 
     def read(**wanted):
         lines = csv.DictReader(io.StringIO(PaperTables(tmp_path).show("csv")))
         return [line for line in lines if all(line[name] == str(value) for name, value in wanted.items())]
 
     return read
-
-
-def warnings(folder):
-    return PaperTables(folder).warnings
-
-
-PUBLISHED = {"protocol": "published protocol"}
-TWO = [matrix(5), matrix(5, 90.0, 20.0)]  # after each task 80 75 70 65 60, and 90 80 70 60 50

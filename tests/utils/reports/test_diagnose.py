@@ -9,12 +9,88 @@ import torch
 import yaml
 from PIL import Image
 
-from utils.reports.diagnose import PANELS, Diagnosis, diagnose, diagnosis_figure, load_after, main
-from utils.reports.diagnosis_measures import DIAGNOSTICS
+from utils.errors import RunError, UserError
+from utils.reports.diagnose import (
+    DIAGNOSTICS,
+    PANELS,
+    Diagnosis,
+    diagnose,
+    diagnose_model,
+    diagnosis_figure,
+    linear_cka,
+    load_after,
+    main,
+    median_distance,
+    squared_mmd,
+    table,
+)
 from utils.reports.figures import save_figure
+from utils.reports.runs import merged, read_run
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
 OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
+
+
+def run_in(*folders):
+    run, = merged([read_run(folder, folder.name, []) for folder in folders], [])
+    return run
+
+
+# Measures
+
+
+@pytest.fixture
+def sample():
+    random = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(*shape, generator=random)
+
+
+def column(*values):
+    return torch.tensor(values, dtype=torch.float).unsqueeze(1)
+
+
+def test_squared_mmd_by_hand_without_pairs_of_a_point_with_itself():
+    # Every pair within a sample has kernel 1, every pair between them exp(-d^2 / (2 s^2)).
+    assert squared_mmd(column(0, 0), column(3, 3, 3), 2.0) == pytest.approx(2 - 2 * math.exp(-9 / 8))
+    k = math.exp(-1 / 2)
+    assert squared_mmd(column(0, 1), column(0, 1), 1.0) == pytest.approx(k + k - 2 * (1 + k) / 2)
+
+
+def test_squared_mmd_is_0_on_average_for_one_distribution_and_above_for_two(sample):
+    same = [squared_mmd(sample(40, 3), sample(50, 3), 1.5) for _ in range(200)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / math.sqrt(200) and min(same) < 0
+    assert squared_mmd(sample(40, 3), sample(50, 3) + 1, 1.5) > max(same)
+
+
+def test_the_bandwidth_is_the_median_of_all_distances():
+    assert median_distance(column(0, 1, 3)) == 2
+    assert squared_mmd(column(5, 5), column(5, 5), median_distance(column(5, 5, 5, 5))) == 0
+
+
+def test_alignment_by_hand_and_regardless_of_rotation_scale_and_place(sample):
+    x, turn = sample(30, 5), torch.linalg.qr(sample(5, 5)).Q
+    assert linear_cka(x, 3 * x @ turn + 2) == pytest.approx(1)
+    assert linear_cka(x, x * torch.tensor([9.0, 1, 1, 1, 1])) < 0.9
+    assert linear_cka(column(1, -1, 0, 0), column(0, 0, 1, -1)) == pytest.approx(0)
+    assert linear_cka(column(1, -1, 1, -1), column(1, -1, 0, 0)) == pytest.approx(2**2 / (4 * 2))
+    assert math.isnan(linear_cka(column(1, 2, 3), column(4, 4, 4)))
+
+
+def test_rows_confusion_and_alignment_of_a_known_model(problem, sample):
+    learner, (_, task) = problem("NormalNN")
+    learner.eval().start_task(task)
+    with torch.no_grad():
+        learner.model.last.weight[:2] = torch.eye(64)[:2] * 3
+        learner.model.last.weight[2:4] = torch.eye(64)[:2] * 5
+        learner.model.last.weight[4:] = torch.eye(64)[0] * 100
+        learner.model.last.bias[:] = torch.tensor([0, 0, 1e3, 0, *[1e6] * 6])  # classes not seen yet do not count
+    old, new = [sample(6, 3, 32, 32), sample(4, 3, 32, 32)], [sample(8, 3, 32, 32)]
+    found = diagnose_model(learner, task, old, new, new)
+    assert (found["norm_old"], found["norm_new"]) == pytest.approx((3, 5))
+    assert (found["old_as_new"], found["dreams_as_new"], found["new_as_old"]) == (100, 100, 0)
+    assert (found["cka_old"], found["cka_dreams"], found["cka_new"]) == pytest.approx((1, 1, 1))  # the teacher has the same features
+    assert found["mmd_dreams"] == found["mmd_new"]
+    assert {name for name, value in diagnose_model(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS
 
 
 # A run
@@ -32,57 +108,60 @@ def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, o
         assert all(torch.equal(value, saved[key]) for key, value in started.state.learner.get_submodule(network).state_dict().items())
 
 
-def test_a_run_is_measured_after_each_task_but_the_first(finished):
+def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repeats_alike(finished):
     run = finished("NormalNN", "--repeat", "2", "--max_task", "3")
-    diagnosis = diagnose(run)
+    diagnosis = diagnose(run_in(run), count=50)
     assert diagnosis.repeats == {2: 2, 3: 2}
     rows = [torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1) for repeat in (1, 2)]
     assert diagnosis.values[3]["norm_old"] == pytest.approx(np.mean([row[:4].mean() for row in rows]))
     assert diagnosis.values[3]["norm_new"] == pytest.approx(np.mean([row[4:6].mean() for row in rows]))
     for name in ("top1", "ncm"):
-        assert diagnosis.values[3][name] == pytest.approx(np.mean(yaml.safe_load((run / "results-acc" / f"{name}.yaml").read_text())["history"][2]))
-    accuracy = np.array(yaml.safe_load((run / "results-acc" / "pt.yaml").read_text())["history"])
-    assert diagnosis.values[2]["old_as_new"] <= 100 - accuracy[0, 1].mean() + 1e-9
-    assert diagnosis.values[2]["new_as_old"] <= 100 - accuracy[1, 1].mean() + 1e-9
+        history = yaml.safe_load((run / "results-acc" / f"{name}.yaml").read_text())["history"]
+        assert diagnosis.values[3][name] == pytest.approx(np.mean(history[2]))
     assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
-
-
-def test_a_folder_of_the_published_code_is_measured_like_ours(finished, copied, plain, as_published):
-    run = copied("LWF")
-    for path in run.glob("models/**/class.pth"):
-        plain(path)
-    as_published(run)
-    np.testing.assert_equal(diagnose(run, count=30).values, diagnose(finished("LWF"), count=30).values)
+    apart = [finished("NormalNN", "--seed", seed, "--max_task", "3") for seed in "01"]
+    together = diagnose(run_in(*apart), count=50)
+    assert (together.name, together.repeats) == (", ".join(folder.name for folder in apart), {2: 2, 3: 2})
+    np.testing.assert_equal(together.values, diagnosis.values)
 
 
 @pytest.mark.parametrize("name", [ABD, DGR])
 def test_a_run_with_dreams_is_measured_the_same_again_and_otherwise_with_another_seed(finished, name):
-    first, again, other = (diagnose(finished(name), count=30, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (diagnose(run_in(finished(name)), count=30, seed=seed) for seed in (1, 1, 2))
     assert not any(math.isnan(value) for value in first.values[2].values())
     assert first == again
     assert first.values[2]["mmd_dreams"] != other.values[2]["mmd_dreams"]
 
 
+def test_the_data_set_is_looked_for_where_dataroot_says(finished, monkeypatch):
+    from dataloaders.datasets import DATASETS
+
+    roots = []
+    read = DATASETS["Digits"].read
+    digits = {**vars(DATASETS["Digits"]), "read": lambda root: roots.append(str(root)) or read(root)}
+    monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**digits))
+    for dataroot in ("elsewhere", None):
+        diagnose(run_in(finished("NormalNN")), dataroot, count=10)
+    assert roots == ["elsewhere", "data"]
+
+
 # What is shown
 
 
-def made_up(name, tasks):
+def made_up(name, tasks, images="test"):
     later = range(2, tasks + 1)
-    return Diagnosis(name, dict.fromkeys(later, 1), {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later})
+    return Diagnosis(name, dict.fromkeys(later, 1), {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later}, images)
 
 
-def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
-    axes = {axes.get_title(): axes for axes in diagnosis_figure([made_up("a", 5), made_up("b", 3)]).axes}
+def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run(tmp_path):
+    figure = diagnosis_figure([made_up(r"a$\foo$b", 5), made_up("b", 3)])
+    save_figure(tmp_path / "why.png", figure)  # a dollar is a dollar
+    axes = {axes.get_title(): axes for axes in figure.axes}
     panels = {title: name for row in PANELS.values() for title, name in row.items()}
     assert set(panels.values()) == DIAGNOSTICS.keys() and axes.keys() - {""} == panels.keys()
     for title in panels:
-        assert [line.get_xydata().tolist() for line in axes[title].lines] == [[[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
-
-
-def test_a_dollar_in_a_runs_name_is_a_dollar(tmp_path):
-    figure = diagnosis_figure([made_up(r"a$\foo$b", 3)])
-    save_figure(tmp_path / "why.png", figure)
-    assert figure.axes[2].get_legend().get_texts()[0].get_text() == r"a$\foo$b"
+        assert [line.get_xydata().tolist() for line in axes[title].lines] == [
+            [[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
 
 
 def test_twelve_runs_look_their_own_ways_and_are_named():
@@ -92,35 +171,27 @@ def test_twelve_runs_look_their_own_ways_and_are_named():
     assert [text.get_text() for text in legend.get_texts()] == [f"run {k}" for k in range(12)]
 
 
+def test_accuracies_on_held_out_training_images_are_marked():
+    held_out, tested = made_up("a", 2, "validation"), made_up("b", 2)
+    assert "top-1 validation accuracy %" in table([held_out]) and "top-1 test accuracy %" in table([tested])
+    assert [line.split()[:2] for line in table([held_out, tested]).splitlines()[1:3]] == [["a", "validation"], ["b", "test"]]
+    labels = [text.get_text() for text in diagnosis_figure([held_out, tested]).axes[2].get_legend().get_texts()]
+    assert labels == ["a (validation images)", "b"]
+
+
 @pytest.mark.parametrize("form", ["", "--markdown", "--csv"])
 def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsys, form):
     figure = tmp_path / "new" / "why.png"
-    assert main([str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure), *filter(None, [form])]) == 0
+    main([str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure), *filter(None, [form])])
     printed = capsys.readouterr()
     assert printed.err == f"utils.reports.diagnose: drawn: {figure}\n"
-    width, height = Image.open(figure).size
-    assert 1000 < width < 2000 and 1000 < height < 2000
+    assert all(1000 < size < 2000 for size in Image.open(figure).size)
     if form == "--csv":
         dreaming, plain = csv.DictReader(io.StringIO(printed.out))
-        assert DIAGNOSTICS.keys() < dreaming.keys()
         assert {name for name in DIAGNOSTICS if plain[name] == ""} == OF_DREAMS
         assert not {name for name in DIAGNOSTICS if dreaming[name] == ""}
     else:
-        assert all(text in printed.out for heading, _, text in DIAGNOSTICS.values())
-
-
-def test_tasks_of_several_sizes_are_measured(finished):
-    diagnosis = diagnose(finished(ABD, "--task_sizes", "4", "2", "3", "--max_task", "-1", "--schedule", "1"))
-    assert diagnosis.repeats == {2: 1, 3: 1}
-    assert not any(math.isnan(value) for values in diagnosis.values.values() for value in values.values())
-
-
-def test_runs_of_one_name_are_told_apart_by_their_paths(finished, tmp_path, capsys):
-    runs = [tmp_path / part / "run" for part in ("a", "b")]
-    for run in runs:
-        shutil.copytree(finished("NormalNN"), run)
-    assert main([*map(str, runs), "--images", "20", "--figure", str(tmp_path / "why.png"), "--csv"]) == 0
-    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == [str(run) for run in runs]
+        assert all(text in printed.out for _, _, text in DIAGNOSTICS.values())
 
 
 def flip_a_bit(path):
@@ -131,100 +202,36 @@ def flip_a_bit(path):
 
 @pytest.mark.parametrize(("damage", "more", "message"), [
     (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
-    (lambda run: (run / "args.yaml").write_text("speed: 3"), [], "there is no setting 'speed'"),
-    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks (run/models/repeat-1/task-2/"),
-    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-1"), [], "has not left the models of two tasks (run/models/repeat-1/task-1/"),
-    (lambda run: (run / "models" / "repeat-1" / "task-1" / "class.pth").write_text("x"), [], "task-1/class.pth cannot be read"),
-    (lambda run: flip_a_bit(run / "models" / "repeat-1" / "task-1" / "class.pth"), [], "task-1/class.pth cannot be read"),
+    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks"),
     (lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [], "task-1/generator.pth is missing"),
-    (lambda run: None, ["--images", "1"], "--images 1"),
-    (lambda run: None, ["--html"], "--html"),
-    (lambda run: None, ["--figure", "file/why.png"], "--figure file/why.png: cannot be written"),
-])
-def test_wrong_input_is_one_line_and_status_2(finished, tmp_path, monkeypatch, capsys, damage, more, message):
-    run = shutil.copytree(finished(ABD), tmp_path / "run")
-    damage(run)
-    (tmp_path / "file").write_text("")
-    monkeypatch.chdir(tmp_path)
-    assert main(["run", "--images", "10", *more]) == 2
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("utils.reports.diagnose: ") and message in line
-
-
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["run", "--figure", "file/why.png"], "--figure file/why.png: cannot be written"), (["run", "--figure", "folder.png"], "--figure folder.png"),
-    (["run", "--figure", "why.pdf"], "--figure why.pdf: is no PNG file"), (["run", "nowhere"], "nowhere: is no run")])
-def test_what_is_wrong_is_said_before_anything_is_measured(finished, tmp_path, monkeypatch, capsys, arguments, message):
-    (tmp_path / "run").symlink_to(finished("NormalNN"))
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.png").mkdir()
+    (lambda run: None, ["--images", "1"], "--images 1"), (lambda run: None, ["--figure", "why.pdf"], "--figure why.pdf: is no PNG"),
+    (lambda run: None, ["nowhere"], "nowhere: is no run")])
+def test_what_is_wrong_is_said_before_anything_is_measured(finished, tmp_path, monkeypatch, damage, more, message):
+    damage(shutil.copytree(finished(ABD), tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("utils.reports.diagnose.diagnose_model", lambda *_: pytest.fail("measured"))
-    assert main(arguments) == 2
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"utils.reports.diagnose: {message}")
+    with pytest.raises(UserError, match=message):
+        main(["run", *more, "--gpuid", "-1"])
 
 
 def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(finished, tmp_path, monkeypatch, capsys):
     shutil.copytree(finished("NormalNN"), tmp_path / "whole")
-    flip_a_bit(shutil.copytree(finished("NormalNN"), tmp_path / "damaged") / "models" / "repeat-1" / "task-1" / "class.pth")
+    damaged = shutil.copytree(finished("NormalNN", "--max_task", "3"), tmp_path / "damaged")
+    flip_a_bit(damaged / "models" / "repeat-1" / "task-1" / "class.pth")
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
-    assert main(["whole", "damaged", "--images", "10"]) == 2
-    printed = capsys.readouterr()
-    assert any(line.split()[:3] == ["whole", "2", "1"] for line in printed.out.splitlines())
-    assert "task-1/class.pth cannot be read" in printed.err
+    with pytest.raises(UserError, match="task-1/class.pth cannot be read"):
+        main(["whole", "damaged", "--images", "10"])
+    assert any(line.split()[:4] == ["whole", "test", "2", "1"] for line in capsys.readouterr().out.splitlines())
 
 
-def test_a_run_from_before_the_nearest_class_mean_is_diagnosed_without(copied):
-    run = copied("NormalNN")
-    for name in ("top1", "ncm"):
-        (run / "results-acc" / f"{name}.yaml").unlink()
-    assert {name for name, value in diagnose(run, count=10).values[2].items() if math.isnan(value)} == OF_DREAMS | {"top1", "ncm"}
-
-
-def test_the_data_set_is_looked_for_where_dataroot_says(finished, tmp_path, monkeypatch):
-    from dataloaders.datasets import DATASETS
-
-    roots = []
-    read = DATASETS["Digits"].read
-    digits = {**vars(DATASETS["Digits"]), "read": lambda root: roots.append(str(root)) or read(root)}
-    monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**digits))
-    for dataroot in ("elsewhere", None):
-        diagnose(finished("NormalNN"), dataroot, count=10)
-    assert roots == ["elsewhere", "data"]
-
-
-@pytest.mark.parametrize("gpuid", [[], ["--gpuid", "1"]])
-def test_a_gpu_that_torch_cannot_use_is_refused(finished, tmp_path, monkeypatch, capsys, gpuid):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("utils.training.device.visible_gpus", lambda: 0)
-    monkeypatch.setattr("utils.training.device.unusable_gpu", lambda: "the driver is too old")
-    assert main([str(tmp_path), *gpuid]) == 2
-    assert capsys.readouterr().err == f"utils.reports.diagnose: --gpuid {gpuid[1] if gpuid else 0}: the driver is too old\n"
-
-
-def test_a_gpu_that_fails_is_one_line_and_status_1(finished, monkeypatch, capsys):
+@pytest.mark.parametrize(("error", "message"), [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "cpu: CUDA out of memory"),
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "--workers")])
+def test_a_gpu_that_fails_or_a_worker_that_dies_is_one_line(finished, monkeypatch, error, message):
     def fail(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        raise error
 
     monkeypatch.setattr("utils.reports.diagnose.diagnose_model", fail)
-    assert main([str(finished("NormalNN")), "--gpuid", "-1"]) == 1
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("utils.reports.diagnose: cpu: CUDA out of memory")
-
-
-def test_what_is_no_run_is_refused_before_any_is_measured(finished, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("utils.reports.diagnose.diagnose", lambda *_: 1 / 0)
-    assert main([str(finished("NormalNN")), str(tmp_path / "none"), "--workers", "0", "--gpuid", "-1"]) == 2
-    assert "is no run" in capsys.readouterr().err
-
-
-def test_a_worker_that_dies_is_one_line_and_status_1(finished, monkeypatch, capsys):
-    def fail(*_):
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-
-    monkeypatch.setattr("utils.reports.diagnose.diagnose_model", fail)
-    assert main([str(finished("NormalNN")), "--gpuid", "-1"]) == 1
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("utils.reports.diagnose: --workers") and "DataLoader worker (pid 7) is killed by signal" in line
+    with pytest.raises(RunError, match=message):
+        main([str(finished("NormalNN")), "--gpuid", "-1"])

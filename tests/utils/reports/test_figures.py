@@ -13,7 +13,9 @@ from utils.reports.figures import (
     ROWS,
     SIDE,
     Gallery,
+    RunFigures,
     accuracy_figure,
+    confusion_figure,
     dreams_figure,
     dreams_seen,
     loss_records,
@@ -211,3 +213,31 @@ def test_a_saved_figure_is_a_picture(tmp_path, tasks):
     save_figure(tmp_path / "new" / "a.png", accuracy_figure([[50.0] * (after + 1) for after in range(tasks)], tasks, "a title"))
     width, height = Image.open(tmp_path / "new" / "a.png").size
     assert 400 < height <= width < 1600
+
+
+# Confusion
+
+
+def test_confusion_is_in_shares_of_each_tasks_images_and_what_is_right_stands_apart():
+    confusion = torch.tensor([[6, 1, 3], [0, 5, 5], [10, 0, 10]])  # three classes in two tasks, the second of two
+    axes = confusion_figure(confusion, [range(0, 1), range(1, 3)], "a title", "validation images").axes[0]
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (0, 0): "60", (1, 0): "40", (3, 0): "60", (0, 1): "33", (1, 1): "67", (3, 1): "50"}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "right"]
+    assert axes.get_ylabel() == "validation images of task"
+
+
+# A run's own
+
+
+def test_a_run_draws_its_figures_and_says_what_its_accuracies_are(trainer, tmp_path):
+    drawn = {}
+    started = trainer(tmp_path, "AlwaysBeDreaming", "--no_figures", 0, "--validation")
+    listener, = (one for one in started.listeners if isinstance(one, RunFigures))
+    listener.drawn = lambda name, figure, tasks: drawn.setdefault((name, tasks), figure)
+    started.run()
+    assert drawn.keys() == {("accuracy", 1), ("losses", 1), ("dreams-after-task-1", 1), ("accuracy", 2), ("confusion", 2), ("losses", 2)}
+    assert {path.name for path in (tmp_path / "figures" / "repeat-1").iterdir()} == {f"{name}.png" for name, _ in drawn}
+    assert drawn["accuracy", 2].get_suptitle().split("\n")[1].startswith("validation accuracy ")
+    assert drawn["accuracy", 2].axes[1].get_ylabel() == "top-1 validation accuracy (%)"
+    assert drawn["confusion", 2].axes[0].get_ylabel() == "validation images of task"

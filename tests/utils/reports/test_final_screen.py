@@ -9,7 +9,7 @@ import pytest
 from utils.reports.final_screen import final_screen
 from utils.settings import Settings
 from utils.training.measures import Measures
-from utils.training.metrics import Results
+from utils.training.results import Results
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_fi
         "figures:  outputs/five tasks/abd/figures",
         f"next:     {next_command('tables.sh', 'outputs/five tasks/abd')}",
         f"          {next_command('diagnose.sh', 'outputs/five tasks/abd')}",
-        "final accuracy: 60.0 ± 5.0 % over 2 repeats (55.0, 65.0)"]
+        "final accuracy: 60.0 ± 7.1 % over 2 repeats (55.0, 65.0; ± is the sample's deviation, n-1)"]
 
 
 @pytest.mark.parametrize(("changes", "folder"), [
     ({}, "outputs"), ({"task_sizes": [5] * 20}, "outputs"), ({"task_sizes": [50, *[10] * 5], "learner_name": "RFD"}, "outputs"),
-    ({"task_sizes": [25] * 4}, "outputs/abd"), ({"dataset": "Digits"}, "outputs/abd"), ({"learner_name": "SharpLWF"}, "outputs/abd")])
+    ({"task_sizes": [25] * 4}, "outputs/abd"), ({"dataset": "Digits"}, "outputs/abd"), ({"learner_name": "SharpLWF", "first_split_size": 7}, "outputs/abd")])
 def test_tables_are_the_papers_where_they_have_a_cell_for_the_run(results, changes, folder, another_python):
     settings = Settings(**{"dataset": "CIFAR100", "first_split_size": 20, "other_split_size": 20, "log_dir": "outputs/abd", **changes})
     assert f"next:     {next_command('tables.sh', folder)}" in final_screen(settings, results, "%")
@@ -87,8 +87,13 @@ def test_tasks_of_unequal_size_end_with_both_accuracies_by_name():
     for repeat in (0, 1):
         results.add(repeat, Measures([60.0 + repeat, 80.0], [0.0] * 2, [300, 100]), 1, 1.0)
     assert final_screen(Settings(), results, "%")[-2:] == [
-        "final accuracy over images: 65.4 ± 0.4 % over 2 repeats (65.0, 65.8)",
-        "final accuracy: 70.2 ± 0.2 % over 2 repeats (70.0, 70.5), mean of tasks"]
+        "final accuracy over images: 65.4 ± 0.5 % over 2 repeats (65.0, 65.8; ± is the sample's deviation, n-1)",
+        "final accuracy: 70.2 ± 0.4 % over 2 repeats (70.0, 70.5; ± is the sample's deviation, n-1), mean of tasks"]
+
+
+def test_accuracies_on_held_out_training_images_are_marked(results):
+    lines = final_screen(Settings(validation=True), results, "%")
+    assert lines[1] == "validation accuracy in %, mean over 2 repeats" and lines[-1].startswith("final validation accuracy: 60.0")
 
 
 def test_the_next_command_works_in_any_folder(copied, tmp_path, environment):

@@ -17,7 +17,7 @@ def epoch(repeat, task, number, loss):
 def ended(repeat, task, *by_task):
     mean = sum(by_task) / len(by_task)
     more = {"accuracy_over_images": mean - 1, "old": by_task[0] if task > 1 else None, "new": by_task[-1], "top1": 11.0, "top5": 55.0, "ncm": 33.0}
-    return {"repeat": repeat, "task": task, "accuracy": mean, "by_task": list(by_task), "by_task_local": list(by_task), **more}
+    return {"repeat": repeat, "task": task, "accuracy": mean, "by_task": list(by_task), "by_task_local": list(by_task), "top_k": 5, **more}
 
 
 @pytest.fixture
@@ -60,10 +60,11 @@ def test_a_repeat_has_its_losses_rates_accuracies_and_figures(write, scalars, tm
         events.close()
     assert scalars(1) == {
         "learn/local": [(1, 3.0), (2, 2.0), (4, 1.0)], "learn/lr": [(1, 0.1), (2, 0.1), (4, 0.1)],
-        "accuracy/mean of tasks": [(1, 50.0), (2, 50.0)], "accuracy/over images": [(1, 49.0), (2, 49.0)],
-        "accuracy/old": [(2, 40.0)], "accuracy/new": [(1, 50.0), (2, 60.0)], "accuracy/top-1": [(1, 11.0), (2, 11.0)],
-        "accuracy/top-5": [(1, 55.0), (2, 55.0)], "accuracy/nearest class mean": [(1, 33.0), (2, 33.0)],
-        "accuracy/task 1": [(1, 50.0), (2, 40.0)], "accuracy/task 2": [(2, 60.0)], "accuracy": [1]}
+        "accuracy/mean of tasks (top-5)": [(1, 50.0), (2, 50.0)], "accuracy/over images (top-5)": [(1, 49.0), (2, 49.0)],
+        "accuracy/old (top-5)": [(2, 40.0)], "accuracy/new (top-5)": [(1, 50.0), (2, 60.0)],
+        "accuracy/top-1": [(1, 11.0), (2, 11.0)], "accuracy/top-5": [(1, 55.0), (2, 55.0)],
+        "accuracy/nearest class mean (top-1)": [(1, 33.0), (2, 33.0)], "accuracy": [1],
+        "accuracy/task 1 (top-5)": [(1, 50.0), (2, 40.0)], "accuracy/task 2 (top-5)": [(2, 60.0)]}
     assert scalars(2)["learn/local"] == [(1, 7.0)]
 
 
@@ -93,19 +94,12 @@ def test_a_full_disk_is_no_error_of_closing(monkeypatch, write, scalars, tmp_pat
     events.close()
 
 
-def test_a_run_goes_on_with_the_flag_given_later(write, scalars, tmp_path):
-    write(epoch(2, 1, 1, 3.0))
-    events = EventFiles(tmp_path, 1)
-    events.follow()
-    events.close()
-    assert scalars(2)["learn/local"] == [(1, 3.0)]
-
-
 def test_a_run_leaves_events_of_every_epoch(trainer, scalars, tmp_path):
     pytest.importorskip("tensorboard", reason=REASON)
-    trainer(tmp_path, "NormalNN", "--tensorboard", "--no_figures", 0).run()
-    assert [step for step, _ in scalars(1)["learn/classification"]] == [1, 2, 4, 5]
-    assert [step for step, _ in scalars(1)["accuracy/mean of tasks"]] == scalars(1)["accuracy"] == scalars(1)["losses"] == [1, 2]
+    trainer(tmp_path, "NormalNN", "--tensorboard", "--validation", "--no_figures", 0).run()
+    shown = scalars(1)
+    assert [step for step, _ in shown["learn/classification"]] == [1, 2, 4, 5]
+    assert [step for step, _ in shown["validation accuracy/mean of tasks (top-1)"]] == shown["accuracy"] == shown["losses"] == [1, 2]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.settings import Settings
-from utils.training.checkpoint import Place, RunFolder
+from utils.training.folder import Place, RunFolder
 
 STATE = {"place": vars(Place(0, 1))}
 

@@ -3,8 +3,8 @@ import torch
 import yaml
 
 from tests.utils.training.conftest import STATE, refusal
-from utils.tensors import write_tensors
-from utils.training.checkpoint import Place, RunFolder
+from utils.files import write_tensors
+from utils.training.folder import Place, RunFolder
 from utils.training.recorded import SINCE
 
 
@@ -76,7 +76,7 @@ def test_tasks_and_repeats_are_counted_from_1(settings, tmp_path):
 
 
 def test_a_new_run_records_the_threads_it_chooses(settings, monkeypatch, tmp_path):
-    monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes: 12 // processes)
+    monkeypatch.setattr("utils.training.folder.default_threads", lambda processes: 12 // processes)
     for more, threads in (({}, 12), ({"parallel": 4, "repeat": 3}, 4), ({"parallel": 2, "threads": 5}, 5)):
         folder = RunFolder(settings(overwrite=1, **more))
         folder.begin()
@@ -86,9 +86,9 @@ def test_a_new_run_records_the_threads_it_chooses(settings, monkeypatch, tmp_pat
 
 
 def test_a_resumed_run_keeps_its_threads_on_a_machine_of_another_size(settings, monkeypatch):
-    monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes: 12)
+    monkeypatch.setattr("utils.training.folder.default_threads", lambda processes: 12)
     RunFolder(settings()).save(STATE)
-    monkeypatch.setattr("utils.training.checkpoint.default_threads", lambda processes: 3)
+    monkeypatch.setattr("utils.training.folder.default_threads", lambda processes: 3)
     folder = RunFolder(settings())
     assert folder.settings.threads == 12
     folder.save(STATE)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.utils.training.conftest import STATE, refusal
-from utils.tensors import write_tensors
-from utils.training.checkpoint import Place, RunFolder
+from utils.files import write_tensors
+from utils.training.folder import Place, RunFolder
 
 
 class Hostile:

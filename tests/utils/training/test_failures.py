@@ -8,7 +8,7 @@ from torch import nn
 
 from utils.errors import RunError, UserError
 from utils.settings import Settings
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 from utils.training.failures import NotFinite, in_one_line, mean_losses
 
 

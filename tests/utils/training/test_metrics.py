@@ -6,9 +6,9 @@ import pytest
 import torch
 import yaml
 
-from utils.tensors import read_tensors, write_tensors
+from utils.files import read_tensors, write_tensors
 from utils.training.measures import Measures
-from utils.training.metrics import Results, mean_std
+from utils.training.results import Results, mean_std
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from utils.training import progress
-from utils.training.progress import PACE, Progress, duration
+from utils.training.log import PACE, Progress, duration
 
 
 @pytest.fixture

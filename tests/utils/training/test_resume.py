@@ -12,7 +12,7 @@ from conftest import TWO_PHASES
 from dataloaders.batches import Iterations
 from tests.utils.training.test_trainer import ABD, Stopped, accuracies, records
 from utils.errors import RunError, UserError
-from utils.tensors import read_tensors, write_tensors
+from utils.files import read_tensors, write_tensors
 from utils.training.trainer import Trainer
 
 # Stopped and started again
@@ -62,7 +62,7 @@ def test_a_run_stopped_at_every_checkpoint_ends_like_an_undisturbed_one(finished
 
 
 def test_where_writing_takes_long_checkpoints_wait_for_the_end_of_the_stage(trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.training.checkpoint.SAVING_SHARE", 1e-9)
+    monkeypatch.setattr("utils.training.folder.SAVING_SHARE", 1e-9)
     save, saves = Trainer.save, []
     monkeypatch.setattr(Trainer, "save", lambda self: (save(self), saves.append((self.state.place.task, self.state.place.epoch))))
     trainer(tmp_path).run()

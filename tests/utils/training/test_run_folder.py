@@ -15,7 +15,7 @@ import yaml
 
 from tests.utils.training.conftest import STATE, refusal
 from utils.settings import Settings
-from utils.training.checkpoint import LEFT_BEHIND, RunFolder
+from utils.training.folder import LEFT_BEHIND, RunFolder
 
 
 def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path):
@@ -146,7 +146,7 @@ def test_a_folder_without_permission_is_refused(settings, tmp_path):
 
 def test_a_folder_in_use_is_refused_with_its_holder(settings, tmp_path, root):
     """A lock belongs to a process, so the holder is another one; however that ends, its lock goes with it."""
-    code = f"import os, signal; from utils.training.checkpoint import RunFolder; from utils.settings import Settings; " \
+    code = f"import os, signal; from utils.training.folder import RunFolder; from utils.settings import Settings; " \
         f"folder = RunFolder(Settings(log_dir={str(tmp_path / 'run')!r}, dataset='Digits')); print('held', flush=True); signal.pause()"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
     try:

@@ -6,9 +6,9 @@ import torch
 from learners import build_learner
 from utils.errors import RunError, UserError
 from utils.settings import Settings
-from utils.tensors import read_tensors
+from utils.files import read_tensors
 from utils.training.log import Log
-from utils.training.run_state import Place, RunState
+from utils.training.state import Place, RunState
 
 CPU = torch.device("cpu")
 

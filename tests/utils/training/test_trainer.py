@@ -13,8 +13,8 @@ from learners.lwf import LWF
 from run import build_trainer
 from utils.command_line import parse
 from utils.errors import RunError
-from utils.tensors import read_tensors
-from utils.training.checkpoint import RunFolder
+from utils.files import read_tensors
+from utils.training.folder import RunFolder
 
 ABD = "AlwaysBeDreaming"
 
@@ -170,8 +170,8 @@ def test_a_first_task_is_learned(trainer, tmp_path):
 
 def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp_path, monkeypatch, capsys):
     texts = []
-    monkeypatch.setattr("utils.training.progress.Progress.start", lambda self, kind, text: texts.append(text))
-    monkeypatch.setattr("utils.training.progress.Progress.step", lambda self: None)
+    monkeypatch.setattr("utils.training.log.Progress.start", lambda self, kind, text: texts.append(text))
+    monkeypatch.setattr("utils.training.log.Progress.step", lambda self: None)
     trainer(tmp_path).run()
     lines = capsys.readouterr().out.splitlines()
     accuracy, = (line.split("accuracy ")[1].split(" %")[0] for line in lines if "task 1/2  accuracy" in line)
@@ -181,7 +181,7 @@ def test_the_updating_line_has_task_stage_epoch_accuracy_and_losses(trainer, tmp
 
 
 def test_the_log_has_every_epoch_also_where_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("utils.training.progress.PACE", 1e9)
+    monkeypatch.setattr("utils.training.log.PACE", 1e9)
     trainer(tmp_path, "NormalNN", "--schedule", 5, "--max_task", 1).run()
     printed = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
     logged = [line for line in (tmp_path / "output.log").read_text().splitlines() if "  epoch " in line]

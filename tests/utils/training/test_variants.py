@@ -12,7 +12,7 @@ from tests.utils.training.test_trainer import ABD, Stopped, read, records
 from utils.command_line import parse
 from utils.errors import UserError
 from utils.streams import Streams
-from utils.training.checkpoint import Place, RunFolder
+from utils.training.folder import Place, RunFolder
 from utils.training.trainer import Trainer
 
 # Variants of the protocol

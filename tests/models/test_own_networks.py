@@ -1,0 +1,296 @@
+"""Networks as a user may write them: frozen, observed and evaluated they compute what they compute themselves, and what can be
+folded is."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models import Classifier, Frozen, Observed, folded
+from models.batch_norm import BatchNorm2d
+
+SHAPE = (3, 8, 8)
+
+
+class Net(Classifier):
+    """Convolutions and norms of 4 channels, and what a subclass makes of them."""
+
+    feature_size = 4
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(4), BatchNorm2d(4)
+        self.last = nn.Linear(4, 5)
+
+    def first_stage(self, images):
+        return F.relu(self.bn1(self.conv1(images)), inplace=True)
+
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps))
+
+
+class NormsInAList(Net):
+    def __init__(self):
+        super().__init__()
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(4)])
+        del self.bn1, self.bn2
+
+    def first_stage(self, images):
+        return self.norms[1](self.conv1(images))
+
+    def later_stages(self, maps):
+        return self.norms[0](self.conv2(maps))
+
+
+class InAPlainList(Net):
+    """The norms are called through references that are no modules' names."""
+
+    def __init__(self):
+        super().__init__()
+        self.pairs = [(self.conv1, self.bn1)]
+
+    def first_stage(self, images):
+        (conv, norm), = self.pairs
+        return norm(conv(images))
+
+
+class NormTwice(Net):
+    def later_stages(self, maps):
+        return self.bn1(self.conv2(maps))
+
+
+class ConvTwice(Net):
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(self.conv2(maps)))
+
+
+class SharedModule(Net):
+    def __init__(self):
+        super().__init__()
+        self.again = self.conv2
+
+    def later_stages(self, maps):
+        return self.bn2(self.again(maps))
+
+
+class SharedWeight(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv3 = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.conv3.weight = self.conv2.weight
+
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(self.conv3(maps)))
+
+
+class NormFirst(Net):
+    def later_stages(self, maps):
+        return self.conv2(self.bn2(maps))
+
+
+class ReadTwice(Net):
+    def later_stages(self, maps):
+        y = self.conv2(maps)
+        return self.bn2(y) + y
+
+
+class ChangedInBetween(Net):
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps).mul_(2))
+
+
+class ViewInBetween(Net):
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps).transpose(2, 3))
+
+
+class WeightReadElsewhere(Net):
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps)) + F.conv2d(maps, self.conv2.weight, padding=1)
+
+
+class Straddling(Net):
+    """A convolution whose output leaves the first stage before its norm."""
+
+    def first_stage(self, images):
+        return self.conv1(images)
+
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(self.bn1(maps)))
+
+
+class NeverRuns(Net):
+    def __init__(self):
+        super().__init__()
+        self.auxiliary = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+
+
+class OtherNorms(Net):
+    def __init__(self):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(4, affine=False)
+        self.bn2 = nn.BatchNorm2d(4, track_running_stats=False)
+
+
+class Wrapped(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+
+
+class Transposed(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv2 = nn.ConvTranspose2d(4, 4, 3, padding=1)
+
+
+class Linear(Net):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.bn3 = nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+    def features(self, images):
+        return self.bn3(self.fc(super().features(images)))
+
+
+class Hooked(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv2.register_forward_hook(lambda layer, inputs, output: output.abs())
+
+
+class Subclassed(Net):
+    class Norm(nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Conv(nn.Conv2d):
+        def forward(self, x):
+            return F.conv2d(x, self.weight / self.weight.norm(), padding=1)
+
+    def __init__(self):
+        super().__init__()
+        self.bn1, self.conv2 = self.Norm(4), self.Conv(4, 4, 3, padding=1, bias=False)
+
+
+class Branching(Net):
+    """Takes the norm or leaves it out, as the images have it."""
+
+    def first_stage(self, images):
+        return self.bn1(self.conv1(images))
+
+    def later_stages(self, maps):
+        y = self.conv2(maps)
+        return self.bn2(y) if maps.mean() > 0 else y
+
+
+class BranchingOnTheHost(Net):
+    def later_stages(self, maps):
+        y = self.conv2(maps)
+        return self.bn2(y) if maps.flatten().tolist()[0] > 0 else y
+
+
+class TrainingBranch(Net):
+    def later_stages(self, maps):
+        y = self.conv2(maps)
+        return y if self.training else self.bn2(y)
+
+
+class Single(Net):
+    """Only in float32."""
+
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps.float()))
+
+
+class OwnForward(Net):
+    """Has features and outputs, and no stages."""
+
+    first_stage, later_stages = Classifier.first_stage, Classifier.later_stages
+
+    def features(self, images):
+        return self.bn2(self.conv2(self.bn1(self.conv1(images)))).mean((2, 3))
+
+    def forward(self, images):
+        return self.last(self.features(images.flip(3)))
+
+
+# How many norms are folded, and the names of those with statistics in the order in which they run.
+NETWORKS = {
+    Net: (2, "bn1 bn2"), NormsInAList: (2, "norms.1 norms.0"), InAPlainList: (2, "bn1 bn2"), NormTwice: (0, "bn1 bn1"),
+    ConvTwice: (1, "bn1 bn2"), SharedModule: (2, "bn1 bn2"), SharedWeight: (2, "bn1 bn2"), NormFirst: (1, "bn1 bn2"),
+    ReadTwice: (1, "bn1 bn2"), ChangedInBetween: (1, "bn1 bn2"), ViewInBetween: (1, "bn1 bn2"),
+    WeightReadElsewhere: (1, "bn1 bn2"), Straddling: (1, "bn1 bn2"), NeverRuns: (2, "bn1 bn2"), OtherNorms: (1, "bn1"),
+    Wrapped: (2, "bn1 bn2"), Transposed: (1, "bn1 bn2"), Linear: (2, "bn1 bn2"), Hooked: (1, "bn1 bn2"),
+    Subclassed: (0, "bn1 bn2"), Branching: (0, None), BranchingOnTheHost: (0, None), TrainingBranch: (2, "bn1 bn2"),
+    Single: (0, "bn1 bn2"), OwnForward: (2, "bn1 bn2")}
+
+
+@torch.no_grad()
+def lived_in(network):
+    """With batch norms that have seen something."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None:
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+            if layer.affine:
+                layer.weight.uniform_(-1, 1)
+                layer.bias.normal_()
+    return network
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_a_frozen_network_computes_what_the_network_does_and_folds_what_is_proven(kind, form):
+    network = lived_in(kind()).to(memory_format=form)
+    random, images = torch.random.get_rng_state(), torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(1))
+    frozen = Frozen(network, SHAPE)
+    assert torch.equal(torch.random.get_rng_state(), random) and network.training
+    network.eval()
+    torch.testing.assert_close(frozen(images), network(images))
+    torch.testing.assert_close(frozen.features(images), network.features(images))
+    if kind is not OwnForward:
+        torch.testing.assert_close(frozen.first_stage(images), network.first_stage(images))
+        torch.testing.assert_close(frozen.network.features_from(frozen.first_stage(images)), network.features(images)
+                                   if kind is not Linear else Classifier.features(network, images))
+    assert sum(isinstance(layer, nn.Identity) for layer in frozen.network.modules()) == NETWORKS[kind][0]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_observed_statistics_are_those_of_the_norms_that_run_in_their_order(kind):
+    network = lived_in(kind()).eval()
+    observed, images = Observed(network), torch.randn(6, *SHAPE).requires_grad_()
+    seen = []
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+            layer.register_forward_pre_hook(lambda layer, inputs: seen.append((layer, inputs[0].detach())))
+    expected = network.features(images)
+    features, mean, var = observed(images)
+    torch.testing.assert_close(features, expected)
+    names = {layer: name for name, layer in network.named_modules()}
+    assert NETWORKS[kind][1] in (" ".join(names[layer] for layer, _ in seen), None)
+    torch.testing.assert_close(mean, torch.cat([x.mean((0, 2, 3)) for _, x in seen]))
+    torch.testing.assert_close(var, torch.cat([x.var((0, 2, 3), correction=0) for _, x in seen]))
+    torch.testing.assert_close(observed.mean, torch.cat([layer.running_mean for layer, _ in seen]))
+    torch.testing.assert_close(observed.var, torch.cat([layer.running_var for layer, _ in seen]))
+    assert observed.share.sum().item() == pytest.approx(1)
+    assert (mean.sum() + var.sum()).requires_grad
+
+
+def test_a_network_that_draws_random_numbers_is_not_folded_and_tracing_draws_none():
+    class Drawing(Net):
+        def later_stages(self, maps):
+            return self.bn2(self.conv2(maps)) + torch.rand(())
+
+    network, before = Drawing(), torch.random.get_rng_state()
+    assert not any(isinstance(layer, nn.Identity) for layer in folded(network, SHAPE).modules())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_another_order_of_layers_in_a_later_run_has_its_own_statistics():
+    observed = Observed(lived_in(Branching()))
+    images = [torch.full((2, *SHAPE), value) for value in (-1e3, 1e3)]
+    shapes = {observed(image)[1].shape == observed.mean.shape and observed.mean.shape for image in images}
+    assert shapes == {torch.Size([4]), torch.Size([8])}

@@ -1,0 +1,157 @@
+"""How commands end, and that importing our code has no effect on the program that does it."""
+
+import errno
+import os
+import pkgutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from utils.errors import RunError, Stopped, StopRequest, UserError, out_of_memory, run_main
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.fixture
+def python(root, environment):
+    """python(code, redirection="", variable=value, ...) -> a finished process that began in the repository's
+    root."""
+
+    def run(code, redirection="", **variables):
+        return subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", code], cwd=root,
+            env={**environment, **variables}, stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job ignores it
+
+    return run
+
+
+@pytest.fixture
+def ends(monkeypatch, capsys):
+    """ends(error) -> the exit status of a command that raises it, and stderr; signals stay as they are."""
+    monkeypatch.setattr("utils.errors.answer_signals", lambda handler: {})
+
+    def run(error):
+        def main():
+            if error:
+                raise error
+
+        return run_main("it", main), capsys.readouterr().err
+
+    return run
+
+
+def command(body):
+    head = "import os, subprocess, sys\nfrom utils.errors import run_main\n"
+    return f"{head}def main():\n    {body}\nsys.exit(run_main('it', main))"
+
+
+@pytest.mark.parametrize(("error", "status", "line"), [
+    (None, 0, ""), (UserError("--lr: no"), 2, "it: --lr: no\n"), (RunError("failed"), 1, "it: failed\n"),
+    (Stopped(signal.SIGTERM, "resume it"), 143, "it: resume it\n"),
+    (KeyboardInterrupt(), 130, "it: stopped\n"),
+    (OSError(errno.ENOSPC, "No space left", "file"), 1, "it: [Errno 28] No space left: 'file'\n"),
+    (BrokenPipeError(), 0, ""), (MemoryError(), 1, "it: MemoryError\n"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you\nmore"), 1,
+     "it: DefaultCPUAllocator: can't allocate memory: you\n")])
+def test_what_a_user_can_cause_is_one_line_and_a_status(ends, error, status, line):
+    assert ends(error) == (status, line)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes"), FileNotFoundError(2, "none"), KeyError("x")])
+def test_a_defect_keeps_its_traceback(ends, error):
+    with pytest.raises(type(error)):
+        ends(error)
+    assert not out_of_memory(error)
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_closes_what_is_open_and_is_one_line(python, number, status):
+    body = f"import signal\n    try: signal.raise_signal({int(number)})\n    finally: print('closed')"
+    done = python(command(body))
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"closed\n", b"it: stopped\n")
+
+
+@pytest.mark.parametrize("number", [number for number, _ in SIGNALS])
+def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(number, capfd):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
+    with StopRequest("it") as request:
+        signal.raise_signal(number)
+        assert request.signal == number and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert (signal.default_int_handler, before[1]) == (signal.getsignal(signal.SIGINT),
+        signal.getsignal(signal.SIGTERM))
+    assert capfd.readouterr().err.startswith("it: stopping after the current step")
+
+
+# Streams
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "5 +/- 1, caf?"), ("utf-8", "5 ± 1, café")])
+def test_a_terminal_that_lacks_a_character_shows_another(python, encoding, shown):
+    done = python(command(r"print('5 \xb1 1, caf\xe9')"), PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout.decode(encoding).strip(), done.stderr) == (0, shown, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere_and_no_file_takes_their_place(python, tmp_path, closed):
+    """What is printed, by a child too, does not end in a file of the run."""
+    path = tmp_path / "results"
+    body = (
+        f"file = open({str(path)!r}, 'w'); print('lost'); print('lost', file=sys.stderr);"
+            "subprocess.run(['sh', '-c', 'echo lost; echo lost >&2']);"
+            "file.write('kept'); return file.fileno() < 3")
+    assert (python(command(body), closed).returncode, path.read_text()) == (0, "kept")
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_reader_that_has_had_enough_is_no_failure(python, flush):
+    done = python(command(f"[print('line', flush={flush}) for _ in range(9999)]"), "| head -n 1")
+    assert (done.stdout, done.stderr) == (b"line\n", b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_a_full_disk_took_is_one_line(python):
+    done = python(command("print('the table')"), ">/dev/full")
+    assert (done.returncode, done.stderr) == (1, b"it: [Errno 28] No space left on device\n")
+
+
+# Imports
+
+HOST = """
+import importlib, logging, os, pkgutil, signal, sys
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+def state():
+    return dict(os.environ), sys.stdout, sys.stderr, sys.stdin, [signal.getsignal(n) for n in (1, 2, 13, 15)],
+    list(sys.path)
+before = state()
+for name in {names}:
+    importlib.import_module(name)
+logging.warning("still here")
+after = state()
+assert before == after, [pair for pair in zip(before, after) if pair[0] != pair[1]]
+"""
+
+
+def test_importing_everything_leaves_the_host_program_as_it_was(python, root):
+    packages = ["learners", "models", "dataloaders", "utils"]
+    names = ["run", *packages] + [
+        module.name for package in packages for module in pkgutil.walk_packages([str(root / package)],
+        f"{package}.")
+        if not module.name.endswith("__main__")]
+    assert "utils.device" in names and "learners.bic" in names
+    done = python(HOST.format(names=names))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"still here\n", b"")
+
+
+@pytest.mark.parametrize("start", [["run.py"], ["-m", "utils.reports.tables"]])
+def test_other_packages_of_our_names_do_not_shadow_ours(root, environment, tmp_path, start):
+    for name in ("utils", "learners", "models", "dataloaders"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('another package called {name}')")
+    variables = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1" if start == ["run.py"] else ""}
+    done = subprocess.run([sys.executable, *start, "--help"], cwd=root, env={**environment, **variables},
+                          capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")

@@ -1,0 +1,191 @@
+"""The machine a run computes on: its device, threads and arithmetic, and what a device that fails says."""
+
+import contextlib
+import ctypes
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.errors import UserError, first_line, out_of_memory
+from utils.settings import MOST_THREADS, Settings
+
+# Which device
+
+
+def visible_gpus() -> int:
+    """The number of GPUs that torch can use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an old driver: the refusal says so
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def why_no_gpu() -> str:
+    """Why torch finds no GPU, in its own words."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return first_line(error).split(". ")[0]
+    return "torch finds no GPU"
+
+
+def choose_device(gpuid: Sequence[int]) -> torch.device:
+    """The first GPU of ``--gpuid``; the CPU if that is negative, or if it is 0, the default, and there is no
+    NVIDIA driver, torch is built without CUDA, or CUDA_VISIBLE_DEVICES hides all GPUs. Raises UserError if a GPU
+    cannot be used."""
+    number, count = gpuid[0], visible_gpus() if gpuid[0] >= 0 else 0
+    if 0 <= number < count:
+        return torch.device("cuda", number)
+    reason = f"this machine has {count} GPU(s), counted from 0" if count else why_no_gpu()
+    none_here = reason.startswith(("Found no NVIDIA driver", "Torch not compiled"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if number > 0 or number == 0 and not (none_here or hidden):
+        raise UserError(f"--gpuid {number}: {reason}; choose another GPU, or --gpuid -1 for the CPU")
+    return torch.device("cpu")
+
+
+def cpu_notices(gpuid: Sequence[int], device: torch.device) -> list[str]:
+    """A line for the log if a run is on the CPU although nobody asked for that."""
+    if device.type != "cpu" or gpuid[0] < 0:
+        return []
+    return [
+        f"{why_no_gpu()}, so this runs on the CPU, many times slower: a published protocol takes hundreds "
+            "of hours there; --gpuid -1 chooses the CPU without this line"]
+
+
+def open_device(settings: Settings) -> torch.device:
+    """The device of a run; sets threads, precision and memory of this process. Raises UserError."""
+    device = choose_device(settings.gpuid)
+    if settings.graph == "on" and device.type != "cuda":
+        raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
+    torch.set_num_threads(settings.threads or default_threads())
+    set_precision(settings.precision)
+    set_deterministic(bool(settings.deterministic))
+    keep_freed_memory()
+    return device
+
+
+def captures(settings: Settings, device: torch.device) -> bool:
+    """Tell whether training steps are captured as CUDA graphs."""
+    return device.type == "cuda" and settings.graph != "off"
+
+
+def keep_freed_memory() -> None:
+    """Let freed buffers stay with the process: every training step needs the same ones again, and to get
+    them from the system page by page takes up to a tenth of a step. Only glibc does this."""
+    trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25):  # older versions take no more
+            mallopt(trim_threshold, 2**31 - 1)
+
+
+# When it fails
+
+
+def device_failure(error: BaseException) -> str:
+    """How a device failed, in torch's first line (and the remedy if memory ran out). Empty if it is not
+    the device's, such as that of an operation which a CUDA graph cannot hold."""
+    line = first_line(error)
+    if out_of_memory(error):
+        return f"{'. '.join(line.split('. ')[:2])}; choose a smaller --batch_size or another --gpuid"
+    failed = isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and line.startswith(("CUDA", "cuDNN", "Triton Error")))
+    return line if failed and "captur" not in line else ""
+
+
+def probe(device: torch.device) -> None:
+    """Compute something on a GPU before work begins. Raises UserError."""
+    if device.type != "cuda":
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a card that this torch does not support: the refusal says so
+            torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device)).sum().item()
+    except RuntimeError as error:
+        raise UserError(f"--gpuid {device.index}: {first_line(error)}; choose another one") from error
+
+
+# Threads
+
+
+def default_threads(processes: int = 1) -> int:
+    """Threads of each of several processes side by side: OMP_NUM_THREADS, or else its share of the cores."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    number = int(asked) if asked.isdecimal() else 0
+    return min(number or max(available_cores() // processes, 1), MOST_THREADS)
+
+
+def available_cores() -> int:
+    """Physical cores that this process may use (psutil ignores affinity, joblib counts hyperthreads)."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = physical_cores(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, int(min(cores, cpu_quota())))
+
+
+def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu")) -> int:
+    """The number of cores on which these logical CPUs lie; each counts if the system does not tell."""
+    siblings = {cpu: system / f"cpu{cpu}" / "topology" / "thread_siblings_list" for cpu in cpus}
+    return len({path.read_text() if path.exists() else str(cpu) for cpu, path in siblings.items()})
+
+
+def cpu_quota(mount: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float:
+    """The CPUs' worth of time that cgroup v2 allows this process, by its own group and those around it."""
+    quotas = [math.inf]
+    with contextlib.suppress(OSError):
+        own = Path(groups.read_text().rpartition("0::/")[2].strip())
+        for limit in [mount / group / "cpu.max" for group in (own, *own.parents)]:
+            quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
+            quotas += [] if quota == "max" else [int(quota) / int(period)]
+    return min(quotas)
+
+
+# Arithmetic, which shows in the last digits of results
+
+
+def _products() -> list[Any]:
+    """Torch's settings of products and convolutions of float32 tensors on a GPU."""
+    cudnn: Any = torch.backends.cudnn
+    return [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]  # torch wants rnn to agree
+
+
+def set_precision(precision: str) -> None:
+    """Apply ``--precision`` to products and convolutions of float32 tensors on a GPU."""
+    for product in _products():
+        product.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """While open, products and convolutions have float32's full precision: measurements do not depend on the
+    ``--precision`` of training."""
+    before = [product.fp32_precision for product in _products()]
+    set_precision("fp32")
+    try:
+        yield
+    finally:
+        for product, precision in zip(_products(), before):
+            product.fp32_precision = precision
+
+
+def memory_format(settings: Settings, device: torch.device) -> torch.memory_format:
+    """The layout of images and of convolutions' weights, by ``--memory_format``."""
+    pays = device.type != "cuda" or settings.precision == "bf16"
+    last = settings.memory_format == "channels_last" or settings.memory_format == "auto" and pays
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def set_deterministic(asked: bool) -> None:
+    """Apply ``--deterministic``: torch takes kernels that add up in a fixed order and refuses the others.
+    Call it before anything is computed, because cuBLAS reads its setting only once."""
+    if asked:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(asked)
+    how: Any = torch.utils.deterministic
+    how.fill_uninitialized_memory = False  # meant for finding defects, and costs a kernel for each new tensor

@@ -1,0 +1,71 @@
+"""Which code, packages, device and classes a run was computed with, recorded in its folder."""
+
+import hashlib
+import inspect
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from learners import Learner
+
+ROOT = Path(__file__).resolve().parents[2]
+PROVENANCE = "provenance.yaml"  # in the run's folder
+
+
+def git(*words: str) -> str:
+    """What git prints about this repository, or "" if it cannot tell."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """A short fingerprint of files' contents."""
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def provenance(learner: type[Learner], device: torch.device) -> dict[str, str]:
+    """The commit, code, packages and device that compute a run from here on."""
+    folders = (ROOT / name for name in ("learners", "models", "dataloaders", "utils"))
+    code = [ROOT / "run.py", *sorted(path for folder in folders for path in folder.rglob("*.py"))]
+    own = {Path(inspect.getfile(kind)): None for kind in learner.__mro__ if issubclass(kind, Learner)}
+    return {
+        "commit": git("rev-parse", "HEAD") or "unknown",
+        "uncommitted_changes": "yes" if git("status", "--porcelain", "--", *map(str, code)) else "no",
+        "code": digest(code),
+        "learner": digest(own),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "device": device.type,
+        "device_name": device_name(device),
+    }
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> str:
+    """What differs between two records of a run's provenance, in one phrase; "" if nothing that matters
+    does."""
+    found = [
+        f"{name} {before.get(name)} before, {now[name]} now"
+        for name in ("commit", "python", "torch", "numpy", "device_name") if before.get(name) != now[name]]
+    if before.get("learner") != now["learner"]:
+        found.append("the learner's file has changed")
+    elif before.get("code") != now["code"] and before.get("commit") == now["commit"]:
+        found.append("the code has changed")
+    return ", ".join(found)
