@@ -6,7 +6,6 @@ import torch
 
 from dataloaders.datasets import Data, Split
 from dataloaders.tasks import (
-    check_batches,
     class_order,
     hold_out,
     images_per_class,
@@ -16,7 +15,6 @@ from dataloaders.tasks import (
     task_sequence,
 )
 from dataloaders.transforms import TRANSFORMS
-from utils.errors import UserError
 from utils.settings import Settings
 
 NAMES = tuple("abcdefghij")
@@ -179,12 +177,9 @@ def test_classes_are_listed_with_number_and_name_in_learned_order(split):
     assert task.names == tuple(name for _, name in learned_classes(shuffled, data, 1))
 
 
-def test_a_task_smaller_than_a_batch_is_refused_unless_a_coreset_or_earlier_tasks_fill_it(split):
-    """20 images per class: 80, 80, and 40 of a last task of two classes."""
-    data = Data(split, split, NAMES)
-    sizes = {"dataset": "Digits", "first_split_size": 4, "other_split_size": 4, "batch_size": 64}
-    check_batches(Settings(**sizes, oracle_flag=True), data)
-    check_batches(Settings(**sizes, memory=30), data)
-    with pytest.raises(UserError, match="--batch_size 64: task 3 has 40 images"):
-        check_batches(Settings(**sizes), data)
-    assert images_per_class(Settings(**sizes, validation=True), data, 0) == [16] * 10
+def test_images_are_counted_per_class_in_learned_order(split):
+    data = Data(Split(split.images[split.labels != 3], split.labels[split.labels != 3]), split, NAMES)
+    settings = Settings(dataset="Digits", class_order=ORDER)
+    assert images_per_class(settings, data, 0) == [0] + [20] * 9
+    held_out = Settings(dataset="Digits", validation=True)
+    assert images_per_class(held_out, Data(split, split, NAMES), 0) == [16] * 10
