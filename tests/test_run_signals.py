@@ -80,7 +80,8 @@ def test_a_signal_ends_a_run_with_workers_in_one_line(tiny, environment, imagene
     code = (
         "import sys, time, run\nfrom dataloaders import image_files\ndecode = image_files.decode\n"
         "image_files.decode = lambda path: time.sleep(0.1) or decode(path)\n"
-        f"sys.argv = ['run.py', *{flags!r}]; sys.exit(run.main())")
+        "from utils.errors import run_main\n"
+        f"sys.argv = ['run.py', *{flags!r}]; sys.exit(run_main('run.py', run.main))")
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True)
