@@ -50,7 +50,7 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
         trainer.listeners.append(board := TensorBoard(folder))
         drawn = board.figure
     if not settings.no_figures:
-        from utils.reports.figures import RunFigures  # and matplotlib
+        from utils.reports.run_figures import RunFigures  # and matplotlib
 
         trainer.listeners.append(RunFigures(folder, drawn))
     trainer.listeners.append(FinalScreen())

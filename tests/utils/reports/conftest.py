@@ -9,7 +9,7 @@ from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.tables import PaperTables
+from utils.reports.paper_tables import PaperTables
 from utils.training.measures import Measures
 from utils.training.metrics import Results
 
@@ -29,7 +29,8 @@ def leave(root, tmp_path):
 
     def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, images=100, **changes):
         configs = [str(root / "configs" / f"{name}.yaml") for name in (method, protocol)]
-        settings = dataclasses.asdict(parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
+        settings = dataclasses.asdict(
+            parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
         path = tmp_path / folder
         write_yaml(path / "args.yaml", settings)
         results = Results()
@@ -41,7 +42,9 @@ def leave(root, tmp_path):
             sizes = settings["first_split_size"], settings["other_split_size"]
             known = DATASETS.get(settings["dataset"])
             tasks = len(split_classes(known.classes if known else 100, *sizes, sizes=settings["task_sizes"]))
-            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"], known.top_k if known else 1)
+            results.save(
+                path, tasks if settings["max_task"] < 0 else settings["max_task"],
+                known.top_k if known else 1)
         return path
 
     return run
