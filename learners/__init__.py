@@ -1,7 +1,7 @@
 """The learners by ``--learner_name``: every class in a file of this folder that names its ``learner_type``.
 
-A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses, its own
-flags (a dataclass on Settings, as in bic.py) and its lines in the published tables are in that file too.
+A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses and
+its own flags (a dataclass on Settings, as in bic.py) are in that file too.
 """
 
 import importlib

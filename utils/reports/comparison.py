@@ -19,10 +19,10 @@ from utils.reports.runs import Run, Stat
 
 # Colours that the colour-blind tell apart (Okabe and Ito 2008) and markers; no table has two that are alike.
 STYLES = {
-    "NormalNN": ("#7F7F7F", "o"), "LWF": ("#56B4E9", "v"), "LWF_MC": ("#0072B2", "^"), "CwD": ("#9467BD", "H"),
+    "NormalNN": ("#7F7F7F", "o"), "LWF": ("#56B4E9", "v"), "LWF_MC": ("#0072B2", "^"),
     "Generative_Replay": ("#009E73", "D"), "DeepInversionGenBN": ("#E69F00", "<"), "RFD": ("#17A589", "8"),
     "DeepInversionLWF": ("#CC79A7", ">"), "AlwaysBeDreaming": ("#D55E00", "P"), "RDFCIL": ("#8C564B", "d"),
-    "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"),
+    "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"), "CwD": ("#9467BD", "H"),
 }
 GREY = "#B0B0B0"  # learners without published numbers
 OTHER_MARKERS, DASHES = "p*sd<>^v", ("-", "--", ":", "-.")
@@ -77,10 +77,10 @@ def curves(panel: Panel, axes: Axes) -> None:
                 axes.fill_between(
                     x, mean - deviation, mean + deviation, color=style["color"], alpha=0.2, linewidth=0)
         if number := panel.published(line):
-            x = last + 0.3 + 0.08 * last * (place + 1) / len(panel.lines)
-            label = None if run else f"{line.name} (paper alone)"
+            strip = last + 0.3 + 0.08 * last * (place + 1) / len(panel.lines)
+            alone = None if run else f"{line.name} (paper alone)"
             hollow = {**style, "linestyle": "none", "markerfacecolor": "white"}
-            axes.errorbar(x, *number, label=label, markersize=7, capsize=2, **hollow)
+            axes.errorbar(strip, *number, label=alone, markersize=7, capsize=2, **hollow)
     axes.set_xlim(0.7, 1.12 * last + 0.5)
     axes.set_xticks(range(1, last + 1, 1 if last <= 11 else 5))
     axes.set_xlabel("tasks learned")

@@ -137,8 +137,8 @@ def diagnose(
                 new = sample([task.test], count, seed_of(*drawn, "new"))
                 streams.noise.manual_seed(seed_of(*drawn, "dreams"))
                 dreams = [learner.dream(len(x)) for x in old] if learner.generator_type else []
-                numbers = diagnose_model(learner, task, old, new, dreams) | measured(folder, repeat, task.index)
-                found.setdefault(task.index + 1, []).append(numbers)
+                numbers = diagnose_model(learner, task, old, new, dreams)
+                found.setdefault(task.index + 1, []).append(numbers | measured(folder, repeat, task.index))
     values = {
         task: {name: float(np.mean([numbers[name] for numbers in each])) for name in DIAGNOSTICS}
         for task, each in sorted(found.items())}
@@ -160,14 +160,15 @@ def table(diagnoses: Sequence[Diagnosis], form: str = "text") -> str:
             start = [diagnosis.name, diagnosis.images, str(task), str(diagnosis.repeats[task])]
             forms = {name: ".6f" if form == "csv" else shown for name, (_, shown, _) in DIAGNOSTICS.items()}
             rows.append([*start, *(show_value(values[name], shown) for name, shown in forms.items())])
-    shown = show_rows(rows, form)
-    return shown if form == "csv" else f"{shown}\n\n{show_rows([['number', 'what it says'], *explained], form)}"
+    if form == "csv":
+        return show_rows(rows, form)
+    return f"{show_rows(rows, form)}\n\n{show_rows([['number', 'what it says'], *explained], form)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(
         prog=NAME, allow_abbrev=False,
-        description="Why synthetic replay fails and what ABD mends: features, confusion, classifier of finished runs.")
+        description="Why synthetic replay fails and what ABD mends, measured on finished runs.")
     parser.add_argument(
         "runs", nargs="+", type=user_path, metavar="RUN",
         help="log_dir of a run that has finished two tasks or more")

@@ -132,7 +132,7 @@ class Table:
     """A published table.
 
     Attributes:
-        rows: {method: {column: its number}}, in printed order; methods of ours that the publication lacks have no numbers.
+        rows: {method: {column: its number}}, in printed order; {} for a method that the publication lacks.
     """
 
     number: int

@@ -66,9 +66,10 @@ class PaperTables:
         return list(dict.fromkeys([PAPER.name, *(there.label for there in self.places.values())]))
 
     def tables(self, label: str) -> dict[int, list[Line]]:
-        """The lines of each table under a protocol: tables 1 and 2 for the published one, and those that add a run."""
+        """The lines of each table of a protocol: with runs or, for the published one, 1 and 2."""
         under = {run: there for run, there in self.places.items() if there.label == label}
-        left, tables = set(under), {}
+        left = set(under)
+        tables: dict[int, list[Line]] = {}
         for number, table in TABLES.items():
             mine = {run: there for run, there in under.items() if number in there.tables}
             if label == PAPER.name == table.study.name or left & mine.keys():
@@ -161,17 +162,18 @@ class PaperTables:
         known = ["table", "protocol", "method", "tasks", "run", "measured", "repeats", "unfinished"]
         records = [[*known, *csv_columns(MEASURES), "paper", "paper_std", "difference", "paper_std_kind"]]
         lines = [
-            (label, number, line, column) for label in self.labels() for number, lines in self.tables(label).items()
-            for line in lines for column in TABLES[number].study.columns]
+            (label, number, line, column) for label in self.labels()
+            for number, lines in self.tables(label).items() for line in lines
+            for column in TABLES[number].study.columns]
         for label, number, line, column in lines:
             run, there = line.runs.get(column), line.numbers.get(column, Number())
             measures = self.measures(run, column)
             here = [run.name, run.kind, str(run.finished), "; ".join(run.unfinished)] if run else [""] * 4
             values = [value for stat in measures.values() for value in stat]
             values += [there.mean, there.std, measures["accuracy"].mean - there.mean]
-            records.append([
-                str(number), label, line.name, str(column), *here, *(show_value(value, ".6f") for value in values),
-                "" if isnan(there.std) else TABLES[number].study.deviation])
+            kind = "" if isnan(there.std) else TABLES[number].study.deviation
+            shown = [show_value(value, ".6f") for value in values]
+            records.append([str(number), label, line.name, str(column), *here, *shown, kind])
         return records
 
 

@@ -12,8 +12,8 @@ from utils.reports.runs import PARTS, Run
 def merged(runs: Sequence[Run], warnings: list[str]) -> list[Run]:
     """Join the runs that are repeats of one another.
 
-    A seed that is there twice counts once, in the run that has come furthest, and is a line in ``warnings``. Runs that
-    differ in nothing but their threads are repeats only if their seeds differ.
+    A seed that is there twice counts once, in the run that has come furthest, and is a line in ``warnings``.
+    Runs that differ in nothing but their threads are repeats only if their seeds differ.
     """
 
     def alike(runs: Sequence[Run]) -> list[list[Run]]:
@@ -48,7 +48,9 @@ def joined(runs: Sequence[Run], warnings: list[str]) -> Run:
                 chosen[seed] = done, run, repeat
     seeds = sorted(chosen)
     columns = [chosen[seed][1:] for seed in seeds]
-    results = {part: np.stack([run.results[part][..., repeat] for run, repeat in columns], -1) for part in PARTS}
+    results = {
+        part: np.stack([run.results[part][..., repeat] for run, repeat in columns], axis=-1)
+        for part in PARTS}
     names = [run.name for run in runs]
     name = ", ".join(names if len(names) <= 3 else [names[0], "…", names[-1]])
     folders = [folder for run in runs for folder in run.folders]

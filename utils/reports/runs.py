@@ -37,7 +37,7 @@ REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
 
 
 class Stat(NamedTuple):
-    """Mean over repeats with the sample's (n-1) and the population's (n) deviation; one repeat has none (NaN)."""
+    """Mean over repeats, the sample's (n-1) and the population's (n) deviation; NaN for one repeat."""
 
     mean: float = nan
     sample: float = nan
@@ -58,8 +58,8 @@ class Run:
 
     Attributes:
         settings: of the first folder.
-        compared: the settings that repeats share. ``load_model_dir`` is "" unless the run took over a first task
-            that it would not have learned itself; then it tells which.
+        compared: the settings that repeats share. ``load_model_dir`` is "" unless the run took over a first
+            task that it would not have learned itself; then it tells which.
         seeds: of each repeat.
         results: {part: history}, the repeats last; NaN if not measured.
         top_k: an image counts as recognised if its class is among this many likeliest.

@@ -98,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="The published tables with what has been measured, or runs side by side.")
     parser.add_argument(
         "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
-        help="one folder that holds runs, at any depth, for the published tables; runs for their accuracies side by "
-             "side; default: outputs")
+        help="one folder that holds runs, at any depth, for the published tables; runs for their accuracies "
+             "side by side; default: outputs")
     add_forms(parser)
     parser.add_argument(
         "--figures", type=user_path, metavar="DIR",

@@ -15,7 +15,7 @@ from utils.training.metrics import Results
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):
-    """[after task][on task]: ``start`` when learned, ``drop`` less with every later task; the mean falls by drop / 2 a task."""
+    """[after task][on task]: ``start`` when learned, ``drop`` less with every later task."""
     return [[start - drop * (after - on) for on in range(after + 1)] for after in range(tasks)][:done]
 
 
@@ -25,7 +25,7 @@ PUBLISHED = {"protocol": "published protocol"}
 
 @pytest.fixture
 def leave(root, tmp_path):
-    """What a run leaves: leave(folder, matrices, method, protocol, setting=value, ...); an hour and 1,000 values per task."""
+    """What a run leaves, an hour per task: leave(folder, matrices, method, protocol, setting=value, ...)."""
 
     def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, images=100, **changes):
         configs = [str(root / "configs" / f"{name}.yaml") for name in (method, protocol)]
@@ -52,7 +52,7 @@ def leave(root, tmp_path):
 
 @pytest.fixture
 def records(tmp_path):
-    """The rows of --csv: records(protocol="published protocol", table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
+    """The rows of --csv: records(table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
 
     def read(**wanted):
         lines = csv.DictReader(io.StringIO(PaperTables(tmp_path).show("csv")))

@@ -49,7 +49,7 @@ def test_a_curve_is_the_mean_over_repeats_wherever_they_are_with_a_band_of_the_s
         drawn.get_paths()[0].vertices[:, 1] for drawn in axes.collections
         if isinstance(drawn, PolyCollection))
     assert (band.min(), band.max()) == pytest.approx((65 - 50**0.5, 85 + 50**0.5))
-    assert "± is the sample's deviation (n-1)" in figure.get_suptitle() and "± std (n)" in figure.get_suptitle()
+    assert all(part in figure.get_suptitle() for part in ("± is the sample's deviation (n-1)", "± std (n)"))
 
 
 def test_a_repeat_under_way_does_not_bend_the_curve_of_those_finished(leave, draw):
@@ -68,7 +68,8 @@ def test_published_numbers_are_marked_beside_the_protocol_at_any_length_alone(le
         PAPER.name, f"{PAPER.name} at a tenth of its length", "scaled down or changed: batch_size 64"))
     published = {numbers[5].mean for numbers in TABLES[1].rows.values() if numbers}
     assert hollow(full.axes[0]) == hollow(tenth.axes[0]) == published and hollow(small.axes[0]) == set()
-    assert "the paper, at full length" in tenth.get_suptitle().replace("\n", " ") and "the paper" not in small.get_suptitle()
+    assert "the paper, at full length" in tenth.get_suptitle().replace("\n", " ")
+    assert "the paper" not in small.get_suptitle()
 
 
 def test_bars_stand_above_the_papers_and_forgetting_has_none_of_the_papers(leave, draw):

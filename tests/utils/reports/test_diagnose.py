@@ -114,8 +114,8 @@ def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, o
 
 
 def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repeats_alike(finished):
-    run = finished("NormalNN", "--repeat", "2", "--max_task", "3")
-    diagnosis = diagnose(run_in(run), count=50)
+    run = finished("NormalNN", "--repeat", "2", "--max_task", "3", "--schedule", "1")
+    diagnosis = diagnose(run_in(run), count=20)
     assert diagnosis.repeats == {2: 2, 3: 2}
     rows = [
         torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1)
@@ -126,8 +126,8 @@ def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repe
         history = yaml.safe_load((run / "results-acc" / f"{name}.yaml").read_text())["history"]
         assert diagnosis.values[3][name] == pytest.approx(np.mean(history[2]))
     assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
-    apart = [finished("NormalNN", "--seed", seed, "--max_task", "3") for seed in "01"]
-    together = diagnose(run_in(*apart), count=50)
+    apart = [finished("NormalNN", "--seed", seed, "--max_task", "3", "--schedule", "1") for seed in "01"]
+    together = diagnose(run_in(*apart), count=20)
     assert (together.name, together.repeats) == (", ".join(folder.name for folder in apart), {2: 2, 3: 2})
     np.testing.assert_equal(together.values, diagnosis.values)
 

@@ -31,7 +31,8 @@ def another_python(monkeypatch):
 def next_command(script, folder):
     """In a shell anywhere, with this Python."""
     script = Path(__file__).resolve().parents[3] / "experiments" / script
-    return f"PYTHON={shlex.quote(sys.executable)} sh {shlex.quote(str(script))} {shlex.quote(os.path.abspath(folder))}"
+    words = map(shlex.quote, (sys.executable, str(script), os.path.abspath(folder)))
+    return "PYTHON={} sh {} {}".format(*words)
 
 
 def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_final_accuracy(
@@ -88,12 +89,12 @@ def test_twenty_tasks_fit_a_screen():
 
 
 def test_tasks_of_unequal_size_end_with_both_accuracies_by_name():
-    results = Results()
+    results, note = Results(), "± is the sample's deviation, n-1"
     for repeat in (0, 1):
         results.add(repeat, Measures([60.0 + repeat, 80.0], [0.0] * 2, [300, 100]), 1, 1.0)
     assert final_screen(Settings(), results, "%")[-2:] == [
-        "final accuracy over images: 65.4 ± 0.5 % over 2 repeats (65.0, 65.8; ± is the sample's deviation, n-1)",
-        "final accuracy: 70.2 ± 0.4 % over 2 repeats (70.0, 70.5; ± is the sample's deviation, n-1), mean of tasks"]
+        f"final accuracy over images: 65.4 ± 0.5 % over 2 repeats (65.0, 65.8; {note})",
+        f"final accuracy: 70.2 ± 0.4 % over 2 repeats (70.0, 70.5; {note}), mean of tasks"]
 
 
 def test_accuracies_on_held_out_training_images_are_marked(results):
