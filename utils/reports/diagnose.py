@@ -162,7 +162,11 @@ def table(diagnoses: Sequence[Diagnosis], form: str = "text") -> str:
             rows.append([*start, *(show_value(values[name], shown) for name, shown in forms.items())])
     if form == "csv":
         return show_rows(rows, form)
-    return f"{show_rows(rows, form)}\n\n{show_rows([['number', 'what it says'], *explained], form)}"
+    if form == "markdown":
+        return f"{show_rows(rows, form)}\n\n{show_rows([['number', 'what it says'], *explained], form)}"
+    width = max(len(heading) for heading, _ in explained)
+    legend = [f"{heading:{width}}  {text}" for heading, text in explained]
+    return "\n".join([show_rows(rows, form), "", *legend])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -73,7 +73,9 @@ def short_name(name: str) -> str:
     return first if len(first) <= NAME else f"{first[: NAME - 1]}…"
 
 
-def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: str) -> Figure:
+def dreams_figure(
+    dreams: Gallery, real: Gallery, names: Sequence[str], title: str, images: str = "test images",
+) -> Figure:
     """One row per class that the teacher sees: dreams on the left, real images of the class on the right, the
     surest first.
 
@@ -88,7 +90,7 @@ def dreams_figure(dreams: Gallery, real: Gallery, names: Sequence[str], title: s
     figure = Figure(figsize=(2 * width + 2.5, height + 0.75))
     left, right = (axes_at(figure, across, 0.65, width, height) for across in (1.55, width + 1.65))
     left.set_title("dreams, by the class that the teacher sees", fontsize=9)
-    right.set_title("real test images of that class, for this picture only", fontsize=9)
+    right.set_title(f"real {images} of that class, for this picture only", fontsize=9)
     for axes, gallery in ((left, dreams), (right, real)):
         canvas, captions = np.full((len(classes) * side, COLUMNS * side, 3), 255, np.uint8), []
         for row, label in enumerate(classes):

@@ -17,6 +17,10 @@ from utils.training.measures import Measures
 from utils.training.run_state import RunState
 
 
+def images_of(run: RunState) -> str:
+    return "validation images" if run.settings.validation else "test images"
+
+
 class RunFigures(Listener):
     """Draws PNG files into ``log_dir/figures``.
 
@@ -42,9 +46,8 @@ class RunFigures(Listener):
         real = real_seen(
             learner.teach, [past.test for past in run.tasks[: task.index]], pictured_classes(dreams.labels))
         title = f"{run.settings.learner_name}: dreamed after task {task.index} of {count}"
-        self.draw(
-            run, f"dreams-after-task-{task.index}", dreams_figure(dreams, real, task.names, title),
-            task.index)
+        figure = dreams_figure(dreams, real, task.names, title, images_of(run))
+        self.draw(run, f"dreams-after-task-{task.index}", figure, task.index)
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
         """Draw the accuracies and losses of the repeat so far, over the figures of the task before."""
@@ -57,10 +60,8 @@ class RunFigures(Listener):
         self.draw(run, "accuracy", accuracy_figure(rows, count, title, kind), done)
         if len(rows) == count:
             ranges = [range(task.old, task.seen) for task in run.tasks]
-            images = f"{'validation' if held_out else 'test'} images"
-            self.draw(
-                run, "confusion", confusion_figure(run.results.confusion[repeat][0], ranges, after, images),
-                done)
+            figure = confusion_figure(run.results.confusion[repeat][0], ranges, after, images_of(run))
+            self.draw(run, "confusion", figure, done)
         if records := loss_records(self.folder.path / "metrics.jsonl", repeat + 1):
             self.draw(run, "losses", losses_figure(records, after), done)
 

@@ -261,3 +261,5 @@ def test_a_run_draws_its_figures_and_says_what_its_accuracies_are(trainer, tmp_p
     assert drawn["accuracy", 2].get_suptitle().split("\n")[1].startswith("validation accuracy ")
     assert drawn["accuracy", 2].axes[1].get_ylabel() == "top-1 validation accuracy (%)"
     assert drawn["confusion", 2].axes[0].get_ylabel() == "validation images of task"
+    titles = {axes.get_title() for axes in drawn["dreams-after-task-1", 1].axes}
+    assert "real validation images of that class, for this picture only" in titles
