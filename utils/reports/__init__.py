@@ -1,1 +1,1 @@
-"""What is shown of runs: tables, figures, the diagnosis. Imports utils.training and all that it may import; never sweeps."""
+"""Reports on runs: tables, figures, the diagnosis. May import utils.training and what that imports."""

@@ -14,14 +14,15 @@ from matplotlib.figure import Figure
 from utils.errors import UserError
 from utils.reports.figures import save_figure
 from utils.reports.paper import TABLES, UB
+from utils.reports.paper_tables import Line, PaperTables
 from utils.reports.runs import Run, Stat
-from utils.reports.tables import Line, PaperTables
 
-# Colours that the colour-blind tell apart (Okabe and Ito 2008) and markers; two methods share one only in different tables.
+# Colours that the colour-blind tell apart (Okabe and Ito 2008) and markers; no table has two that are alike.
 STYLES = {
-    "NormalNN": ("#7F7F7F", "o"), "LWF": ("#56B4E9", "v"), "LWF_MC": ("#0072B2", "^"), "Generative_Replay": ("#009E73", "D"),
-    "DeepInversionGenBN": ("#E69F00", "<"), "DeepInversionLWF": ("#CC79A7", ">"), "AlwaysBeDreaming": ("#D55E00", "P"),
-    "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"), "RDFCIL": ("#8C564B", "d"), "CwD": ("#9467BD", "H"), "RFD": ("#17A589", "8"),
+    "NormalNN": ("#7F7F7F", "o"), "LWF": ("#56B4E9", "v"), "LWF_MC": ("#0072B2", "^"),
+    "Generative_Replay": ("#009E73", "D"), "DeepInversionGenBN": ("#E69F00", "<"), "RFD": ("#17A589", "8"),
+    "DeepInversionLWF": ("#CC79A7", ">"), "AlwaysBeDreaming": ("#D55E00", "P"), "RDFCIL": ("#8C564B", "d"),
+    "ETE": ("#009E73", "X"), "BIC": ("#0072B2", "h"), "CwD": ("#9467BD", "H"),
 }
 GREY = "#B0B0B0"  # learners without published numbers
 OTHER_MARKERS, DASHES = "p*sd<>^v", ("-", "--", ":", "-.")
@@ -42,7 +43,8 @@ class Panel:
             if line in others:
                 colour, marker = GREY, OTHER_MARKERS[others.index(line) % len(OTHER_MARKERS)]
             same = [other for other in lines if other.method == line.method]
-            self.styles[line.name] = {"color": colour, "marker": marker, "linestyle": DASHES[same.index(line) % len(DASHES)]}
+            self.styles[line.name] = {
+                "color": colour, "marker": marker, "linestyle": DASHES[same.index(line) % len(DASHES)]}
 
     def measured(self, line: Line, name: str) -> Stat:
         return self.tables.measures(line.runs.get(self.column), self.column)[name]
@@ -53,27 +55,32 @@ class Panel:
 
 
 def curves(panel: Panel, axes: Axes) -> None:
-    """Mean accuracy after each task with a band of one deviation; hollow marks at the right are published final accuracies."""
+    """Mean accuracy after each task with a band of one deviation; hollow marks at the right are published
+    final accuracies."""
     last = len(panel.study.sizes(panel.column))
     for place, line in enumerate(panel.lines):
         style, run = panel.styles[line.name], line.runs.get(panel.column)
         if run:
             history = run.results["over_images" if panel.study.over_images else "accuracy"]
-            finished = history[:, np.isfinite(history[-1])]
-            stats = [Stat.of(row) for row in (finished if finished.size else history)]
-            mean, deviation = np.array([stat.mean for stat in stats]), np.nan_to_num([stat.sample for stat in stats])
-            repeats = f"{run.finished} repeat{'s' * (run.finished > 1)}" if run.finished else run.unfinished[0]
+            whole = history[:, np.isfinite(history[-1])]
+            stats = [Stat.of(row) for row in (whole if whole.size else history)]
+            mean = np.array([stat.mean for stat in stats])
+            deviation = np.nan_to_num([stat.sample for stat in stats])
+            finished = f"{run.finished} repeat{'s' * (run.finished > 1)}"
+            repeats = finished if run.finished else run.unfinished[0]
             label = "\n".join(textwrap.wrap(f"{line.name} ({repeats})", 34))
             if len(run.accuracy) == 1:  # all classes at once
                 axes.axhline(mean[0], color=style["color"], linestyle="--", linewidth=1.2, label=label)
             else:
                 x = np.arange(1, len(mean) + 1)
                 axes.plot(x, mean, label=label, linewidth=1.6, markersize=5, **style)
-                axes.fill_between(x, mean - deviation, mean + deviation, color=style["color"], alpha=0.2, linewidth=0)
+                axes.fill_between(
+                    x, mean - deviation, mean + deviation, color=style["color"], alpha=0.2, linewidth=0)
         if number := panel.published(line):
-            x = last + 0.3 + 0.08 * last * (place + 1) / len(panel.lines)
-            label = None if run else f"{line.name} (paper alone)"
-            axes.errorbar(x, *number, label=label, mfc="white", markersize=7, capsize=2, **{**style, "linestyle": "none"})
+            strip = last + 0.3 + 0.08 * last * (place + 1) / len(panel.lines)
+            alone = None if run else f"{line.name} (paper alone)"
+            hollow = {**style, "linestyle": "none", "markerfacecolor": "white"}
+            axes.errorbar(strip, *number, label=alone, markersize=7, capsize=2, **hollow)
     axes.set_xlim(0.7, 1.12 * last + 0.5)
     axes.set_xticks(range(1, last + 1, 1 if last <= 11 else 5))
     axes.set_xlabel("tasks learned")
@@ -88,13 +95,17 @@ def bars(name: str) -> Callable[[Panel, Axes], None]:
             colour = panel.styles[line.name]["color"]
             published = panel.published(line) if name == "accuracy" else None
             mean, deviation, _ = panel.measured(line, name)
+            hatched = {"color": "white", "edgecolor": colour, "hatch": "/////"}
             for value, error, offset, style in (
-                (mean, deviation, -0.2, {"color": colour}),
-                (*(published or (np.nan, 0)), 0.2, {"color": "white", "edgecolor": colour, "hatch": "/////"})):
+                (mean, deviation, -0.2, {"color": colour}), (*(published or (np.nan, 0)), 0.2, hatched)):
                 if not isnan(value):
                     error = 0 if isnan(error) else error
-                    axes.barh(place + offset, value, 0.36, xerr=error or None, error_kw={"linewidth": 0.9, "capsize": 1.5}, **style)
-                    axes.annotate(f"{value:.1f}", (max(value, 0) + error, place + offset), (3, 0), textcoords="offset points", va="center", fontsize=7)
+                    axes.barh(
+                        place + offset, value, 0.36, xerr=error or None,
+                        error_kw={"linewidth": 0.9, "capsize": 1.5}, **style)
+                    axes.annotate(
+                        f"{value:.1f}", (max(value, 0) + error, place + offset), (3, 0),
+                        textcoords="offset points", va="center", fontsize=7)
         names = ["\n".join(textwrap.wrap(line.name, 34)) for line in panel.lines]
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -107,10 +118,12 @@ def against_memory(panel: Panel, axes: Axes) -> None:
     """Final accuracy over what a method stores between tasks; hollow around it the published accuracy."""
     for line in panel.lines:
         style = {**panel.styles[line.name], "linestyle": "none"}
-        (mean, deviation, _), stored = panel.measured(line, "accuracy"), panel.measured(line, "stored_values").mean / 1e6
+        mean, deviation, _ = panel.measured(line, "accuracy")
+        stored = panel.measured(line, "stored_values").mean / 1e6
         if not isnan(mean) and not isnan(stored):
             label = "\n".join(textwrap.wrap(line.name, 34))
-            axes.errorbar(stored, mean, 0 if isnan(deviation) else deviation, capsize=2, markersize=7, label=label, **style)
+            error = np.nan_to_num(deviation)
+            axes.errorbar(stored, mean, error, capsize=2, markersize=7, label=label, **style)
             if number := panel.published(line):
                 axes.errorbar(stored, *number, capsize=4, markersize=12, markerfacecolor="none", **style)
     axes.set_xscale("log")
@@ -136,20 +149,24 @@ def figure_of(tables: PaperTables, label: str, column: int, kind: str) -> Figure
     panels = []
     for number, lines in tables.tables(label).items():
         panel = Panel(tables, number, column, lines)
-        has = {line.name: begun(line.runs.get(column)) and not (measure and isnan(panel.measured(line, measure).mean)) for line in lines}
-        shown = [line for line in lines if has[line.name] or (kind in ("accuracy", "final-accuracy") and column in line.numbers)]
+        has = {
+            line.name: begun(line.runs.get(column)) and not (measure and isnan(panel.measured(line,
+            measure).mean)) for line in lines}
+        paper = column if kind in ("accuracy", "final-accuracy") else None
+        shown = [line for line in lines if has[line.name] or paper in line.numbers]
         if any(has.values()):
             panels.append(Panel(tables, number, column, shown))
     if not panels:
         return None
-    height = 5.4 if "final" not in kind and kind != "forgetting" else 1.9 + 0.45 * max(len(panel.lines) for panel in panels)
+    lying = kind in ("final-accuracy", "forgetting")
+    height = 1.9 + 0.45 * max(len(panel.lines) for panel in panels) if lying else 5.4
     figure = Figure(figsize=(5.4 * len(panels) + 0.4, height), layout="constrained")
     kinds = sorted({run.kind for panel in panels for line in panel.lines for run in line.runs.values()})
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         draw(panel, axes)
         axes.set_title(panel.title, fontsize=10)
         text = values.format(" and ".join(kinds))
-        (axes.set_xlabel if kind in ("final-accuracy", "forgetting") else axes.set_ylabel)(text, fontsize=9)
+        (axes.set_xlabel if lying else axes.set_ylabel)(text, fontsize=9)
         axes.grid(color="#E5E5E5", linewidth=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -157,7 +174,7 @@ def figure_of(tables: PaperTables, label: str, column: int, kind: str) -> Figure
     title = f"{study.dataset}, {label}. ± is the sample's deviation (n-1) over repeats"
     if kind != "forgetting" and any(panel.published(line) for panel in panels for line in panel.lines):
         full = ", at full length" * (label != study.name)
-        title += f"; {'hatched' if kind == 'final-accuracy' else 'hollow'}: the paper{full}, ± {study.deviation}"
+        title += f"; {'hatched' if lying else 'hollow'}: the paper{full}, ± {study.deviation}"
     figure.suptitle("\n".join(textwrap.wrap(title, int(12 * figure.get_figwidth()))), fontsize=10)
     return figure
 
@@ -167,24 +184,27 @@ def begun(run: Run | None) -> bool:
 
 
 def draw_comparison(tables: PaperTables, folder: Path) -> list[Path]:
-    """Draw every figure into one folder per protocol. Raises UserError if there is nothing to draw or it cannot be written."""
+    """Draw every figure into one folder per protocol, and return their paths.
+
+    Raises UserError if there is nothing to draw or a figure cannot be written.
+    """
     paths: list[Path] = []
     names: list[str] = []
     for label in tables.labels():
         name = re.sub(r"[^A-Za-z0-9._]+", "-", label)[:100].strip("-")
         names.append(name if name not in names else f"{name}-{len(names)}")
-        columns = dict.fromkeys(column for number in tables.tables(label) for column in TABLES[number].study.columns)
-        own = [column for column in columns if any(
-            there.label == label and there.columns == [column] for there in tables.places.values())]
-        for column in own or [*columns][:1]:
+        columns = [column for number in tables.tables(label) for column in TABLES[number].study.columns]
+        places = [there for there in tables.places.values() if there.label == label]
+        alone = [there.columns[0] for there in places if len(there.columns) == 1]
+        for column in dict.fromkeys(alone or columns[:1]):
             for kind in FIGURES:
                 if figure := figure_of(tables, label, column, kind):
-                    path = folder / names[-1] / f"{kind}-{column}-tasks.png"
+                    paths.append(folder / names[-1] / f"{kind}-{column}-tasks.png")
                     try:
-                        save_figure(path, figure)
+                        save_figure(paths[-1], figure)
                     except OSError as error:
-                        raise UserError(f"--figures {folder}: {path} cannot be written ({error.strerror}); name another folder") from error
-                    paths.append(path)
+                        problem = f"{paths[-1]} cannot be written ({error.strerror})"
+                        raise UserError(f"--figures {folder}: {problem}; name another folder") from error
     if not paths:
         raise UserError("--figures: no run of the tables has finished a task yet; there is nothing to draw")
     return paths

@@ -7,27 +7,31 @@ from shlex import quote
 
 import numpy as np
 
-from utils.reports.paper import place
+from dataloaders.datasets import DATASETS
+from utils.reports.forms import show_number, show_rows
+from utils.reports.places import place
 from utils.reports.runs import Stat
-from utils.reports.tables import show_number, show_rows
 from utils.settings import Settings
+from utils.training.first_task import origin
 from utils.training.listeners import Listener
-from utils.training.log import duration
-from utils.training.results import Results, percent
-from utils.training.state import RunState
+from utils.training.metrics import Results
+from utils.training.progress import duration
+from utils.training.run_state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(script: str, folder: Path) -> str:
-    """A shell line that runs a script of experiments/ on a folder from anywhere, with the Python of this run."""
+    """A shell line that runs a script of experiments/ on a folder from anywhere, with the Python of this
+    run."""
     default = Path(sys.executable) == ROOT / ".venv" / "bin" / "python"  # the scripts' own choice
     words = ["sh", str(ROOT / "experiments" / script), os.path.abspath(folder)]
     return " ".join([*([] if default else [f"PYTHON={quote(sys.executable)}"]), *map(quote, words)])
 
 
 def final_screen(settings: Settings, results: Results, percent: str) -> list[str]:
-    """Accuracy on each task after each task, time, memory, figures, what to do next and, last, the final accuracy.
+    """Accuracy on each task after each task, time, memory, figures, what to do next and, last, the final
+    accuracy.
 
     Args:
         percent: the unit of accuracies.
@@ -37,15 +41,19 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     kind = "validation accuracy" if settings.validation else "accuracy"
     rows = [np.mean([matrix[task] for matrix in results.matrix], 0) for task in range(len(results.matrix[0]))]
     form = ".1f" if len(rows) <= 10 else ".0f"
-    cells = [[str(task), *(f"{value:{form}}" for value in row), *[""] * (len(rows) - task)] for task, row in enumerate(rows, 1)]
+    cells = [
+        [str(task), *(f"{value:{form}}" for value in row), *[""] * (len(rows) - task)]
+        for task, row in enumerate(rows, 1)]
     table = show_rows([["after task", *(f"on {task}" for task in range(1, len(rows) + 1))], *cells], "text")
     lines = ["", f"{kind} in {percent}, mean {over}", *table.splitlines(), ""]
-    if settings.load_model_dir:
-        lines.append(f"task 1:   from {settings.load_model_dir}{' (with --load_any)' * settings.load_any}")
-    lines.append(f"trained:  {duration(float(np.nansum(results.seconds)))}")
-    lines.append(f"stored:   {results.memory[-1][-1]:,} values: parameters of model and generator, pixels of the coreset")
+    if source := origin(settings):
+        lines.append(f"task 1:   from {source}")
+    lines.append(f"trained:  {duration(float(np.sum([sum(seconds) for seconds in results.seconds])))}")
+    stored = f"{results.memory[-1][-1]:,} values"
+    lines.append(f"stored:   {stored}: parameters of model and generator, pixels of the coreset")
     if settings.incomplete_data:
-        lines.append("data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
+        lines.append(
+            "data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
     if not settings.no_figures:
         lines.append(f"figures:  {folder / 'figures'}")
     lines.append(f"next:     {command('tables.sh', folder.parent if place(vars(settings)) else folder)}")
@@ -54,9 +62,9 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
 
     def final(accuracies: list[list[float]]) -> str:
         each = [row[-1] for row in accuracies]
-        mean, sample, _ = Stat.of(each)
-        by_repeat = f" ({', '.join(f'{value:.1f}' for value in each)}; ± is the sample's deviation, n-1)" if repeats > 1 else ""
-        return f"{show_number(mean, sample)} {percent} {over}{by_repeat}"
+        by_repeat = ", ".join(f"{value:.1f}" for value in each)
+        note = f" ({by_repeat}; ± is the sample's deviation, n-1)" * (repeats > 1)
+        return f"{show_number(Stat.of(each))} {percent} {over}{note}"
 
     if results.uneven:
         lines.append(f"final {kind} over images: {final(results.over_images())}")
@@ -65,5 +73,5 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
 
 class FinalScreen(Listener):
     def run_ended(self, run: RunState) -> None:
-        for line in final_screen(run.settings, run.results, percent(run.settings)):
+        for line in final_screen(run.settings, run.results, DATASETS[run.settings.dataset].percent):
             run.log.line(line)

@@ -1,7 +1,8 @@
 """Every published number, and which settings make a run a row of a published table.
 
-Tables 1 and 2 are those of Always Be Dreaming (Smith et al. 2021), 3 and 4 the CIFAR-100 and TinyImageNet parts of R-DFCIL's
-table (Gao et al. 2022). Cells: final accuracy in percent ± deviation over three repeats / average incremental accuracy.
+Tables 1 and 2 are those of Always Be Dreaming (Smith et al. 2021), 3 and 4 the CIFAR-100 and TinyImageNet
+parts of R-DFCIL's table (Gao et al. 2022). Cells: final accuracy in percent ± deviation over three repeats /
+average incremental accuracy.
 """
 
 import re
@@ -9,15 +10,12 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any, NamedTuple
 
-from dataloaders.datasets import DATASETS
-from dataloaders.orders import order_name
-from dataloaders.tasks import split_classes
-from learners import LEARNERS
-
 DREAM_LOSS = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
 TWO_PHASES = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
 RELATIONS = {**TWO_PHASES, "old_logits_weight": 0.15, "angle_weight": 0.5}
-CWD = {**RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05, "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
+CWD = {
+    **RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05,
+    "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
 RELAY = {**TWO_PHASES, "dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}
 
 
@@ -49,7 +47,9 @@ METHODS = {method.name: method for method in (
     Method("Base", "NormalNN"),
     Method("LwF", "LWF", {"mu": 1.0, "temp": 2.0}),
     Method("LwF.MC", "LWF_MC"),
-    Method("DGR", "Generative_Replay", {"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),
+    Method(
+        "DGR", "Generative_Replay",
+        {"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),
     Method("DeepInversion", "DeepInversionGenBN", {"mu": 1.0, "temp": 2.0, **DREAM_LOSS}),
     Method("LwF-Synthetic", "DeepInversionLWF", {"mu": 0.1, "temp": 2.0, **DREAM_LOSS}),
     Method("ABD (Ours)", "AlwaysBeDreaming", {"mu": 0.1, **DREAM_LOSS}),
@@ -99,9 +99,11 @@ class Study:
 
 
 PROTOCOL = {
-    "model_type": "resnet", "transforms": "abd", "model_name": "resnet32", "train_aug": True, "rand_split": True,
+    "model_type": "resnet", "transforms": "abd", "model_name": "resnet32", "train_aug": True,
+    "rand_split": True,
     "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250],
-    "schedule_type": "decay", "batch_size": 128, "DW": False, "max_task": -1, "validation": False, "precision": "fp32",
+    "schedule_type": "decay", "batch_size": 128, "DW": False, "max_task": -1, "validation": False,
+    "precision": "fp32",
     "class_order": [], "incomplete_data": False, "oracle_flag": False,
 }
 PAPER = Study(
@@ -110,13 +112,19 @@ PAPER = Study(
 
 
 def _half_first(dataset: str, classes: int, generator: str, weight_decay: float) -> Study:
-    """R-DFCIL's protocol: half of the classes first, then 5, 10 or 25 tasks (docs/successors.md, "Protocol")."""
+    """R-DFCIL's protocol: half of the classes first, then 5, 10 or 25 tasks (docs/successors.md,
+    "Protocol")."""
     protocol = {
-        **PROTOCOL, "model_type": "rdfcil_resnet", "transforms": "rdfcil", "schedule": [80, 120, 200], "weight_decay": weight_decay}
+        **PROTOCOL, "model_type": "rdfcil_resnet", "transforms": "rdfcil", "schedule": [80, 120, 200],
+        "weight_decay": weight_decay}
     half = classes // 2
     return Study(
         "R-DFCIL's protocol", dataset, classes, protocol, {"gen_model_name": generator, "power_iters": 5000},
         {tasks: (half, half // tasks) for tasks in (5, 10, 25)}, True, "std (n or n-1 unstated)")
+
+
+CIFAR100 = _half_first("CIFAR100", 100, "CIFAR_GEN", 5e-4)
+TINYIMAGENET = _half_first("TinyImageNet", 200, "TINYIMNET_GEN", 2e-4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +132,7 @@ class Table:
     """A published table.
 
     Attributes:
-        rows: {method: {column: its number}}, in printed order; methods of ours that the publication lacks have no numbers.
+        rows: {method: {column: its number}}, in printed order; {} for a method that the publication lacks.
     """
 
     number: int
@@ -139,7 +147,8 @@ def _table(number: int, title: str, study: Study, text: str) -> Table:
         name, *cells = (cell.strip() for cell in line.split("|"))
         found = [re.fullmatch(r"([\d.]+)(?: ± ([\d.]+))?(?: / ([\d.]+))?", cell) for cell in cells]
         rows[METHODS[name]] = {
-            column: Number(*(float(part or nan) for part in match.groups())) for column, match in zip(study.columns, found) if match}
+            column: Number(*(float(part or nan) for part in match.groups()))
+            for column, match in zip(study.columns, found) if match}
     return Table(number, title, study, rows)
 
 
@@ -165,14 +174,14 @@ TABLES = {table.number: table for table in (
         BiC             | 53.7 ± 0.4 | 45.9 ± 1.8 | 37.5 ± 3.2
         ABD (Ours)      | 43.9 ± 0.9 | 33.7 ± 1.2 | 20.0 ± 1.4
         """),
-    _table(3, "CIFAR-100, half of the classes first", _half_first("CIFAR100", 100, "CIFAR_GEN", 5e-4), """
+    _table(3, "CIFAR-100, half of the classes first", CIFAR100, """
         DeepInversion   |                      |                      |
         ABD             | 50.55 ± 1.14 / 62.40 | 43.65 ± 2.40 / 58.97 | 25.27 ± 1.09 / 48.91
         R-DFCIL         | 54.76 ± 0.76 / 64.78 | 49.70 ± 0.61 / 61.71 | 30.01 ± 0.56 / 49.95
         CwD             |                      |                      |
         RFD             |                      |                      |
         """),
-    _table(4, "TinyImageNet, half of the classes first", _half_first("TinyImageNet", 200, "TINYIMNET_GEN", 2e-4), """
+    _table(4, "TinyImageNet, half of the classes first", TINYIMAGENET, """
         DeepInversion   |                      |                      |
         ABD             | 33.18 / 44.55        | 27.34 / 41.64        | 16.46 / 34.47
         R-DFCIL         | 40.44 / 48.91        | 38.19 / 47.60        | 27.29 / 40.85
@@ -182,115 +191,3 @@ TABLES = {table.number: table for table in (
 )}
 UB = METHODS["UB"]
 STUDIES = list(dict.fromkeys(table.study for table in TABLES.values()))
-
-
-# Which row of which table a run is
-
-
-SPLIT = ("first_split_size", "other_split_size", "task_sizes")
-LENGTH = ("schedule", "power_iters")
-# Names of lengths that are so many times shorter than published.
-LENGTHS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth", 20: "a twentieth", 50: "a fiftieth",
-           100: "a hundredth"}
-
-
-@dataclass(eq=False)
-class Place:
-    """Where a run stands.
-
-    Attributes:
-        columns: of the table; all of them for UB on all classes at once.
-        protocol: where the run departs from the study's protocol, as "setting value".
-        own: where it departs from its method's own published settings.
-        shorter: how many times shorter than published (LENGTHS); only if the run departs in nothing else.
-    """
-
-    study: Study
-    columns: list[int]
-    method: Method
-    protocol: list[str]
-    own: list[str]
-    shorter: int
-
-    @property
-    def tables(self) -> list[int]:
-        """The numbers of the tables; a learner without published numbers stands with those that have a coreset or not."""
-        numbers = [number for number, table in TABLES.items() if table.study is self.study]
-        listed = [number for number in numbers if self.method in TABLES[number].rows]
-        return listed or [numbers[-1] if self.method.memory else numbers[0]]
-
-    @property
-    def label(self) -> str:
-        """The protocol in headings."""
-        if self.shorter > 1:
-            return f"{self.study.name} at {LENGTHS[self.shorter]} of its length"
-        if not self.protocol + self.own:
-            return self.study.name
-        changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
-        return changed if self.study is PAPER else f"{self.study.name}, {changed}"
-
-
-def show_setting(value: Any) -> str:
-    """A setting in a few words; of a long list, such as a class order, how it begins and a digest."""
-    if isinstance(value, list):
-        return order_name(value) if len(value) > 9 else " ".join(map(str, value))
-    return str(value)
-
-
-def task_sizes(settings: dict[str, Any]) -> list[int]:
-    """The number of classes of each task, regardless of ``--max_task``."""
-    known = DATASETS.get(settings["dataset"])
-    classes = len(settings.get("imagenet_classes") or ()) or (known.classes if known else 0)
-    first, other, sizes = (settings[name] for name in SPLIT)
-    return [len(task) for task in split_classes(classes, first, other, sizes=sizes)]
-
-
-def method_of(study: Study, settings: dict[str, Any], at_once: bool) -> Method:
-    """The published row of exactly this learner, or one under the learner's name."""
-    learner, coreset = settings["learner_name"], settings["memory"] > 0
-    if study is PAPER and learner == UB.learner and not coreset and (at_once or settings["oracle_flag"]):
-        return UB
-    for method in (method for table in TABLES.values() if table.study is study for method in table.rows):
-        if method is not UB and (method.learner, method.memory > 0) == (learner, coreset):
-            return method
-    dreams = learner in LEARNERS and LEARNERS[learner].generator_type == "generator"
-    return Method(learner + " (coreset)" * coreset, learner, DREAM_LOSS if dreams else {}, 2000 * coreset)
-
-
-def place(settings: dict[str, Any], other_first_task: bool = False) -> Place | None:
-    """Where a run stands; None if no table has its data set and split.
-
-    Args:
-        other_first_task: it took over a first task that it would not have learned itself.
-    """
-    sizes = task_sizes(settings)
-    for study in (study for study in STUDIES if study.dataset == settings["dataset"]):
-        at_once = study is PAPER and sizes == [study.classes]
-        columns = [column for column in study.columns if at_once or sizes == study.sizes(column)]
-        method = method_of(study, settings, at_once)
-        if columns and (method is UB or not at_once):
-            return placed(study, columns, method, dict(settings), other_first_task)
-    return None
-
-
-def placed(study: Study, columns: list[int], method: Method, settings: dict[str, Any], other_first_task: bool) -> Place:
-    learner = LEARNERS.get(method.learner)
-    settings["DW"] = settings["DW"] and (learner is None or learner.reads_DW(settings["memory"]))
-    settings["oracle_flag"] = settings["oracle_flag"] and method is not UB
-    dreams = study.dreams if "deep_inv_params" in method.settings else {}
-    own = {"memory": method.memory, **method.settings, **dreams}
-    published = {**study.protocol, **own}
-    changed = {name: f"{name} {show_setting(settings.get(name))}" for name in published if settings.get(name) != published[name]}
-    if other_first_task:
-        forced = " (load_any 1)" * bool(settings["load_any"])
-        changed["load_model_dir"] = f"load_model_dir {settings['load_model_dir']}{forced}"
-    lengths = {name: published[name] for name in LENGTH if name in published}
-    shorter = [
-        times for times in LENGTHS if changed and changed.keys() <= lengths.keys()
-        and all(settings[name] == divided(length, times) for name, length in lengths.items())]
-    protocol = [text for name, text in changed.items() if name not in own and not shorter]
-    return Place(study, columns, method, protocol, [changed[name] for name in own if name in changed and not shorter], *shorter or [1])
-
-
-def divided(length: Any, times: int) -> Any:
-    return [number / times for number in length] if isinstance(length, list) else length / times

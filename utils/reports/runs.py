@@ -1,6 +1,5 @@
 """What runs have recorded and measured, and which of them are repeats of one another."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,27 +12,31 @@ import numpy as np
 from learners import LEARNERS
 from utils.errors import UserError
 from utils.files import read_yaml
-from utils.reports.paper import PROTOCOL, SPLIT, show_setting, task_sizes
+from utils.reports.paper import PROTOCOL
+from utils.reports.places import SPLIT, task_sizes
 from utils.settings import NOT_IN_RESULTS, Settings
 from utils.training.first_task import differences
 
 # {results: their file}; a history is [after task, repeat], except pt.yaml's [on task, after task, repeat].
 PARTS = {
     "accuracy": "results-acc/global.yaml", "over_images": "results-acc/over-images.yaml",
-    "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml", "memory": "results-mem/global.yaml",
+    "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml",
+    "memory": "results-mem/global.yaml",
 }
 MEASURES = (
-    "accuracy", "accuracy_over_images", "average_incremental_accuracy", "average_incremental_accuracy_over_images",
+    "accuracy", "accuracy_over_images", "average_incremental_accuracy",
+    "average_incremental_accuracy_over_images",
     "forgetting", "normalised_accuracy", "seconds", "stored_values",
 )
 WHOLE_NUMBERS = ("seed", "repeat", "memory", "max_task")
-RECORDED = ("dataset", "learner_name", "log_dir", "load_model_dir", "load_any", *SPLIT, *WHOLE_NUMBERS, *PROTOCOL)
+RECORDED = (
+    "dataset", "learner_name", "log_dir", "load_model_dir", "load_any", *SPLIT, *WHOLE_NUMBERS, *PROTOCOL)
 # Repeats of one run may differ in these. The number of threads changes the last digits alone.
 REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
 
 
 class Stat(NamedTuple):
-    """Mean over repeats with the sample's (n - 1) and the population's (n) deviation; NaN if unknown, as for one repeat."""
+    """Mean over repeats, the sample's (n-1) and the population's (n) deviation; NaN for one repeat."""
 
     mean: float = nan
     sample: float = nan
@@ -54,8 +57,8 @@ class Run:
 
     Attributes:
         settings: of the first folder.
-        compared: the settings that repeats share; ``load_model_dir`` tells which first task was taken over if the run
-            would have learned another one itself, else it is "".
+        compared: the settings that repeats share. ``load_model_dir`` is "" unless the run took over a first
+            task that it would not have learned itself; then it tells which.
         seeds: of each repeat.
         results: {part: history}, the repeats last; NaN if not measured.
         top_k: an image counts as recognised if its class is among this many likeliest.
@@ -98,9 +101,9 @@ class Run:
 
         accuracy, accuracy_over_images: after the last task, the mean over tasks or over all test images.
         average_incremental_accuracy(_over_images): the mean of either over all tasks learned.
-        forgetting: the mean over all tasks but the last of the best earlier accuracy on the task less the accuracy after
-            the last task (Chaudhry et al. 2018).
-        normalised_accuracy: the mean over tasks of accuracy over that of the ``joint`` model with the same seed.
+        forgetting: the mean over all tasks but the last of the best earlier accuracy on the task less the
+            accuracy after the last task (Chaudhry et al. 2018).
+        normalised_accuracy: the mean over tasks of accuracy over the ``joint`` model's with the same seed.
         seconds: of training per repeat. stored_values: parameters and coreset after the last task.
         """
         images, matrix = self.results["over_images"], self.results["matrix"]
@@ -114,7 +117,8 @@ class Run:
             each["forgetting"] = (np.fmax.reduce(matrix[:-1, :-1], axis=1) - matrix[:-1, -1]).mean(0)
         if joint:
             both = [seed for seed in self.seeds if seed in joint.seeds]
-            mine, theirs = (run.accuracy[:, [run.seeds.index(seed) for seed in both]] for run in (self, joint))
+            mine, theirs = (
+                run.accuracy[:, [run.seeds.index(seed) for seed in both]] for run in (self, joint))
             with np.errstate(divide="ignore", invalid="ignore"):
                 each["normalised_accuracy"] = (mine / theirs).mean(0)
         return {name: Stat.of(each.get(name, ())) for name in MEASURES}
@@ -143,11 +147,13 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What args.yaml records, with the default of each setting that is newer. Raises UserError, naming the file."""
+    """What args.yaml records, with the default of each setting that is newer. Raises UserError, naming the
+    file."""
     path = folder / "args.yaml"
     recorded = read_yaml(path)
     if lacking := [name for name in RECORDED if name not in recorded]:
-        raise UserError(f"{path} lacks {', '.join(lacking[:3])}: this is no run of this code (those of 2021 are not read)")
+        named = ", ".join(lacking[:3])
+        raise UserError(f"{path} lacks {named}: this is no run of this code (those of 2021 are not read)")
     for name in WHOLE_NUMBERS:
         if type(recorded[name]) is not int:
             raise UserError(f"{path}: {name} {recorded[name]!r} is not a whole number")
@@ -190,7 +196,8 @@ def read_history(path: Path, dimensions: int) -> tuple[np.ndarray, int]:
 
 
 def read_run(folder: Path, name: str, warnings: list[str]) -> Run:
-    """Read a run. Unreadable results are NaN and named in ``warnings``. Raises UserError if args.yaml cannot be read."""
+    """Read a run. Unreadable results are NaN and named in ``warnings``. Raises UserError if args.yaml cannot
+    be read."""
     settings = read_settings(folder)
     found: dict[str, np.ndarray] = {}
     top_k = 1
@@ -218,61 +225,3 @@ def read_run(folder: Path, name: str, warnings: list[str]) -> Run:
             warnings.append(f"{folder / file} is not about {tasks} tasks, as args.yaml is")
     seeds = [settings["seed"] + repeat for repeat in range(count)]
     return Run(name, [folder], settings, compared_settings(folder, settings), seeds, results, top_k)
-
-
-# Repeats
-
-
-def merged(runs: Sequence[Run], warnings: list[str]) -> list[Run]:
-    """Join the runs that are repeats of one another. A seed that is there twice counts once, in the run that has come
-    furthest, and is a line in ``warnings``; runs of the same seed that differ in their threads stay apart."""
-    def alike(runs: Sequence[Run]) -> list[list[Run]]:
-        groups: dict[str, list[Run]] = {}
-        for run in runs:
-            groups.setdefault(json.dumps([run.compared, run.top_k], sort_keys=True, default=str), []).append(run)
-        return list(groups.values())
-
-    groups = []
-    for group in alike(runs):
-        seeds = [seed for run in group for seed in run.seeds]
-        if len(set(seeds)) < len(seeds):
-            for run in group:
-                run.compared["threads"] = run.settings["threads"]
-        groups += alike(group)
-    return [joined(group, warnings) if len(group) > 1 else group[0] for group in groups]
-
-
-def joined(runs: Sequence[Run], warnings: list[str]) -> Run:
-    """Repeats in several folders as one run."""
-    chosen: dict[int, tuple[int, Run, int]] = {}  # {seed: (finished tasks, run, its repeat)}
-    for run in runs:
-        for repeat, seed in enumerate(run.seeds):
-            done = int(np.isfinite(run.accuracy[:, repeat]).sum())
-            if seed in chosen:
-                before, other, _ = chosen[seed]
-                kept, left = (other, run) if before >= done else (run, other)
-                if before and done:
-                    warnings.append(f"seed {seed} is there twice: {kept.name} counts, {left.name} does not")
-            if seed not in chosen or done > chosen[seed][0]:
-                chosen[seed] = done, run, repeat
-    seeds = sorted(chosen)
-    results = {
-        part: np.stack([run.results[part][..., repeat] for _, run, repeat in (chosen[seed] for seed in seeds)], axis=-1)
-        for part in PARTS}
-    names = [run.name for run in runs]
-    name = ", ".join(names if len(names) <= 3 else [names[0], "…", names[-1]])
-    return Run(name, [folder for run in runs for folder in run.folders], runs[0].settings, runs[0].compared, seeds, results,
-               runs[0].top_k)
-
-
-def differing(runs: Sequence[Run]) -> list[str]:
-    """The settings in which runs differ."""
-    names = dict.fromkeys(name for run in runs for name in run.compared)
-    return [name for name in names if any(run.compared.get(name) != runs[0].compared.get(name) for run in runs)]
-
-
-def value_of(run: Run, name: str) -> str:
-    """A setting of a run as tables show it; "" for one that its learner lacks."""
-    if name == "load_model_dir" and not run.compared[name]:
-        return ""
-    return show_setting(run.settings.get(name, ""))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # {tag: value in a task's record}; "top-K" stands for what the data set's accuracy counts.
 ACCURACIES = {
-    "mean of tasks (top-K)": "accuracy", "over images (top-K)": "accuracy_over_images", "old (top-K)": "old", "new (top-K)": "new",
+    "mean of tasks (top-K)": "accuracy", "over images (top-K)": "accuracy_over_images", "old (top-K)": "old",
+    "new (top-K)": "new",
     "top-1": "top1", "top-5": "top5", "nearest class mean (top-1)": "ncm",
 }
 
@@ -28,14 +29,16 @@ def require_tensorboard() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UserError(f"--tensorboard: {error}; sh install_requirements.sh tensorboard installs it, or leave the flag out") from error
+        remedy = "sh install_requirements.sh tensorboard installs it, or leave the flag out"
+        raise UserError(f"--tensorboard: {error}; {remedy}") from error
     return SummaryWriter
 
 
 class EventFiles:
     """The events of one repeat (from 0), in ``log_dir/tensorboard/repeat-R``, complete after each call.
 
-    Losses and learning rates are at the number of their record within the repeat, accuracies and figures at their task.
+    Losses and learning rates are at the number of their record within the repeat, accuracies and figures at
+    their task.
     """
 
     def __init__(self, folder: Path, repeat: int, validation: bool = False):

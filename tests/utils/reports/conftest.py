@@ -9,13 +9,13 @@ from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.tables import PaperTables
+from utils.reports.paper_tables import PaperTables
 from utils.training.measures import Measures
 from utils.training.results import Results
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):
-    """[after task][on task]: ``start`` when learned, ``drop`` less with every later task; the mean falls by drop / 2 a task."""
+    """[after task][on task]: ``start`` when learned, ``drop`` less with every later task."""
     return [[start - drop * (after - on) for on in range(after + 1)] for after in range(tasks)][:done]
 
 
@@ -25,11 +25,12 @@ PUBLISHED = {"protocol": "published protocol"}
 
 @pytest.fixture
 def leave(root, tmp_path):
-    """What a run leaves: leave(folder, matrices, method, protocol, setting=value, ...); an hour and 1,000 values per task."""
+    """What a run leaves, an hour per task: leave(folder, matrices, method, protocol, setting=value, ...)."""
 
     def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, images=100, **changes):
         configs = [str(root / "configs" / f"{name}.yaml") for name in (method, protocol)]
-        settings = dataclasses.asdict(parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
+        settings = dataclasses.asdict(
+            parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
         path = tmp_path / folder
         write_yaml(path / "args.yaml", settings)
         results = Results()
@@ -41,7 +42,9 @@ def leave(root, tmp_path):
             sizes = settings["first_split_size"], settings["other_split_size"]
             known = DATASETS.get(settings["dataset"])
             tasks = len(split_classes(known.classes if known else 100, *sizes, sizes=settings["task_sizes"]))
-            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"], known.top_k if known else 1)
+            results.save(
+                path, tasks if settings["max_task"] < 0 else settings["max_task"],
+                known.top_k if known else 1)
         return path
 
     return run
@@ -49,7 +52,7 @@ def leave(root, tmp_path):
 
 @pytest.fixture
 def records(tmp_path):
-    """The rows of --csv: records(protocol="published protocol", table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
+    """The rows of --csv: records(table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
 
     def read(**wanted):
         lines = csv.DictReader(io.StringIO(PaperTables(tmp_path).show("csv")))

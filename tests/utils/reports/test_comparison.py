@@ -7,7 +7,8 @@ from tests.utils.reports.conftest import matrix
 from utils.errors import UserError
 from utils.reports.comparison import GREY, STYLES, draw_comparison, figure_of
 from utils.reports.paper import PAPER, TABLES, UB
-from utils.reports.tables import PaperTables, main
+from utils.reports.paper_tables import PaperTables
+from utils.reports.tables import main
 
 FALLING, HIGHER = matrix(5), matrix(5, 90.0)  # after each task 80 75 70 65 60, and 90 85 80 75 70
 HALF, SIZES = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)], [5000, *[1000] * 5]
@@ -21,7 +22,9 @@ def draw(tmp_path):
 
 def curves(axes):
     """{name: accuracy after each task}."""
-    return {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in axes.lines if not line.get_label().startswith("_")}
+    return {
+        line.get_label(): np.asarray(line.get_ydata()).tolist() for line in axes.lines
+        if not line.get_label().startswith("_")}
 
 
 def bars(axes):
@@ -32,7 +35,8 @@ def bars(axes):
 
 
 def hollow(axes):
-    return {float(line.get_ydata()[0]) for line in axes.lines if line.get_markerfacecolor() in ("white", "none")}
+    return {
+        float(line.get_ydata()[0]) for line in axes.lines if line.get_markerfacecolor() in ("white", "none")}
 
 
 def test_a_curve_is_the_mean_over_repeats_wherever_they_are_with_a_band_of_the_samples_deviation(leave, draw):
@@ -41,9 +45,11 @@ def test_a_curve_is_the_mean_over_repeats_wherever_they_are_with_a_band_of_the_s
     figure = draw("accuracy")
     axes = figure.axes[0]
     assert curves(axes)["ABD (Ours) (2 repeats)"] == [85, 80, 75, 70, 65]
-    band, = (drawn.get_paths()[0].vertices[:, 1] for drawn in axes.collections if isinstance(drawn, PolyCollection))
+    band, = (
+        drawn.get_paths()[0].vertices[:, 1] for drawn in axes.collections
+        if isinstance(drawn, PolyCollection))
     assert (band.min(), band.max()) == pytest.approx((65 - 50**0.5, 85 + 50**0.5))
-    assert "± is the sample's deviation (n-1)" in figure.get_suptitle() and "± std (n)" in figure.get_suptitle()
+    assert all(part in figure.get_suptitle() for part in ("± is the sample's deviation (n-1)", "± std (n)"))
 
 
 def test_a_repeat_under_way_does_not_bend_the_curve_of_those_finished(leave, draw):
@@ -62,7 +68,8 @@ def test_published_numbers_are_marked_beside_the_protocol_at_any_length_alone(le
         PAPER.name, f"{PAPER.name} at a tenth of its length", "scaled down or changed: batch_size 64"))
     published = {numbers[5].mean for numbers in TABLES[1].rows.values() if numbers}
     assert hollow(full.axes[0]) == hollow(tenth.axes[0]) == published and hollow(small.axes[0]) == set()
-    assert "the paper, at full length" in tenth.get_suptitle().replace("\n", " ") and "the paper" not in small.get_suptitle()
+    assert "the paper, at full length" in tenth.get_suptitle().replace("\n", " ")
+    assert "the paper" not in small.get_suptitle()
 
 
 def test_bars_stand_above_the_papers_and_forgetting_has_none_of_the_papers(leave, draw):
@@ -77,7 +84,8 @@ def test_bars_stand_above_the_papers_and_forgetting_has_none_of_the_papers(leave
 def test_accuracy_stands_over_memory_with_the_papers_around_it(leave, draw):
     leave("abd", [FALLING], stored=2_000_000)
     marks = [line for line in draw("accuracy-against-memory").axes[0].lines if line.get_marker() == "P"]
-    assert {tuple(line.get_xydata()[0]): line.get_markerfacecolor() == "none" for line in marks} == {(2, 60): False, (2, 43.9): True}
+    assert {tuple(line.get_xydata()[0]): line.get_markerfacecolor() == "none" for line in marks} == {
+        (2, 60): False, (2, 43.9): True}
 
 
 def test_learners_without_published_numbers_are_grey_and_variants_are_told_apart(leave, draw):
@@ -122,13 +130,17 @@ def test_the_command_draws_a_folder_per_protocol_and_says_so(leave, tmp_path, ca
     paths = list((tmp_path / "drawn").rglob("*.png"))
     assert printed.out.startswith("Table 1") and printed.err.count("drawn:") == len(paths)
     assert {path.name for path in paths if path.parent.name == "published-protocol"} == {
-        *(f"{kind}-5-tasks.png" for kind in ("accuracy", "final-accuracy", "forgetting", "accuracy-against-memory")),
+        *(f"{kind}-5-tasks.png" for kind in (
+            "accuracy", "final-accuracy", "forgetting", "accuracy-against-memory")),
         "accuracy-10-tasks.png"}
     assert len({path.parent for path in paths}) == 4
-    assert all(500 < width < 2000 and 300 < height < 2000 for width, height in (Image.open(path).size for path in paths))
+    assert all(
+        500 < width < 2000 and 300 < height < 2000 for width,
+        height in (Image.open(path).size for path in paths))
 
 
-@pytest.mark.parametrize(("runs", "message"), [([], "no run of the tables has finished a task"), ([FALLING], "cannot be written")])
+@pytest.mark.parametrize(
+    ("runs", "message"), [([], "no run of the tables has finished a task"), ([FALLING], "cannot be written")])
 def test_what_cannot_be_drawn_is_said(leave, tmp_path, runs, message):
     leave("run", runs)
     (tmp_path / "file").write_text("")

@@ -10,22 +10,19 @@ import yaml
 from PIL import Image
 
 from utils.errors import RunError, UserError
-from utils.reports.diagnose import (
+from utils.reports.diagnose import diagnose, load_after, main, table
+from utils.reports.diagnosis_figure import PANELS, diagnosis_figure
+from utils.reports.diagnosis_measures import (
     DIAGNOSTICS,
-    PANELS,
     Diagnosis,
-    diagnose,
     diagnose_model,
-    diagnosis_figure,
     linear_cka,
-    load_after,
-    main,
     median_distance,
     squared_mmd,
-    table,
 )
 from utils.reports.figures import save_figure
-from utils.reports.runs import merged, read_run
+from utils.reports.repeats import merged
+from utils.reports.runs import read_run
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
 OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
@@ -83,21 +80,27 @@ def test_rows_confusion_and_alignment_of_a_known_model(problem, sample):
         learner.model.last.weight[:2] = torch.eye(64)[:2] * 3
         learner.model.last.weight[2:4] = torch.eye(64)[:2] * 5
         learner.model.last.weight[4:] = torch.eye(64)[0] * 100
-        learner.model.last.bias[:] = torch.tensor([0, 0, 1e3, 0, *[1e6] * 6])  # classes not seen yet do not count
+        learner.model.last.bias[:] = torch.tensor(
+            [0, 0, 1e3, 0, *[1e6] * 6])  # classes not seen yet do not count
     old, new = [sample(6, 3, 32, 32), sample(4, 3, 32, 32)], [sample(8, 3, 32, 32)]
     found = diagnose_model(learner, task, old, new, new)
     assert (found["norm_old"], found["norm_new"]) == pytest.approx((3, 5))
     assert (found["old_as_new"], found["dreams_as_new"], found["new_as_old"]) == (100, 100, 0)
-    assert (found["cka_old"], found["cka_dreams"], found["cka_new"]) == pytest.approx((1, 1, 1))  # the teacher has the same features
+    assert (
+        found["cka_old"], found["cka_dreams"],
+        found["cka_new"]) == pytest.approx((1, 1, 1))  # the teacher has the same features
     assert found["mmd_dreams"] == found["mmd_new"]
-    assert {name for name, value in diagnose_model(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS
+    assert {
+        name for name,
+        value in diagnose_model(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS
 
 
 # A run
 
 
 @pytest.mark.parametrize(("name", "other", "path"), [
-    (ABD, "generator", "task-1/generator"), (DGR, "old_generator", "task-1/generator"), ("BIC", "bias", "task-2/bias")])
+    (ABD, "generator", "task-1/generator"), (DGR, "old_generator", "task-1/generator"),
+    ("BIC", "bias", "task-2/bias")])
 def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, other, path):
     models = finished(name) / "models" / "repeat-1"
     started = trainer(tmp_path, name)
@@ -105,22 +108,26 @@ def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, o
     load_after(started.state.learner, 1, models)
     for network, saved_as in (("model", "task-2/class"), ("teacher", "task-1/class"), (other, path)):
         saved = torch.load(models / f"{saved_as}.pth")
-        assert all(torch.equal(value, saved[key]) for key, value in started.state.learner.get_submodule(network).state_dict().items())
+        assert all(
+            torch.equal(value, saved[key]) for key,
+            value in started.state.learner.get_submodule(network).state_dict().items())
 
 
 def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repeats_alike(finished):
-    run = finished("NormalNN", "--repeat", "2", "--max_task", "3")
-    diagnosis = diagnose(run_in(run), count=50)
+    run = finished("NormalNN", "--repeat", "2", "--max_task", "3", "--schedule", "1")
+    diagnosis = diagnose(run_in(run), count=20)
     assert diagnosis.repeats == {2: 2, 3: 2}
-    rows = [torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1) for repeat in (1, 2)]
+    rows = [
+        torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1)
+        for repeat in (1, 2)]
     assert diagnosis.values[3]["norm_old"] == pytest.approx(np.mean([row[:4].mean() for row in rows]))
     assert diagnosis.values[3]["norm_new"] == pytest.approx(np.mean([row[4:6].mean() for row in rows]))
     for name in ("top1", "ncm"):
         history = yaml.safe_load((run / "results-acc" / f"{name}.yaml").read_text())["history"]
         assert diagnosis.values[3][name] == pytest.approx(np.mean(history[2]))
     assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
-    apart = [finished("NormalNN", "--seed", seed, "--max_task", "3") for seed in "01"]
-    together = diagnose(run_in(*apart), count=50)
+    apart = [finished("NormalNN", "--seed", seed, "--max_task", "3", "--schedule", "1") for seed in "01"]
+    together = diagnose(run_in(*apart), count=20)
     assert (together.name, together.repeats) == (", ".join(folder.name for folder in apart), {2: 2, 3: 2})
     np.testing.assert_equal(together.values, diagnosis.values)
 
@@ -150,7 +157,9 @@ def test_the_data_set_is_looked_for_where_dataroot_says(finished, monkeypatch):
 
 def made_up(name, tasks, images="test"):
     later = range(2, tasks + 1)
-    return Diagnosis(name, dict.fromkeys(later, 1), {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later}, images)
+    return Diagnosis(
+        name, dict.fromkeys(later, 1),
+        {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later}, images)
 
 
 def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run(tmp_path):
@@ -174,15 +183,19 @@ def test_twelve_runs_look_their_own_ways_and_are_named():
 def test_accuracies_on_held_out_training_images_are_marked():
     held_out, tested = made_up("a", 2, "validation"), made_up("b", 2)
     assert "top-1 validation accuracy %" in table([held_out]) and "top-1 test accuracy %" in table([tested])
-    assert [line.split()[:2] for line in table([held_out, tested]).splitlines()[1:3]] == [["a", "validation"], ["b", "test"]]
-    labels = [text.get_text() for text in diagnosis_figure([held_out, tested]).axes[2].get_legend().get_texts()]
+    assert [line.split()[:2] for line in table([held_out, tested]).splitlines()[1:3]] == [
+        ["a", "validation"], ["b", "test"]]
+    labels = [
+        text.get_text() for text in diagnosis_figure([held_out, tested]).axes[2].get_legend().get_texts()]
     assert labels == ["a (validation images)", "b"]
 
 
 @pytest.mark.parametrize("form", ["", "--markdown", "--csv"])
 def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsys, form):
     figure = tmp_path / "new" / "why.png"
-    main([str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure), *filter(None, [form])])
+    main([
+        str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure),
+        *filter(None, [form])])
     printed = capsys.readouterr()
     assert printed.err == f"utils.reports.diagnose: drawn: {figure}\n"
     assert all(1000 < size < 2000 for size in Image.open(figure).size)
@@ -202,11 +215,17 @@ def flip_a_bit(path):
 
 @pytest.mark.parametrize(("damage", "more", "message"), [
     (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
-    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two tasks"),
-    (lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [], "task-1/generator.pth is missing"),
-    (lambda run: None, ["--images", "1"], "--images 1"), (lambda run: None, ["--figure", "why.pdf"], "--figure why.pdf: is no PNG"),
+    (
+        lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [],
+        "has not left the models of two tasks"),
+    (
+        lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [],
+        "task-1/generator.pth is missing"),
+    (lambda run: None, ["--images", "1"], "--images 1"), (
+        lambda run: None, ["--figure", "why.pdf"], "--figure why.pdf: is no PNG"),
     (lambda run: None, ["nowhere"], "nowhere: is no run")])
-def test_what_is_wrong_is_said_before_anything_is_measured(finished, tmp_path, monkeypatch, damage, more, message):
+def test_what_is_wrong_is_said_before_anything_is_measured(
+    finished, tmp_path, monkeypatch, damage, more, message):
     damage(shutil.copytree(finished(ABD), tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("utils.reports.diagnose.diagnose_model", lambda *_: pytest.fail("measured"))
@@ -214,7 +233,8 @@ def test_what_is_wrong_is_said_before_anything_is_measured(finished, tmp_path, m
         main(["run", *more, "--gpuid", "-1"])
 
 
-def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(finished, tmp_path, monkeypatch, capsys):
+def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(
+    finished, tmp_path, monkeypatch, capsys):
     shutil.copytree(finished("NormalNN"), tmp_path / "whole")
     damaged = shutil.copytree(finished("NormalNN", "--max_task", "3"), tmp_path / "damaged")
     flip_a_bit(damaged / "models" / "repeat-1" / "task-1" / "class.pth")
@@ -222,7 +242,8 @@ def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(finishe
     capsys.readouterr()
     with pytest.raises(UserError, match="task-1/class.pth cannot be read"):
         main(["whole", "damaged", "--images", "10"])
-    assert any(line.split()[:4] == ["whole", "test", "2", "1"] for line in capsys.readouterr().out.splitlines())
+    assert any(
+        line.split()[:4] == ["whole", "test", "2", "1"] for line in capsys.readouterr().out.splitlines())
 
 
 @pytest.mark.parametrize(("error", "message"), [

@@ -6,25 +6,21 @@ import torch
 from PIL import Image
 
 from dataloaders.batches import Images, InMemory, Pixels
-from utils.reports.figures import (
+from utils.reports.dreams import (
     COLUMNS,
     NAME,
     PICTURED,
     ROWS,
     SIDE,
     Gallery,
-    RunFigures,
-    accuracy_figure,
-    confusion_figure,
     dreams_figure,
     dreams_seen,
-    loss_records,
-    losses_figure,
     pictured_classes,
     real_seen,
-    save_figure,
     short_name,
 )
+from utils.reports.figures import accuracy_figure, confusion_figure, loss_records, losses_figure, save_figure
+from utils.reports.run_figures import RunFigures
 
 NAMES = tuple(f"class {k}" for k in range(30))
 
@@ -71,8 +67,11 @@ def test_the_surest_dreams_are_shown_the_surest_first(draw):
 
 
 def test_a_row_says_its_class_how_many_dreams_it_has_and_how_sure_the_teacher_is(draw):
-    real = Gallery(torch.rand(4, 3, 8, 8), torch.tensor([7, 7, 7, 9]), torch.tensor([True, False, True, False]), torch.tensor([0.5, 0.1, 0.9, 0.2]))
-    left, right = draw(torch.rand(3, 3, 8, 8), torch.tensor([7, 9, 7]), torch.tensor([0.25, 0.5, 0.75]), real).axes
+    real = Gallery(
+        torch.rand(4, 3, 8, 8), torch.tensor([7, 7, 7, 9]), torch.tensor([True, False, True, False]),
+        torch.tensor([0.5, 0.1, 0.9, 0.2]))
+    left, right = draw(
+        torch.rand(3, 3, 8, 8), torch.tensor([7, 9, 7]), torch.tensor([0.25, 0.5, 0.75]), real).axes
     assert captions(left) == ["class 7\n2 seen, 50 % sure", "class 9\n1 seen, 50 % sure"]
     assert captions(right) == ["2 of 3 right\n50 % sure", "0 of 1 right\n20 % sure"]
 
@@ -112,7 +111,8 @@ def test_a_dot_of_an_image_is_as_wide_as_high_and_whole_dots_of_the_picture(draw
 
 
 @pytest.mark.parametrize(("name", "shown"), [
-    ("aquarium_fish", "aquarium_fish"), ("great white shark, white shark, man-eater", "great white shark"), ("x" * 30, "x" * (NAME - 1) + "…")])
+    ("aquarium_fish", "aquarium_fish"), ("great white shark, white shark, man-eater", "great white shark"),
+    ("x" * 30, "x" * (NAME - 1) + "…")])
 def test_long_names_are_cut(name, shown):
     assert short_name(name) == shown
 
@@ -140,7 +140,8 @@ def test_dreams_are_under_the_class_that_the_teacher_sees():
 
 
 def test_real_images_are_under_their_own_class_whatever_the_teacher_sees():
-    images, labels = torch.arange(120, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2), torch.arange(120) % 4
+    images, labels = torch.arange(
+        120, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2), torch.arange(120) % 4
     source = InMemory(images, labels, Pixels((0.5,) * 3, (0.5,) * 3))
     tests = [Images(source, (labels // 2 == task).nonzero().flatten()) for task in (0, 1)]
 
@@ -151,7 +152,8 @@ def test_real_images_are_under_their_own_class_whatever_the_teacher_sees():
     assert real.labels.tolist() == [0] * PICTURED + [2] * PICTURED
     assert real.right.tolist() == [False] * PICTURED + [True] * PICTURED
     assert real.confidence[0].item() == pytest.approx(1 / (3 + np.e))
-    assert (real.images[:, 0, 0, 0] * 255).round().tolist() == [*range(0, 4 * PICTURED, 4), *range(2, 2 + 4 * PICTURED, 4)]
+    assert (real.images[:, 0, 0, 0] * 255).round().tolist() == [
+        *range(0, 4 * PICTURED, 4), *range(2, 2 + 4 * PICTURED, 4)]
 
 
 # Accuracies and losses
@@ -171,34 +173,46 @@ def test_the_heat_map_has_a_place_for_what_is_to_come():
 
 
 def record(task, stage, epoch, **losses):
-    return {"repeat": 1, "task": task, "stage": stage, "epoch": epoch, "lr": 0.1, "losses": losses, "seconds": 1.0}
+    return {
+        "repeat": 1, "task": task, "stage": stage, "epoch": epoch, "lr": 0.1, "losses": losses,
+        "seconds": 1.0}
 
 
 def test_every_loss_has_a_panel_by_name_and_a_row_a_stage():
     records = [
-        record(1, "learn", 1, classification=2.0), record(1, "learn", 2, classification=1.0), record(2, "dream", 1, content=3.0, balance=0.0),
-        record(2, "learn", 1, local=5.0, distillation=0.5), record(2, "learn", 2, local=4.0, distillation=0.25)]
-    panels = {axes.get_title(): axes.lines[0].get_xydata().tolist() for axes in losses_figure(records, "a title").axes if axes.get_visible()}
+        record(1, "learn", 1, classification=2.0), record(1, "learn", 2, classification=1.0), record(
+            2, "dream", 1, content=3.0, balance=0.0),
+        record(2, "learn", 1, local=5.0, distillation=0.5), record(
+            2, "learn", 2, local=4.0, distillation=0.25)]
+    panels = {
+        axes.get_title(): axes.lines[0].get_xydata().tolist()
+        for axes in losses_figure(records, "a title").axes if axes.get_visible()}
     assert panels == {
-        "learn: classification": [[1, 2], [2, 1]], "learn: local": [[3, 5], [4, 4]], "learn: distillation": [[3, 0.5], [4, 0.25]],
+        "learn: classification": [[1, 2], [2, 1]], "learn: local": [[3, 5], [4, 4]], "learn: distillation": [
+            [3, 0.5], [4, 0.25]],
         "dream: content": [[1, 3]], "dream: balance": [[1, 0]]}
 
 
 def test_no_line_leads_from_one_task_to_the_next():
-    axes, = losses_figure([record(task, "learn", epoch, a=1.0) for task in (1, 2) for epoch in (1, 2)], "a title").axes
+    axes, = losses_figure(
+        [record(task, "learn", epoch, a=1.0) for task in (1, 2) for epoch in (1, 2)], "a title").axes
     assert np.isnan(axes.lines[0].get_ydata()).tolist() == [False, False, True, False, False]
 
 
 def test_a_small_loss_has_no_factor_over_its_title():
-    axes, = losses_figure([record(1, "learn", epoch, a=value) for epoch, value in ((1, 2e-5), (2, 4e-5))], "a title").axes
+    axes, = losses_figure(
+        [record(1, "learn", epoch, a=value) for epoch, value in ((1, 2e-5), (2, 4e-5))], "a title").axes
     axes.figure.draw_without_rendering()
     assert axes.yaxis.get_offset_text().get_text() == ""
     assert "3e-05" in [label.get_text() for label in axes.get_yticklabels()]
 
 
 def test_the_number_of_a_task_is_below_the_middle_of_its_epochs():
-    axes, = losses_figure([record(task, "learn", epoch, a=1.0) for task, epochs in ((1, 2), (2, 4)) for epoch in range(epochs)], "a title").axes
-    assert dict(zip([label.get_text() for label in axes.get_xticklabels()], axes.get_xticks())) == {"1": 1.5, "2": 4.5}
+    axes, = losses_figure(
+        [record(task, "learn", epoch, a=1.0) for task, epochs in ((1, 2), (2, 4)) for epoch in range(epochs)],
+        "a title").axes
+    assert dict(zip([label.get_text() for label in axes.get_xticklabels()], axes.get_xticks())) == {
+        "1": 1.5, "2": 4.5}
 
 
 def test_the_losses_of_a_repeat_are_those_of_its_epochs(tmp_path):
@@ -210,7 +224,9 @@ def test_the_losses_of_a_repeat_are_those_of_its_epochs(tmp_path):
 
 @pytest.mark.parametrize("tasks", [2, 20])
 def test_a_saved_figure_is_a_picture(tmp_path, tasks):
-    save_figure(tmp_path / "new" / "a.png", accuracy_figure([[50.0] * (after + 1) for after in range(tasks)], tasks, "a title"))
+    save_figure(
+        tmp_path / "new" / "a.png",
+        accuracy_figure([[50.0] * (after + 1) for after in range(tasks)], tasks, "a title"))
     width, height = Image.open(tmp_path / "new" / "a.png").size
     assert 400 < height <= width < 1600
 
@@ -219,7 +235,8 @@ def test_a_saved_figure_is_a_picture(tmp_path, tasks):
 
 
 def test_confusion_is_in_shares_of_each_tasks_images_and_what_is_right_stands_apart():
-    confusion = torch.tensor([[6, 1, 3], [0, 5, 5], [10, 0, 10]])  # three classes in two tasks, the second of two
+    confusion = torch.tensor(
+        [[6, 1, 3], [0, 5, 5], [10, 0, 10]])  # three classes in two tasks, the second of two
     axes = confusion_figure(confusion, [range(0, 1), range(1, 3)], "a title", "validation images").axes[0]
     assert {text.get_position(): text.get_text() for text in axes.texts} == {
         (0, 0): "60", (1, 0): "40", (3, 0): "60", (0, 1): "33", (1, 1): "67", (3, 1): "50"}
@@ -236,8 +253,13 @@ def test_a_run_draws_its_figures_and_says_what_its_accuracies_are(trainer, tmp_p
     listener, = (one for one in started.listeners if isinstance(one, RunFigures))
     listener.drawn = lambda name, figure, tasks: drawn.setdefault((name, tasks), figure)
     started.run()
-    assert drawn.keys() == {("accuracy", 1), ("losses", 1), ("dreams-after-task-1", 1), ("accuracy", 2), ("confusion", 2), ("losses", 2)}
-    assert {path.name for path in (tmp_path / "figures" / "repeat-1").iterdir()} == {f"{name}.png" for name, _ in drawn}
+    assert drawn.keys() == {
+        ("accuracy", 1), ("losses", 1), ("dreams-after-task-1", 1), ("accuracy", 2), ("confusion", 2),
+        ("losses", 2)}
+    assert {path.name for path in (tmp_path / "figures" / "repeat-1").iterdir()} == {
+        f"{name}.png" for name, _ in drawn}
     assert drawn["accuracy", 2].get_suptitle().split("\n")[1].startswith("validation accuracy ")
     assert drawn["accuracy", 2].axes[1].get_ylabel() == "top-1 validation accuracy (%)"
     assert drawn["confusion", 2].axes[0].get_ylabel() == "validation images of task"
+    titles = {axes.get_title() for axes in drawn["dreams-after-task-1", 1].axes}
+    assert "real validation images of that class, for this picture only" in titles

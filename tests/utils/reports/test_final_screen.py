@@ -31,10 +31,12 @@ def another_python(monkeypatch):
 def next_command(script, folder):
     """In a shell anywhere, with this Python."""
     script = Path(__file__).resolve().parents[3] / "experiments" / script
-    return f"PYTHON={shlex.quote(sys.executable)} sh {shlex.quote(str(script))} {shlex.quote(os.path.abspath(folder))}"
+    words = map(shlex.quote, (sys.executable, str(script), os.path.abspath(folder)))
+    return "PYTHON={} sh {} {}".format(*words)
 
 
-def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_final_accuracy(results, another_python):
+def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_final_accuracy(
+    results, another_python):
     assert final_screen(Settings(log_dir="outputs/five tasks/abd"), results, "%") == [
         "",
         "accuracy in %, mean over 2 repeats",
@@ -51,10 +53,14 @@ def test_it_has_the_matrix_time_memory_figures_the_next_commands_and_last_the_fi
 
 
 @pytest.mark.parametrize(("changes", "folder"), [
-    ({}, "outputs"), ({"task_sizes": [5] * 20}, "outputs"), ({"task_sizes": [50, *[10] * 5], "learner_name": "RFD"}, "outputs"),
-    ({"task_sizes": [25] * 4}, "outputs/abd"), ({"dataset": "Digits"}, "outputs/abd"), ({"learner_name": "SharpLWF", "first_split_size": 7}, "outputs/abd")])
+    ({}, "outputs"), ({"task_sizes": [5] * 20}, "outputs"), (
+        {"task_sizes": [50, *[10] * 5], "learner_name": "RFD"}, "outputs"),
+    ({"task_sizes": [25] * 4}, "outputs/abd"), ({"dataset": "Digits"}, "outputs/abd"),
+    ({"learner_name": "SharpLWF", "first_split_size": 7}, "outputs/abd")])
 def test_tables_are_the_papers_where_they_have_a_cell_for_the_run(results, changes, folder, another_python):
-    settings = Settings(**{"dataset": "CIFAR100", "first_split_size": 20, "other_split_size": 20, "log_dir": "outputs/abd", **changes})
+    settings = Settings(**{
+        "dataset": "CIFAR100", "first_split_size": 20, "other_split_size": 20, "log_dir": "outputs/abd",
+        **changes})
     assert f"next:     {next_command('tables.sh', folder)}" in final_screen(settings, results, "%")
 
 
@@ -83,17 +89,18 @@ def test_twenty_tasks_fit_a_screen():
 
 
 def test_tasks_of_unequal_size_end_with_both_accuracies_by_name():
-    results = Results()
+    results, note = Results(), "± is the sample's deviation, n-1"
     for repeat in (0, 1):
         results.add(repeat, Measures([60.0 + repeat, 80.0], [0.0] * 2, [300, 100]), 1, 1.0)
     assert final_screen(Settings(), results, "%")[-2:] == [
-        "final accuracy over images: 65.4 ± 0.5 % over 2 repeats (65.0, 65.8; ± is the sample's deviation, n-1)",
-        "final accuracy: 70.2 ± 0.4 % over 2 repeats (70.0, 70.5; ± is the sample's deviation, n-1), mean of tasks"]
+        f"final accuracy over images: 65.4 ± 0.5 % over 2 repeats (65.0, 65.8; {note})",
+        f"final accuracy: 70.2 ± 0.4 % over 2 repeats (70.0, 70.5; {note}), mean of tasks"]
 
 
 def test_accuracies_on_held_out_training_images_are_marked(results):
     lines = final_screen(Settings(validation=True), results, "%")
-    assert lines[1] == "validation accuracy in %, mean over 2 repeats" and lines[-1].startswith("final validation accuracy: 60.0")
+    assert lines[1] == "validation accuracy in %, mean over 2 repeats" and lines[-1].startswith(
+        "final validation accuracy: 60.0")
 
 
 def test_the_next_command_works_in_any_folder(copied, tmp_path, environment):
@@ -103,11 +110,13 @@ def test_the_next_command_works_in_any_folder(copied, tmp_path, environment):
     results.add(0, Measures([90.0], [90.0]), 1000, 60.0)
     lines = final_screen(Settings(dataset="Digits", log_dir=os.path.relpath(folder)), results, "%")
     line, = (line.removeprefix("next:").strip() for line in lines if line.startswith("next:"))
-    done = subprocess.run(["sh", "-c", line], cwd="/", env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["sh", "-c", line], cwd="/", env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert "a run" in done.stdout
 
 
 def test_the_environments_own_python_needs_no_naming(monkeypatch, results):
-    monkeypatch.setattr(sys, "executable", str(Path(__file__).resolve().parents[3] / ".venv" / "bin" / "python"))
+    monkeypatch.setattr(
+        sys, "executable", str(Path(__file__).resolve().parents[3] / ".venv" / "bin" / "python"))
     assert not any("PYTHON=" in line for line in final_screen(Settings(), results, "%"))

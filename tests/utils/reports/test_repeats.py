@@ -7,8 +7,10 @@ import pytest
 
 from tests.utils.reports.conftest import PUBLISHED, TWO, matrix
 from utils.files import read_yaml
-from utils.reports.runs import Stat, merged, read_run
-from utils.reports.tables import PaperTables, accuracy_table
+from utils.reports.paper_tables import PaperTables
+from utils.reports.repeats import merged
+from utils.reports.runs import Stat, read_run
+from utils.reports.tables import accuracy_table
 from utils.settings import NOT_IN_RESULTS
 
 
@@ -32,7 +34,8 @@ def test_runs_that_differ_in_nothing_but_their_seed_are_one_row(leave, records, 
         leave(f"abd/seed-{seed}", [rows], repeat=1, seed=seed, gpuid=[seed], workers=seed)
     cell, = records(**PUBLISHED, table=1, method="ABD (Ours)", tasks=5)
     assert (cell["repeats"], float(cell["accuracy"])) == ("3", pytest.approx(190 / 3))
-    assert (float(cell["accuracy_std_sample"]), float(cell["accuracy_std_population"])) == pytest.approx((15.2753, 12.4722), abs=1e-4)
+    assert (float(cell["accuracy_std_sample"]), float(cell["accuracy_std_population"])) == pytest.approx(
+        (15.2753, 12.4722), abs=1e-4)
     folders = [tmp_path / "abd" / f"seed-{seed}" for seed in range(3)]
     _, line = accuracy_table(folders, "text", []).splitlines()
     assert line.startswith("seed-0, seed-1, seed-2") and "63.3 ± 15.3" in line and line.endswith("  3")
@@ -40,13 +43,16 @@ def test_runs_that_differ_in_nothing_but_their_seed_are_one_row(leave, records, 
 
 def test_settings_that_do_not_change_results_make_no_row(leave, merge):
     leave("a", TWO[:1])
-    leave("b", TWO[1:], seed=1, repeat=1, **dict.fromkeys({*NOT_IN_RESULTS} - {"log_dir", "repeat"}, "another"))
+    leave(
+        "b", TWO[1:], seed=1, repeat=1, **dict.fromkeys({*NOT_IN_RESULTS} - {"log_dir", "repeat"}, "another"))
     assert [run.name for run in merge("a", "b")[0]] == ["a, b"]
 
 
 @pytest.mark.parametrize("change", [
-    {"lr": 0.2}, {"beta": 7.0}, {"DW": True}, {"memory_format": "contiguous"}, {"validation": True}, {"mse_weight": 0.3}, {"load_any": True}])
-def test_runs_that_differ_in_any_other_setting_are_rows_of_their_own_and_none_vanishes(leave, records, tmp_path, change):
+    {"lr": 0.2}, {"beta": 7.0}, {"DW": True}, {"memory_format": "contiguous"}, {"validation": True},
+    {"mse_weight": 0.3}, {"load_any": True}])
+def test_runs_that_differ_in_any_other_setting_are_rows_of_their_own_and_none_vanishes(
+    leave, records, tmp_path, change):
     leave("a", TWO[:1], learner_name="Own", mse_weight=0.1)
     leave("b", TWO[1:], learner_name="Own", **{"mse_weight": 0.1, **change})
     (name, value), = change.items()
@@ -64,7 +70,8 @@ def test_the_same_seed_twice_counts_once_and_a_line_says_so(leave, merge):
     leave("c", [matrix(5)], seed=1, repeat=1)
     (run,), warnings = merge("a", "b", "c")
     assert (run.seeds, run.finished) == ([0, 1], 2)
-    assert warnings == ["seed 0 is there twice: b counts, a does not", "seed 1 is there twice: b counts, c does not"]
+    assert warnings == [
+        "seed 0 is there twice: b counts, a does not", "seed 1 is there twice: b counts, c does not"]
 
 
 def test_threads_alone_tell_runs_apart_only_where_the_seeds_do_not(leave, merge):
@@ -149,7 +156,8 @@ def test_a_run_of_before_a_setting_is_one_with_its_default(leave, merge):
     leave("a", TWO[:1], "bic")
     path = leave("b", TWO[1:], "bic", seed=1) / "args.yaml"
     content = read_yaml(path)
-    path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if not line.startswith("bias_at_test")))
+    path.write_text(
+        "".join(f"{line}\n" for line in path.read_text().splitlines() if not line.startswith("bias_at_test")))
     assert "bias_at_test" in content and len(merge("a", "b")[0]) == 1
 
 
@@ -173,5 +181,6 @@ def test_top_5_and_top_1_are_told_apart(leave, tmp_path):
     leave("cifar", [matrix(5)])
     folders = [tmp_path / "imnet", tmp_path / "cifar"]
     heading, *lines = accuracy_table(folders, "text", []).splitlines()
-    assert heading.startswith("accuracy (%)") and "top-5 accuracy" in lines[0] and "top-1 accuracy" in lines[1]
+    assert heading.startswith(
+        "accuracy (%)") and "top-5 accuracy" in lines[0] and "top-1 accuracy" in lines[1]
     assert accuracy_table(folders[:1], "markdown", []).startswith("| top-5 accuracy (%) after task")

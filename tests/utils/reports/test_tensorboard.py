@@ -11,13 +11,19 @@ REASON = "the optional package tensorboard is not installed"
 
 
 def epoch(repeat, task, number, loss):
-    return {"repeat": repeat, "task": task, "stage": "learn", "epoch": number, "lr": 0.1, "losses": {"local": loss}, "seconds": 1.0}
+    return {
+        "repeat": repeat, "task": task, "stage": "learn", "epoch": number, "lr": 0.1,
+        "losses": {"local": loss}, "seconds": 1.0}
 
 
 def ended(repeat, task, *by_task):
     mean = sum(by_task) / len(by_task)
-    more = {"accuracy_over_images": mean - 1, "old": by_task[0] if task > 1 else None, "new": by_task[-1], "top1": 11.0, "top5": 55.0, "ncm": 33.0}
-    return {"repeat": repeat, "task": task, "accuracy": mean, "by_task": list(by_task), "by_task_local": list(by_task), "top_k": 5, **more}
+    more = {
+        "accuracy_over_images": mean - 1, "old": by_task[0] if task > 1 else None, "new": by_task[-1],
+        "top1": 11.0, "top5": 55.0, "ncm": 33.0}
+    return {
+        "repeat": repeat, "task": task, "accuracy": mean, "by_task": list(by_task),
+        "by_task_local": list(by_task), "top_k": 5, **more}
 
 
 @pytest.fixture
@@ -39,13 +45,17 @@ def scalars(tmp_path):
         events = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / f"repeat-{repeat}"))
         events.Reload()
         shown = {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
-        return shown | {tag: [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+        return shown | {
+            tag: [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
+            for tag in events.Tags()["scalars"]}
 
     return read
 
 
 def test_a_repeat_has_its_losses_rates_accuracies_and_figures(write, scalars, tmp_path):
-    records = [epoch(1, 1, 1, 3.0), epoch(1, 1, 2, 2.0), ended(1, 1, 50.0), epoch(1, 2, 1, 1.0), ended(1, 2, 40.0, 60.0)]
+    records = [
+        epoch(1, 1, 1, 3.0), epoch(1, 1, 2, 2.0), ended(1, 1, 50.0), epoch(1, 2, 1, 1.0),
+        ended(1, 2, 40.0, 60.0)]
     write()
     for repeat in (0, 1):
         events = EventFiles(tmp_path, repeat)
@@ -60,7 +70,8 @@ def test_a_repeat_has_its_losses_rates_accuracies_and_figures(write, scalars, tm
         events.close()
     assert scalars(1) == {
         "learn/local": [(1, 3.0), (2, 2.0), (4, 1.0)], "learn/lr": [(1, 0.1), (2, 0.1), (4, 0.1)],
-        "accuracy/mean of tasks (top-5)": [(1, 50.0), (2, 50.0)], "accuracy/over images (top-5)": [(1, 49.0), (2, 49.0)],
+        "accuracy/mean of tasks (top-5)": [(1, 50.0), (2, 50.0)], "accuracy/over images (top-5)": [
+            (1, 49.0), (2, 49.0)],
         "accuracy/old (top-5)": [(2, 40.0)], "accuracy/new (top-5)": [(1, 50.0), (2, 60.0)],
         "accuracy/top-1": [(1, 11.0), (2, 11.0)], "accuracy/top-5": [(1, 55.0), (2, 55.0)],
         "accuracy/nearest class mean (top-1)": [(1, 33.0), (2, 33.0)], "accuracy": [1],
@@ -99,7 +110,10 @@ def test_a_run_leaves_events_of_every_epoch(trainer, scalars, tmp_path):
     trainer(tmp_path, "NormalNN", "--tensorboard", "--validation", "--no_figures", 0).run()
     shown = scalars(1)
     assert [step for step, _ in shown["learn/classification"]] == [1, 2, 4, 5]
-    assert [step for step, _ in shown["validation accuracy/mean of tasks (top-1)"]] == shown["accuracy"] == shown["losses"] == [1, 2]
+    assert [
+        step for step,
+        _ in shown[
+            "validation accuracy/mean of tasks (top-1)"]] == shown["accuracy"] == shown["losses"] == [1, 2]
 
 
 @pytest.fixture
@@ -116,14 +130,17 @@ def missing(monkeypatch):
 
 
 def test_a_missing_package_is_named_with_the_remedy(missing):
-    with pytest.raises(UserError, match="--tensorboard: No module named 'tensorboard'; sh install_requirements.sh tensorboard"):
+    with pytest.raises(
+        UserError,
+        match="--tensorboard: No module named 'tensorboard'; sh install_requirements.sh tensorboard"):
         require_tensorboard()
 
 
 def test_a_missing_package_is_found_before_any_work(missing, monkeypatch, capsys, tiny, tmp_path):
     import run
 
-    monkeypatch.setattr("sys.argv", ["run.py", *tiny("NormalNN", "--tensorboard", "--log_dir", tmp_path / "run")])
+    monkeypatch.setattr(
+        "sys.argv", ["run.py", *tiny("NormalNN", "--tensorboard", "--log_dir", tmp_path / "run")])
     assert run.main() == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("run.py: --tensorboard") and "install_requirements.sh tensorboard" in line
