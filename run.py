@@ -1,11 +1,11 @@
-"""Learn a sequence of tasks with one learner and log its accuracy: flags and YAML in, a folder of results out.
+"""Learn a sequence of tasks with one learner: flags and YAML files in, a folder of results out.
 
     python run.py --config configs/cifar100.yaml configs/abd.yaml --log_dir outputs/abd
     python run.py --help
 
-Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any work; 130 and
-143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do. The same command resumes from
-the last checkpoint, even after a kill.
+Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any work;
+130 and 143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do. The same
+command resumes from the last checkpoint, even after a kill.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 if __name__ == "__main__":
     # Our packages come first, even with PYTHONSAFEPATH or with others of their names on PYTHONPATH.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    # To be set before torch loads: threads that wait for each other spin briefly, then sleep (docs/performance.md).
+    # Must be set before torch loads: waiting threads spin briefly, then sleep (docs/performance.md).
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "10000"
 
@@ -36,7 +36,7 @@ from utils.training.trainer import Trainer
 
 
 def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: torch.device) -> Trainer:
-    """The trainer of a run with all its listeners. Raises UserError if data and settings do not fit, before any work."""
+    """The trainer of a run with all its listeners. Raises UserError if data and settings do not fit."""
     trainer = Trainer(settings, data, folder, device)
     trainer.listeners += [ResultFiles(folder), Journal(trainer.state.log, [*folder.notices, *data.notes])]
     drawn = None
@@ -46,7 +46,7 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
         trainer.listeners.append(board := TensorBoard(folder))
         drawn = board.figure
     if not settings.no_figures:
-        from utils.reports.figures import RunFigures  # imports matplotlib
+        from utils.reports.run_figures import RunFigures  # imports matplotlib
 
         trainer.listeners.append(RunFigures(folder, drawn))
     trainer.listeners.append(FinalScreen())

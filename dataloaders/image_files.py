@@ -24,7 +24,8 @@ TIMEOUT = 300  # seconds without a batch after which the workers count as hung
 def decode(path: str | Path) -> Image.Image:
     """The image in a file, as RGB. Raises UserError if it cannot be read or decoded."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as file:
+            image: Image.Image = file
             if image.mode.startswith("I"):  # 16-bit grey, which PIL would clip at 255
                 image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
             return image.convert("RGB")

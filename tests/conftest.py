@@ -19,8 +19,8 @@ from dataloaders.sets.imagenet import ilsvrc, published_order
 from dataloaders.tasks import split_classes, task_sequence
 from learners import LEARNERS, REGISTRY, build_learner
 from run import build_trainer
-from utils.device import keep_freed_memory, memory_format
 from utils.command_line import parse
+from utils.device import keep_freed_memory, memory_format
 from utils.streams import Streams
 from utils.training.folder import RunFolder
 

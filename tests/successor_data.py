@@ -5,7 +5,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from recipes import Numbers, absolute, fill, fingerprint, fingerprints, normal, relative, state, stretched, wrong
+from recipes import (
+    Numbers,
+    absolute,
+    fill,
+    fingerprint,
+    fingerprints,
+    normal,
+    relative,
+    state,
+    stretched,
+    wrong,
+)
 from successor_learners import LEARNER_OF_METHOD, learner_of, projections_of, task_of, tensors_of
 from torch import Tensor
 

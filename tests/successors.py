@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from recipes import BATCH, Numbers, absolute, fill, fingerprint, fingerprints, normal, relative, state, stretched, whole, wrong
+from recipes import (
+    BATCH,
+    Numbers,
+    absolute,
+    fill,
+    fingerprint,
+    fingerprints,
+    normal,
+    relative,
+    state,
+    stretched,
+    whole,
+    wrong,
+)
 from successor_data import data_case, forward_case, initialisation_case
 from successor_learners import (
     compare_terms,

@@ -10,12 +10,12 @@ from pretended_gpu import GPU, Wrong
 from pretended_gpu.machine import Generator, Stream
 from torch import nn
 from torch.nn import functional as F
+from utils.training.failures import mean_losses
 
 from dataloaders.batches import Images, InMemory
 from learners.base import Stage
 from utils.device import set_deterministic
 from utils.errors import RunError
-from utils.training.failures import mean_losses
 from utils.training.measures import measure
 from utils.training.step import TrainingStep
 

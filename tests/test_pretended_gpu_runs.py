@@ -17,13 +17,13 @@ from dataloaders.image_files import ImageFiles
 from learners import LEARNERS, REGISTRY, Learner
 from run import build_trainer
 from utils.command_line import parse
-from utils.reports.diagnose import diagnose
-from utils.files import on_cpu, read_tensors
-from utils.training.folder import RunFolder
 from utils.device import open_device, probe
+from utils.errors import Stopped
+from utils.files import on_cpu, read_tensors
+from utils.reports.diagnose import diagnose
+from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.measures import measure
-from utils.errors import Stopped
 
 
 class Watch(Listener):

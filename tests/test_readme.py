@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from utils.reports.settings_page import settings_page
 
 from learners import REGISTRY
-from utils.reports.settings_page import settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]

@@ -33,8 +33,8 @@ from dataloaders.tasks import Task  # noqa: E402
 from learners import LEARNERS, REGISTRY, Learner  # noqa: E402
 from run import build_trainer  # noqa: E402
 from utils.command_line import parse  # noqa: E402
-from utils.training.folder import RunFolder  # noqa: E402
 from utils.device import choose_device  # noqa: E402
+from utils.training.folder import RunFolder  # noqa: E402
 
 GOLDEN_RUNS = ROOT / "tests" / "golden_runs"
 TOLERANCE = 1e-6

@@ -35,8 +35,8 @@ def why_no_gpu() -> str:
 
 def choose_device(gpuid: Sequence[int]) -> torch.device:
     """The first GPU of ``--gpuid``; the CPU if that is negative, or if it is 0, the default, and there is no
-    NVIDIA driver, torch is built without CUDA, or CUDA_VISIBLE_DEVICES hides all GPUs. Raises UserError if a GPU
-    cannot be used."""
+    NVIDIA driver, torch is built without CUDA, or CUDA_VISIBLE_DEVICES hides all GPUs. Raises UserError if a
+    GPU cannot be used."""
     number, count = gpuid[0], visible_gpus() if gpuid[0] >= 0 else 0
     if 0 <= number < count:
         return torch.device("cuda", number)

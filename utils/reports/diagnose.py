@@ -27,10 +27,10 @@ from dataloaders.datasets import read_data
 from dataloaders.image_files import worker_failure
 from dataloaders.tasks import tasks_of_repeat
 from learners import REGISTRY, Learner, build_learner
-from utils.arithmetic import set_precision
 from utils.command_line import parse
+from utils.device import choose_device, device_failure, probe, set_precision
 from utils.errors import Parser, RunError, UserError, run_main
-from utils.files import user_path
+from utils.files import read_tensors, user_path
 from utils.reports.diagnosis_figure import diagnosis_figure
 from utils.reports.diagnosis_measures import DIAGNOSTICS, MEASURED, Diagnosis, diagnose_model
 from utils.reports.figures import save_figure
@@ -39,8 +39,6 @@ from utils.reports.repeats import merged
 from utils.reports.runs import Run, is_run, read_history, read_run, run_names
 from utils.settings import Settings
 from utils.streams import Streams, seed_of
-from utils.training.device import choose_device, device_failure, probe
-from utils.training.networks import read_network
 
 NAME = "utils.reports.diagnose"
 CPU = torch.device("cpu")
@@ -60,7 +58,7 @@ def finished_tasks(folder: Path, repeat: int) -> int:
 def load(network: torch.nn.Module, path: Path) -> None:
     """Load a saved network. Raises UserError, naming the file."""
     try:
-        network.load_state_dict(read_network(path, network)[0])
+        network.load_state_dict(read_tensors(path))
     except Exception as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "is missing" if missing else "cannot be read as a network of this run"
@@ -215,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             diagnoses.append(diagnose(run, given.dataroot, given.images, given.seed, device, given.workers))
     except (RuntimeError, MemoryError) as error:
         workers = most if given.workers is None else given.workers
-        reason = device_failure(error, device) or worker_failure(error, workers)
+        reason = device_failure(error) or worker_failure(error, workers)
         if not reason:
             raise
         raise RunError(reason) from error

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
+from utils.files import on_cpu
 from utils.reports.figures import DOTS_PER_INCH, axes_at, set_title
-from utils.tensors import on_cpu
 
 PICTURED = 20  # images per class that the teacher sees; the picture has the surest
 ROWS = 20  # classes in a picture

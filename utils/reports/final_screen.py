@@ -12,11 +12,10 @@ from utils.reports.forms import show_number, show_rows
 from utils.reports.places import place
 from utils.reports.runs import Stat
 from utils.settings import Settings
-from utils.training.first_task import origin
 from utils.training.listeners import Listener
-from utils.training.metrics import Results
-from utils.training.progress import duration
-from utils.training.run_state import RunState
+from utils.training.log import duration
+from utils.training.results import Results
+from utils.training.state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,10 +45,10 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
         for task, row in enumerate(rows, 1)]
     table = show_rows([["after task", *(f"on {task}" for task in range(1, len(rows) + 1))], *cells], "text")
     lines = ["", f"{kind} in {percent}, mean {over}", *table.splitlines(), ""]
-    if source := origin(settings):
-        lines.append(f"task 1:   from {source}")
-    lines.append(f"trained:  {duration(float(np.sum([sum(seconds) for seconds in results.seconds])))}")
-    stored = f"{results.memory[-1][-1]:,} values"
+    if settings.load_model_dir:
+        lines.append(f"task 1:   from {settings.load_model_dir}{' (with --load_any)' * settings.load_any}")
+    lines.append(f"trained:  {duration(float(np.nansum(results.history("seconds"))))}")
+    stored = f"{results.history("memory")[-1][-1]:,} values"
     lines.append(f"stored:   {stored}: parameters of model and generator, pixels of the coreset")
     if settings.incomplete_data:
         lines.append(
@@ -67,8 +66,8 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
         return f"{show_number(Stat.of(each))} {percent} {over}{note}"
 
     if results.uneven:
-        lines.append(f"final {kind} over images: {final(results.over_images())}")
-    return [*lines, f"final {kind}: {final(results.accuracies())}{', mean of tasks' * results.uneven}"]
+        lines.append(f"final {kind} over images: {final(results.history("accuracy_over_images"))}")
+    return [*lines, f"final {kind}: {final(results.history("accuracy"))}{', mean of tasks' * results.uneven}"]
 
 
 class FinalScreen(Listener):

@@ -18,7 +18,7 @@ from utils.reports.paper import PAPER, TABLES, UB, Method, Number, Study
 from utils.reports.places import SPLIT, Place, place
 from utils.reports.repeats import differing, merged, value_of
 from utils.reports.runs import MEASURES, Run, Stat, read_run, runs_under
-from utils.training.progress import duration
+from utils.training.log import duration
 
 
 @dataclass(eq=False)

@@ -11,10 +11,10 @@ from learners import Stage
 from utils.reports.dreams import PICTURED, dreams_figure, dreams_seen, pictured_classes, real_seen
 from utils.reports.figures import accuracy_figure, confusion_figure, loss_records, losses_figure, save_figure
 from utils.reports.runs import accuracy_kind
-from utils.training.checkpoint import RunFolder
+from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.measures import Measures
-from utils.training.run_state import RunState
+from utils.training.state import RunState
 
 
 def images_of(run: RunState) -> str:
@@ -60,7 +60,7 @@ class RunFigures(Listener):
         self.draw(run, "accuracy", accuracy_figure(rows, count, title, kind), done)
         if len(rows) == count:
             ranges = [range(task.old, task.seen) for task in run.tasks]
-            figure = confusion_figure(run.results.confusion[repeat][0], ranges, after, images_of(run))
+            figure = confusion_figure(run.results.confusion[repeat], ranges, after, images_of(run))
             self.draw(run, "confusion", figure, done)
         if records := loss_records(self.folder.path / "metrics.jsonl", repeat + 1):
             self.draw(run, "losses", losses_figure(records, after), done)

@@ -5,11 +5,12 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dataloaders.image_files import worker_failure
 from dataloaders.orders import order_name
 from dataloaders.tasks import task_ranges
 from learners import Stage
@@ -91,8 +92,9 @@ class RunFolder:
         self.settings = dataclasses.replace(settings, threads=threads)
         results = any((self.folder / name).is_dir() for name in LEFT_BEHIND)
         if results and not self.state and not settings.overwrite:
-            raise UserError(f"{self.flag}: has results but no checkpoint to resume from; choose another folder, "
-                            "or delete them with --overwrite 1")
+            raise UserError(
+                f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or delete them "
+                "with --overwrite 1")
 
     @property
     def path(self) -> Path:
@@ -176,9 +178,13 @@ class RunFolder:
         return f"{command} starts it again"
 
     @contextmanager
-    def resumable(self) -> Iterator[None]:
-        """Turn what can end a run into a RunError that says how to resume it; defects keep their
-        traceback."""
+    def resumable(self, raise_if_stopped: Callable[[], None]) -> Iterator[None]:
+        """Turn what can end a run into a RunError that says how to resume it; defects keep their traceback.
+
+        Args:
+            raise_if_stopped: called before a dead worker counts as a failure, since a signal to the whole
+                process group ends the workers first.
+        """
         try:
             yield
         except NotFinite as error:
@@ -191,8 +197,12 @@ class RunFolder:
         except (UserError, RunError) as error:  # an image that cannot be decoded, a worker that died
             raise RunError(f"{error}; {self.resume_hint()}") from error
         except (RuntimeError, MemoryError) as error:
-            if not (failure := device_failure(error)):
+            worker = worker_failure(error, self.settings.workers)
+            if not (failure := device_failure(error) or worker):
                 raise
+            if worker:
+                time.sleep(0.5)
+                raise_if_stopped()
             raise RunError(f"{failure}; {self.resume_hint()}") from error
 
     def task_folder(self, repeat: int, task: int) -> Path:

@@ -173,8 +173,8 @@ class Journal(Listener):
         accuracy = run.results.latest(repeat, percent(run.settings))
         trained = f"trained {duration(run.seconds)}"
         self.log.line(f"{run.where()}  accuracy {accuracy}  {measures.text()}  {trained}")
-        known = {**run.results.notes, **run.results.record(repeat)}
-        self.log.record(repeat=repeat + 1, task=run.task.index + 1, **known)
+        record = {name: None if value != value else value for name, value in measures.record().items()}
+        self.log.record(repeat=repeat + 1, task=run.task.index + 1, **run.results.notes, **record)
 
     def run_ended(self, run: RunState) -> None:
         self.close()

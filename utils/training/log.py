@@ -38,7 +38,7 @@ class Log:
     def line(self, text: str, shown: bool = True) -> None:
         self.files["output.log"].write(text + "\n")
         if shown:
-            with contextlib.suppress(OSError):  # nobody reads the pipe or the terminal any more; the run goes on
+            with contextlib.suppress(OSError):  # nobody reads the pipe or terminal; the run goes on
                 tqdm.write(text, file=sys.stdout)
                 sys.stdout.flush()
 

@@ -4,7 +4,9 @@ which."""
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -55,6 +57,14 @@ class Measures:
     def new(self) -> float:
         """On the classes of the latest task, among all seen."""
         return self.by_task[-1]
+
+    def record(self) -> dict[str, Any]:
+        """The measures by name, but for the confusion; with the mean accuracy over tasks and that over images."""
+        return {
+            "accuracy": float(np.mean(self.by_task)),
+            "accuracy_over_images": over_images(self.by_task, self.images),
+            "by_task": self.by_task, "by_task_local": self.local, "old": self.old, "new": self.new,
+            "top1": self.top1, "top5": self.top5, "ncm": self.ncm, "images": self.images}
 
     def text(self) -> str:
         """For the log, after the accuracy."""

@@ -141,7 +141,7 @@ class RunState:
         self.seconds = 0.0
 
     def start_task(self, task: Task) -> None:
-        """Seed the task's streams and let the learner begin it, unless the run resumes in the middle of it."""
+        """Seed the task's streams and let the learner begin it, unless the run resumes within the task."""
         if (self.place.stage, self.place.epoch) == (0, 0):
             self.seed_task(task.index)
             if self.settings.oracle_flag and task.index > 0:  # the upper bound learns every task from scratch
@@ -190,8 +190,8 @@ def check_resumable(saved: dict[str, Any], settings: Settings, data: str, device
     if saved["data"] != data:
         raise UserError(
             f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
-            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another version of Pillow "
-            "decodes differently, too); restore the data, choose another --log_dir, or delete that run with "
+            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another Pillow decodes "
+            "differently, too); restore the data, choose another --log_dir, or delete that run with "
             "--overwrite 1")
     place = Place(**saved["place"])
     if place != Place(place.repeat) and saved["device"] != device.type:

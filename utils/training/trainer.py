@@ -54,7 +54,7 @@ class Trainer:
         """Run all repeats, from wherever the checkpoint stands. Raises RunError if something ends the run
         that a user can mend, such as a full disk, and Stopped after SIGTERM or SIGINT."""
         try:
-            with self.stop_request, self.folder.resumable():
+            with self.stop_request, self.folder.resumable(self.raise_if_stopped):
                 self.state.begin(self.folder.state, provenance(self.learner_class, self.device))
                 while self.state.place.repeat < self.settings.repeat:
                     self.train_repeat()

@@ -1,11 +1,11 @@
 import pytest
 import torch
 import yaml
+from utils.training.recorded import SINCE
 
 from tests.utils.training.conftest import STATE, refusal
 from utils.files import write_tensors
 from utils.training.folder import Place, RunFolder
-from utils.training.recorded import SINCE
 
 
 def test_a_new_folder_has_the_settings_and_no_state(settings, tmp_path):

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from torch import nn
+from utils.training.failures import NotFinite, in_one_line, mean_losses
 
 from utils.errors import RunError, UserError
 from utils.settings import Settings
 from utils.training.folder import RunFolder
-from utils.training.failures import NotFinite, in_one_line, mean_losses
 
 
 def steps(*values):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from utils.training.recorded import SINCE
 
 from learners import LEARNERS, REGISTRY, Learner
 from utils.command_line import parse
 from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
 from utils.training.first_task import first_task
-from utils.training.recorded import SINCE
 
 
 class Hostile:

@@ -5,8 +5,8 @@ import torch
 
 from learners import build_learner
 from utils.errors import RunError, UserError
-from utils.settings import Settings
 from utils.files import read_tensors
+from utils.settings import Settings
 from utils.training.log import Log
 from utils.training.state import Place, RunState
 
