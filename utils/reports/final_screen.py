@@ -47,9 +47,10 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     lines = ["", f"{kind} in {percent}, mean {over}", *table.splitlines(), ""]
     if settings.load_model_dir:
         lines.append(f"task 1:   from {settings.load_model_dir}{' (with --load_any)' * settings.load_any}")
-    lines.append(f"trained:  {duration(float(np.nansum(results.history("seconds"))))}")
-    stored = f"{results.history("memory")[-1][-1]:,} values"
-    lines.append(f"stored:   {stored}: parameters of model and generator, pixels of the coreset")
+    seconds = float(np.nansum(results.history("seconds")))
+    lines.append(f"trained:  {duration(seconds)}")
+    stored = results.history("memory")[-1][-1]
+    lines.append(f"stored:   {stored:,} values: parameters of model and generator, pixels of the coreset")
     if settings.incomplete_data:
         lines.append(
             "data:     incomplete, --incomplete_data 1; not comparable with results on the whole data set")
@@ -59,15 +60,15 @@ def final_screen(settings: Settings, results: Results, percent: str) -> list[str
     if len(rows) > 1:
         lines.append(f"          {command('diagnose.sh', folder)}")
 
-    def final(accuracies: list[list[float]]) -> str:
-        each = [row[-1] for row in accuracies]
+    def final(name: str) -> str:
+        each = [tasks[-1] for tasks in results.history(name)]
         by_repeat = ", ".join(f"{value:.1f}" for value in each)
         note = f" ({by_repeat}; ± is the sample's deviation, n-1)" * (repeats > 1)
         return f"{show_number(Stat.of(each))} {percent} {over}{note}"
 
     if results.uneven:
-        lines.append(f"final {kind} over images: {final(results.history("accuracy_over_images"))}")
-    return [*lines, f"final {kind}: {final(results.history("accuracy"))}{', mean of tasks' * results.uneven}"]
+        lines.append(f"final {kind} over images: {final('accuracy_over_images')}")
+    return [*lines, f"final {kind}: {final('accuracy')}{', mean of tasks' * results.uneven}"]
 
 
 class FinalScreen(Listener):

@@ -59,7 +59,7 @@ class Measures:
         return self.by_task[-1]
 
     def record(self) -> dict[str, Any]:
-        """The measures by name, but for the confusion; with the mean accuracy over tasks and that over images."""
+        """All but the confusion by name, with the accuracy as the mean over tasks and over images."""
         return {
             "accuracy": float(np.mean(self.by_task)),
             "accuracy_over_images": over_images(self.by_task, self.images),

@@ -15,8 +15,8 @@ from utils.training.measures import Measures
 AXES = ["on task", "after task", "repeat"]  # of pt.yaml and pt-local.yaml, as published
 # {result file: the record that it holds}, each as [task][repeat].
 FILES = {
-    "acc/global": "accuracy", "acc/over-images": "accuracy_over_images", "acc/old": "old", "acc/new": "new",
-    "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory", "time/global": "seconds"}
+    "acc/global": "accuracy", "acc/over-images": "accuracy_over_images", "acc/old": "old",
+    "acc/new": "new", "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory", "time/global": "seconds"}
 
 
 class Results:
@@ -78,7 +78,7 @@ class Results:
             for repeat, column in enumerate(self.history(name)):
                 history[: len(column), repeat] = column
             notes = self.notes if file.startswith("acc") else {}
-            if name in ("top1", "top5", "ncm"):  # which count what they say, whatever the data set's accuracy counts
+            if name in ("top1", "top5", "ncm"):  # they say themselves what they count
                 notes = {key: value for key, value in notes.items() if key != "top_k"}
             _write(folder / f"results-{file}.yaml", history, notes)
         for repeat, confusion in enumerate(self.confusion):
