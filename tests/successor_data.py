@@ -56,7 +56,7 @@ def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     batch = expected["loader"]["batch_size"]
     streams = Streams()
     streams.start(0, 0)
-    loader = ShuffledBatches(lambda: Images.all_of(source), len(source.labels), batch, True, streams)
+    loader = ShuffledBatches(lambda: Images.all_of(source), batch, True, streams)
     rows = [[rows for _, rows in loader.starts(epoch)] for epoch in range(2)]
     yield wrong((len(source.labels) % batch > 0 and {len(part) for part in rows[0]} == {batch}) == expected["loader"]["drops_last"])
     yield wrong(bool((torch.cat(rows[0]) != torch.cat(rows[1])).any()) == expected["loader"]["shuffled"])

@@ -231,7 +231,7 @@ def statistics_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     dreams = (stretched(recipe["dream"] + 10 * j, 8) for j in itertools.count())
     asked: list[int] = []
     learner.dream = lambda count: asked.append(count) or next(dreams)
-    learner.batches = lambda stage, task, choose: GivenBatches([
+    learner.batches = lambda choose: GivenBatches([
         (stretched(recipe["real"] + 10 * k, 4), whole(recipe["real_labels"] + 10 * k, this["labels_from"], this["labels_to"]))
         for k in range(this["loader_batches"])])
     learner.keep_statistics(task)

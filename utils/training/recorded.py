@@ -46,7 +46,7 @@ def read_recorded(folder: Path) -> Recorded:
     """Of the run in ``folder``. Raises UserError where its args.yaml cannot be read, or it is not clear whose run it is."""
     recorded = read_yaml(folder / "args.yaml")
     learner = LEARNERS.get(str(recorded.get("learner_name")))
-    settings = completed(recorded, learner.settings_class() if learner else Settings)
+    settings = completed(recorded, learner.Settings if learner else Settings)
     code = Code.PUBLISHED
     if OURS in recorded:
         code = Code.CURRENT if any(name in recorded for name in SINCE) else Code.EARLIER
