@@ -1,5 +1,5 @@
-"""The golden numbers of the published implementation (tests/golden/README.md has the recipes), replayed through the real
-learners; tests/conformance.py calls what ``CASES`` has for a case's name.
+"""The golden numbers of the published implementation (tests/golden/README.md has the recipes), replayed
+through the real learners; tests/conformance.py calls what ``CASES`` has for a case's name.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -130,7 +130,8 @@ LEARNER_RECIPE = (*SEEDS, *SETTINGS, "old_classes", "seen_classes", "steps", "la
 
 
 def settings_of(recipe: dict[str, Any], learner: str, **more: Any) -> Settings:
-    """A recipe's, else the published ones. A learner that may keep a coreset keeps one: --DW is read with it alone."""
+    """A recipe's, else the published ones. A learner that may keep a coreset keeps one: --DW is read with it
+    alone."""
     return LEARNERS[learner].Settings(**{
         "lr": recipe.get("learning_rate", 0.1), "momentum": recipe.get("momentum", 0.9), "weight_decay": recipe.get("weight_decay", 2e-4),
         "mu": recipe.get("distillation_weight", 1.0), "temp": recipe.get("temperature", 2.0), "DW": recipe.get("DW", False),

@@ -2,10 +2,11 @@
 
     python tests/conformance.py [DIR ...]        default: tests/golden and tests/golden_successors
 
-Prints a line a case with its largest deviation, then "N passed, M failed, K skipped"; exits with 1 on a failure.
-A case that cannot be replayed, of a name or with a recipe that nothing here knows, has failed: none is skipped.
-Recipes and tolerances: tests/golden/README.md and tests/golden_successors/README.md. A deviation is counted in tolerances (1e-6 relative
-for losses and norms, 1e-6 absolute for single values), so up to 1 passes.
+Prints a line a case with its largest deviation, then "N passed, M failed, K skipped"; exits with 1 on a
+failure. A case that cannot be replayed, of a name or with a recipe that nothing here knows, has failed: none
+is skipped. Recipes and tolerances: tests/golden/README.md and tests/golden_successors/README.md. A deviation
+is counted in tolerances (1e-6 relative for losses and norms, 1e-6 absolute for single values), so up to 1
+passes.
 """
 
 import json

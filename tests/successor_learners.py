@@ -1,4 +1,5 @@
-"""The learners of R-DFCIL, CwD and RFD with the weights of a recipe, and their stages as the trainer would use them."""
+"""The learners of R-DFCIL, CwD and RFD with the weights of a recipe, and their stages as the trainer would
+use them."""
 
 import itertools
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,5 @@
-"""The golden numbers of R-DFCIL, CwD and RFD (tests/golden_successors/README.md has the recipes), replayed through the
-real learners; tests/conformance.py calls what ``kind_of`` finds for a case.
+"""The golden numbers of R-DFCIL, CwD and RFD (tests/golden_successors/README.md has the recipes), replayed
+through the real learners; tests/conformance.py calls what ``kind_of`` finds for a case.
 
 What a case is, is read from its recipe, not from its name.
 """
@@ -276,7 +276,8 @@ INVERSION = (
     "teacher_means teacher_covariance classes_without_mean history_share")
 DATA = "pictures order tasks current_task index_of_the_picture making"
 
-# (what tells the kind, of the recipe or, where that is empty, the numbers; what the recipe may have; the kind)
+# (what tells the kind, of the recipe or, where that is empty, the numbers; what the recipe may have; the
+# kind)
 KINDS: list[tuple[str, str, Callable[[Numbers, Numbers], Iterator[float]]]] = [
     ("phase_one_steps", STEPS, steps_case),
     ("adam_lr heads", INVERSION, inversion_case),

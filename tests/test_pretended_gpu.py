@@ -1,4 +1,5 @@
-"""Every learner's stages captured and replayed on a pretended GPU, a whole run, and faults that it must catch."""
+"""Every learner's stages captured and replayed on a pretended GPU, a whole run, and faults that it must
+catch."""
 
 import gc
 import itertools
@@ -126,7 +127,8 @@ def test_a_run_that_is_stopped_on_captured_steps_ends_as_an_undisturbed_one(mach
         trainer = build_trainer(settings, whole_runs.made_up_images(), RunFolder(settings), device)
         trainer.listeners.append(StopAt(stop))
         trainer.run()
-        return {path.name: path.read_bytes() for path in (tmp_path / folder / "models" / "repeat-1" / "task-2").iterdir()}
+        left = tmp_path / folder / "models" / "repeat-1" / "task-2"
+        return {path.name: path.read_bytes() for path in left.iterdir()}
 
     undisturbed = run("undisturbed")
     with pytest.raises(Stopped):
@@ -223,7 +225,7 @@ def test_a_kernel_that_is_not_deterministic_is_caught(machine, deterministic, pr
         fault.run()
 
 
-@pytest.mark.parametrize("message", ["CUDA out of memory. Tried to allocate 2.00 GiB", "CUDA error: unspecified"])
+@pytest.mark.parametrize("message", ["CUDA out of memory. Tried to allocate 2 GiB", "CUDA error: unknown"])
 def test_a_gpu_that_fails_in_a_capture_is_no_fault_of_the_capture(machine, problem, message):
     def failing(learner, h, y):
         if machine.graph:
@@ -243,7 +245,7 @@ def falling_back(problem):
     return [step(start) for epoch in range(3) for start in faulty.stage.batches.starts(epoch)], said
 
 
-def test_a_stage_that_cannot_be_captured_runs_step_by_step_where_that_is_allowed(machine, problem, monkeypatch):
+def test_a_stage_that_cannot_be_captured_runs_step_by_step(machine, problem, monkeypatch):
     losses, (line,) = falling_back(problem)
     assert len(losses) > 5 and all(values.isfinite().all() for values in losses)
     assert line.startswith("--graph: the stage learn cannot be captured as a CUDA graph (_local_scalar_dense")

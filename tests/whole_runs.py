@@ -1,14 +1,18 @@
-"""Small whole runs of every learner through the real trainer, compared with what is stored in tests/golden_runs.
+"""Small whole runs of every learner through the real trainer, compared with what is stored in
+tests/golden_runs.
 
-    python tests/whole_runs.py [NAME ...]            a line a run; exits with 1 where one differs
-    python tests/whole_runs.py --write [NAME ...]    stores what this code computes, and its commit: only after a change
-                                                     of the computation that is meant, and that the golden numbers allow
+    python tests/whole_runs.py [NAME ...]            a line a run; exits with 1 where one differs python
+    tests/whole_runs.py --write [NAME ...]    stores what this code computes, and its commit: only after a
+    change
+                                                     of the computation that is meant, and that the golden
+                                                     numbers allow
 
-Three tasks of 4, 2 and 2 of ten classes, so that two outputs are never learned; 12 training and 10 test images a class, made of a
-fixed numpy RandomState, no augmentation, float64, ResNet-8, a handful of steps a task. Stored after every task: each
-loss of each stage and epoch, the norm of each tensor of each network, the coreset's rows in their order, and the
-accuracies. Losses and norms may differ by 1e-6 relative, which leaves room for the rounding of other machines, torch
-versions and numbers of threads; rows and accuracies not at all.
+Three tasks of 4, 2 and 2 of ten classes, so that two outputs are never learned; 12 training and 10 test
+images a class, made of a fixed numpy RandomState, no augmentation, float64, ResNet-8, a handful of steps a
+task. Stored after every task: each loss of each stage and epoch, the norm of each tensor of each network, the
+coreset's rows in their order, and the accuracies. Losses and norms may differ by 1e-6 relative, which leaves
+room for the rounding of other machines, torch versions and numbers of threads; rows and accuracies not at
+all.
 """
 
 import argparse
@@ -93,7 +97,8 @@ def float64() -> Iterator[None]:
 
 
 def kept(learner: Learner) -> dict[str, Any]:
-    """What a learner holds after a task: the norm of every tensor of its networks, the rows of its coreset by class."""
+    """What a learner holds after a task: the norm of every tensor of its networks, the rows of its coreset by
+    class."""
     return {
         "weights": {
             f"{network}.{name}": float(value.double().norm())

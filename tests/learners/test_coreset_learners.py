@@ -1,4 +1,5 @@
-"""Naive Rehearsal, LwF, E2E and BiC: what they learn from, hold out and keep. Golden numbers pin the losses."""
+"""Naive Rehearsal, LwF, E2E and BiC: what they learn from, hold out and keep. Golden numbers pin the
+losses."""
 
 import dataclasses
 
@@ -12,7 +13,7 @@ from dataloaders.tasks import Task
 from learners import LEARNERS
 from learners.base import distillation
 from models import classifier
-from tests.learners.conftest import learn_task, prepare, same, state
+from tests.learners.conftest import learn_task, prepare, state
 from utils.errors import UserError
 from utils.streams import Streams
 
@@ -21,7 +22,8 @@ RANKED = {"ETE": nearest_to_mean, "BIC": herding}
 
 @pytest.fixture
 def remembering(problem):
-    """A learner with a coreset of its first task's images, at the beginning of the second: (learner, tasks, stages by name)."""
+    """A learner with a coreset of its first task's images, at the beginning of the second: (learner, tasks,
+    stages by name)."""
 
     def build(name, **settings):
         learner, tasks = problem(name, **{"memory": 40, **settings})
@@ -85,7 +87,8 @@ def test_stored_values_count_the_coresets_pixels(remembering, name):
 
 def test_e2e_appends_the_coreset_as_it_is(remembering):
     learner, (_, task), stages = remembering("ETE")
-    assert torch.equal(stages["learn"].batches.data.rows, torch.cat([*learner.coreset.classes, task.train.rows]))
+    rows = stages["learn"].batches.data.rows
+    assert torch.equal(rows, torch.cat([*learner.coreset.classes, task.train.rows]))
 
 
 def test_e2e_balances_on_a_coreset_with_the_new_classes_in_it(remembering):
@@ -105,7 +108,7 @@ def test_e2es_balanced_stage_learns_the_classifier_alone_at_a_hundredth_of_the_r
     before = state(learner.model)
     train(learner, balance)
     moved = {key for key, value in learner.model.state_dict().items() if not torch.equal(value, before[key])}
-    assert {key for key in moved if "running" not in key and "batches" not in key} == {"last.weight", "last.bias"}
+    assert {key for key in moved if "running" not in key} == {"last.weight", "last.bias"}
     assert "bn1.running_mean" in moved  # the rest runs in training mode
 
 
@@ -176,12 +179,14 @@ def test_the_images_to_learn_are_counted_before_any_work_also_of_scarce_classes(
         other_split_size=2, batch_size=len(labels))
     learner = kind(settings, Streams(), classifier("resnet", "resnet8", 10))
     first, second = (
-        Task(index, 2 * index, 2 * index + 2, images[labels // 2 == index], images, ("",) * 10) for index in range(2))
+        Task(index, 2 * index, 2 * index + 2, images[labels // 2 == index], images, ("",) * 10)
+        for index in range(2))
     for task, new in ((first, range(2)), (second, range(2, 4))):
         assert kind.images_to_learn(settings, counts, new) == len(learner.data(task))
         if task is first:
             learner.coreset.rank(first.train, 2, lambda data: torch.randn(len(data), 4), herding)
-    with pytest.raises(UserError, match=f"^--batch_size {len(labels)}: task 1 has {sum(counts[:2])} images to learn"):
+    message = f"^--batch_size {len(labels)}: task 1 has {sum(counts[:2])} images to learn"
+    with pytest.raises(UserError, match=message):
         kind.check_data(settings, counts)
 
 

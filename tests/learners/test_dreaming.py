@@ -108,7 +108,8 @@ def test_each_stage_changes_its_own_network_alone(second_task, name):
     learner, _, stages = second_task(name)
     learner.generator.train()
     sum(stages["dream"].loss().values()).backward()
-    assert all(p.grad.any() for p in learner.generator.parameters() if p.ndim > 1)  # a bias before a norm has no effect
+    weights = [p for p in learner.generator.parameters() if p.ndim > 1]  # a bias before a norm has no effect
+    assert all(p.grad.any() for p in weights)
     model, generator = state(learner.model), state(learner.generator)
     train(learner, stages["dream"])
     assert same(model, learner.model) and not same(generator, learner.generator)
@@ -153,7 +154,8 @@ def test_the_dream_loss_has_the_weights_of_the_settings(problem):
     losses = learner.dream_loss()
     torch.testing.assert_close(losses["content"], 7 * F.cross_entropy(h / 2, h.argmax(1)))
     torch.testing.assert_close(losses["balance"], class_balance(h))
-    torch.testing.assert_close(losses["statistics"], 3 * statistics_distance(mean, var, learner.observed_teacher))
+    distance = statistics_distance(mean, var, learner.observed_teacher)
+    torch.testing.assert_close(losses["statistics"], 3 * distance)
     torch.testing.assert_close(losses["smoothness"], 5 * smoothness(x))
 
 

@@ -1,4 +1,5 @@
-"""Each published learner on a tiny problem, without the trainer; golden numbers pin the losses (tests/test_conformance.py)."""
+"""Each published learner on a tiny problem, without the trainer; golden numbers pin the losses
+(tests/test_conformance.py)."""
 
 import pytest
 import torch

@@ -54,25 +54,42 @@ def test_two_phases_need_two_epochs(tiny, name):
 
 # Files with and without faults, in one copy of the code: {file: (content, its learner, what is said of it)}
 
-HEAD = "from dataclasses import dataclass\nfrom learners.abd import AlwaysBeDreaming as ABD\n" \
-    "from learners.base import Learner\nfrom utils.settings import Settings, setting\n"
-OWN = "class Own(Settings):\n    own: float = {}\n\n\nclass {}(ABD):\n    Settings = Own\n"
+HEAD = """from dataclasses import dataclass
+from learners.abd import AlwaysBeDreaming as ABD
+from learners.base import Learner
+from utils.settings import Settings, setting
+"""
+OWN = """@dataclass
+class Own(Settings):
+    own: float = setting(2.0, "method", "weight of the mean squared error", above=0)
+class Mine(ABD):
+    Settings = Own
+"""
 FILES = {
     "syntax": ("class Broken(:\n", "Broken", "learners/syntax.py: line 1: SyntaxError: invalid syntax"),
-    "importing": ("import nothing\n\n\nclass Importing:\n    pass\n", "Importing",
-                  "learners/importing.py: ModuleNotFoundError: No module named 'nothing'"),
-    "typeless": (HEAD + "class Typeless(Learner):\n    pass\n", "Typeless",
-                 "learners/typeless.py: Typeless has no learner_type"),
-    "bare": (HEAD + OWN.format('setting(1.0, "method", "")', "Bare"), "Bare", "learners/bare.py: Own: settings are declared"),
-    "plain": (HEAD + "@dataclass\n" + OWN.format("1.0", "Plain"), "Plain", "learners/plain.py: declare own of Own with setting("),
-    "nothing": (HEAD + "@dataclass\n" + OWN.format('setting(1.0, "method", "")', "Nothing").replace(": float", ""), "Nothing",
-                "learners/nothing.py: TypeError: 'own' is a field but has no type annotation"),
-    "twice": (HEAD + "@dataclass\n" + OWN.format('setting(1.0, "method", "")', "Twice").replace("own:", "mu:"), "Twice",
-              "learners/twice.py: Own: another method or the common settings have a setting 'mu' too"),
-    "lwf_copy": ("from learners.lwf import LWF as Plain\n\n\nclass LWF(Plain):\n    pass\n", "LWF",
-                 "learners/lwf.py and learners/lwf_copy.py: both have a class LWF; rename the copy"),
-    "good": (HEAD + "@dataclass\n" + OWN.format('setting(2.0, "method", "weight of the mean squared error", above=0)', "Good"),
-             "Good", ""),
+    "importing": (
+        "import nothing\nclass Importing:\n    pass\n", "Importing",
+        "learners/importing.py: ModuleNotFoundError: No module named 'nothing'"),
+    "typeless": (
+        HEAD + "class Typeless(Learner):\n    pass\n", "Typeless",
+        "learners/typeless.py: Typeless has no learner_type"),
+    "bare": (
+        HEAD + OWN.replace("@dataclass\n", "").replace("Mine", "Bare"), "Bare",
+        "learners/bare.py: Own: settings are declared"),
+    "plain": (
+        HEAD + OWN.replace("= setting(", "= len((").replace("above=0)", "0))").replace("Mine", "Plain"),
+        "Plain",
+        "learners/plain.py: declare own of Own with setting("),
+    "nothing": (
+        HEAD + OWN.replace(": float", "").replace("Mine", "Nothing"), "Nothing",
+        "learners/nothing.py: TypeError: 'own' is a field but has no type annotation"),
+    "twice": (
+        HEAD + OWN.replace("own:", "mu:").replace("Mine", "Twice"), "Twice",
+        "learners/twice.py: Own: another method or the common settings have a setting 'mu' too"),
+    "lwf_copy": (
+        "from learners.lwf import LWF as Plain\nclass LWF(Plain):\n    pass\n", "LWF",
+        "learners/lwf.py and learners/lwf_copy.py: both have a class LWF; rename the copy"),
+    "good": (HEAD + OWN.replace("Mine", "Good"), "Good", ""),
 }
 SCRIPT = """
 import logging
@@ -98,16 +115,17 @@ def test_a_file_that_cannot_be_used_is_one_line_and_stops_no_other_learner(root,
     for file, (content, _, _) in FILES.items():
         (tmp_path / "learners" / f"{file}.py").write_text(content)
     faulty = [(name, line) for _, name, line in FILES.values() if line]
+    script = SCRIPT.replace("{names}", str([name for name, _ in faulty]))
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(names=[name for name, _ in faulty])], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, timeout=300)
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=300)
     assert (done.stderr, done.returncode) == ("", 0)
     lines = done.stdout.splitlines()
     at = lines.index("NormalNN")
     warned, own, said = lines[:at], lines[at + 1], lines[at + 2 :]
     assert own == "3.0"
-    assert [line.startswith(f"--learner_name {name}: {what}") for (name, what), line in zip(faulty, said, strict=True)] \
-        == [True] * len(faulty), said
+    for (name, what), line in zip(faulty, said, strict=True):
+        assert line.startswith(f"--learner_name {name}: {what}")
     assert len(warned) == len(faulty) - 1  # a class without learner_type may be a base of others
     assert all(any(line.startswith(what) for line in warned) for name, what in faulty if name != "Typeless")
 
@@ -122,7 +140,8 @@ def test_a_loss_that_returns_no_scalars_by_name_is_one_line_with_its_file(proble
     learner.start_task(task)
     stage = dataclasses.replace(learner.stages(task)[0], loss=Mine.loss.__get__(learner))
     assert isinstance(stage, Stage)
-    with pytest.raises(RunError, match=r"^tests/learners/test_own_files.py: .*Mine.loss returned a \w+; it must return a dict"):
+    message = r"^tests/learners/test_own_files.py: .*Mine.loss returned a \w+; it must return a dict"
+    with pytest.raises(RunError, match=message):
         stage.check(stage.loss(None, None))
     stage.check({"loss": torch.zeros(())})
 
@@ -135,7 +154,8 @@ def test_an_extension_adds_terms_without_running_a_network_again(second_task, ba
     dreams = torch.randn(len(x), 3, 32, 32)
     monkeypatch.setattr(learner, "dream", lambda count: dreams)
     plain = learner.eval().loss(x, y)
-    monkeypatch.setattr(learner, "more_terms", lambda *parts: given.append(parts) or {"mine": parts[2].mean()})
+    hook = lambda *parts: given.append(parts) or {"mine": parts[2].mean()}  # noqa: E731
+    monkeypatch.setattr(learner, "more_terms", hook)
     learner.model.conv1.register_forward_hook(lambda *_: passes.append(1))
     losses = learner.loss(x, y)
     assert passes == [1] and losses["mine"].requires_grad
@@ -150,6 +170,7 @@ def test_an_extension_adds_terms_without_running_a_network_again(second_task, ba
 def test_abd_notes_that_its_local_loss_is_0_in_a_task_of_one_new_class(problem):
     learner, (first, second) = problem("AlwaysBeDreaming")
     assert isinstance(learner, AlwaysBeDreaming)
-    assert learner.notes(first) == learner.notes(second) == learner.notes(dataclasses.replace(first, seen=1)) == []
+    assert learner.notes(first) == learner.notes(second) == []
+    assert learner.notes(dataclasses.replace(first, seen=1)) == []
     line, = learner.notes(dataclasses.replace(second, seen=second.old + 1))
     assert "the loss local is 0" in line

@@ -19,7 +19,8 @@ def changed(before, network):
 
 @pytest.fixture
 def second_task(problem):
-    """A learner that has learned its first task, in front of the second: (learner, task, {stage name: stage})."""
+    """A learner that has learned its first task, in front of the second: (learner, task, {stage name:
+    stage})."""
 
     def build(name, **more):
         learner, tasks = problem(name, **{**FAMILY, "schedule": [3], "lr": 0.05, "momentum": 0.9, **more})
@@ -76,7 +77,8 @@ def test_both_phases_count_classes_and_the_weights_are_of_the_epoch_before(secon
     learner, task, stages = second_task(name)
     steps = len(train(learner, stages["learn"]))
     assert learner.counts.sum() == steps * 2 * learner.settings.batch_size
-    assert learner.counts[task.old : task.seen].sum() == learner.counts[: task.old].sum()  # as many dreams as images
+    dreamed, real = learner.counts[: task.old].sum(), learner.counts[task.old : task.seen].sum()
+    assert dreamed == real
     assert torch.equal(learner.weights, torch.ones_like(learner.weights))
     heads = stages["heads"]
     heads.start_epoch(0)
@@ -114,8 +116,9 @@ def before_weight(before, learner):
     last = learner.model.last
     if isinstance(last, HeadPairs):
         count = len(last.ranges)
-        pairs = [(before[f"model.last.second.{task}"], before[f"model.last.first.{task}"]) for task in range(count)]
-        return torch.cat([second @ first for second, first in pairs])
+        first, second = (
+            [before[f"model.last.{layer}.{task}"] for task in range(count)] for layer in ("first", "second"))
+        return torch.cat([b @ a for a, b in zip(first, second)])
     return before["model.last.weight"]
 
 

@@ -1,4 +1,5 @@
-"""What watches: a function mode for what Python calls, a dispatch mode for what is computed, backward included."""
+"""What watches: a function mode for what Python calls, a dispatch mode for what is computed, backward
+included."""
 
 import sys
 
@@ -15,7 +16,8 @@ WAITS = {
     aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten._unique2, aten._unique, aten.unique_dim, aten.unique_consecutive,
     aten.unique_dim_consecutive, aten.bincount, aten.equal, aten.is_nonzero, aten.item, aten.histc, aten.multinomial, aten.combinations,
     aten._linalg_svd, aten._linalg_eigh, aten.linalg_eig}
-# Refused with ``--deterministic 1``: on a GPU they add up in any order (torch.use_deterministic_algorithms lists them).
+# Refused with ``--deterministic 1``: on a GPU they add up in any order (torch.use_deterministic_algorithms
+# lists them).
 UNORDERED = {
     aten._adaptive_avg_pool2d_backward, aten.adaptive_max_pool2d_backward, aten.upsample_bilinear2d_backward, aten.upsample_bicubic2d_backward,
     aten.reflection_pad1d_backward, aten.reflection_pad2d_backward, aten.replication_pad2d_backward, aten.nll_loss2d_forward,
