@@ -50,7 +50,9 @@ def replay(path: Path) -> float:
     name = known(case, CASES)
     successor, unread = (None, set[str]()) if name else successors.kind_of(recipe, expected)
     if not name and not successor:
-        raise Unknown(f"no case of this name is known, nor of this recipe; one begins with {', '.join(CASES)}")
+        raise Unknown(
+            f"no case of this name is known, nor of this recipe; one begins with {', '.join(CASES)}"
+        )
     if unread:
         raise Unknown(f"recipe {', '.join(sorted(unread))}: unknown in a case of this kind")
     with float64():
