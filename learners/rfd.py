@@ -28,8 +28,8 @@ class RFDSettings(TwoPhaseSettings):
         0.15, "method", "weight of DIST between logits for the old classes on real images: RFD", low=0)
     relay_weight: float = setting(
         0.05, "method",
-        "weight of the relay, the distance between the student's features and those that its later stages make "
-        "of the teacher's first stage: RFD", low=0)
+        "weight of the relay, the distance between the student's features and those that its later stages "
+        "make of the teacher's first stage: RFD", low=0)
 
 
 def correlation(u: Tensor, v: Tensor) -> Tensor:

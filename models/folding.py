@@ -184,7 +184,9 @@ def foldable(network: nn.Module, shape: Sequence[int]) -> list[tuple[str, str]]:
     x = torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     try:
         with torch.random.fork_rng(devices=[]), torch.autocast("cpu", enabled=False):
-            twin = copy.deepcopy(network).to("cpu", torch.float64)
+            twin = copy.deepcopy(network).to(torch.float64).to("cpu", non_blocking=True)
+            for device in {tensor.device for tensor in network.parameters() if tensor.is_cuda}:
+                torch.cuda.current_stream(device).synchronize()  # once, whatever the number of tensors
             pairs, expected = proven_pairs(twin, x)
             fold(twin, pairs)
             return pairs if same(expected, [entry(x) for entry in entries(twin)]) else []

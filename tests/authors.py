@@ -1,5 +1,5 @@
-"""The golden numbers of the published implementation (tests/golden/README.md has the recipes), replayed through the real
-learners; tests/conformance.py calls what ``CASES`` has for a case's name.
+"""The golden numbers of the published implementation (tests/golden/README.md has the recipes), replayed
+through the real learners; tests/conformance.py calls what ``CASES`` has for a case's name.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +43,9 @@ LEARNER_OF_CASE = {
     "bic": "BIC",
 }
 
-relative, fingerprints = (partial(measure, floor=1e-12) for measure in (recipes.relative, recipes.fingerprints))
+relative, fingerprints = (
+    partial(measure, floor=1e-12) for measure in (recipes.relative, recipes.fingerprints)
+)
 
 
 class Unknown(Exception):
@@ -92,13 +94,23 @@ def task(old: int, seen: int, counts: Sequence[int] = ()) -> Task:
     """A task whose images have labels alone, so many of each class: the recipes give every batch."""
     pixels = Pixels((0.0,) * 3, (1.0,) * 3)
     count = torch.tensor(counts, dtype=torch.long)
-    images = Images.all_of(InMemory(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.arange(len(count)).repeat_interleave(count), pixels))
+    images = Images.all_of(
+        InMemory(
+            torch.zeros(0, 3, 32, 32, dtype=torch.uint8),
+            torch.arange(len(count)).repeat_interleave(count),
+            pixels,
+        )
+    )
     return Task(-(-old // TASK_SIZE), old, seen, images, images, ("",) * CLASSES)
 
 
-def build(name: str, settings: Settings, model: ResNet, teacher: ResNet, generator: nn.Module | None = None) -> Learner:
+def build(
+    name: str, settings: Settings, model: ResNet, teacher: ResNet, generator: nn.Module | None = None
+) -> Learner:
     learner_class = LEARNERS[name]
-    networks = [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.generator_type else [model]
+    networks = (
+        [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.generator_type else [model]
+    )
     learner = learner_class(settings, Streams(), *networks)
     learner.teacher.load_state_dict(teacher.state_dict())
     return learner
@@ -126,28 +138,62 @@ def step(chosen: Stage, *batch: Tensor) -> dict[str, float]:
 
 SEEDS = ("model", "teacher", "real", "real_labels", "dream", "calibration")
 SETTINGS = ("learning_rate", "momentum", "weight_decay", "distillation_weight", "temperature", "DW")
-LEARNER_RECIPE = (*SEEDS, *SETTINGS, "old_classes", "seen_classes", "steps", "labels_from", "images_per_class")
+LEARNER_RECIPE = (
+    *SEEDS,
+    *SETTINGS,
+    "old_classes",
+    "seen_classes",
+    "steps",
+    "labels_from",
+    "images_per_class",
+)
 
 
 def settings_of(recipe: dict[str, Any], learner: str, **more: Any) -> Settings:
-    """A recipe's, else the published ones. A learner that may keep a coreset keeps one: --DW is read with it alone."""
-    return LEARNERS[learner].Settings(**{
-        "lr": recipe.get("learning_rate", 0.1), "momentum": recipe.get("momentum", 0.9), "weight_decay": recipe.get("weight_decay", 2e-4),
-        "mu": recipe.get("distillation_weight", 1.0), "temp": recipe.get("temperature", 2.0), "DW": recipe.get("DW", False),
-        "memory": 2000 if LEARNERS[learner].takes_coreset else 0, "batch_size": BATCH, "deep_inv_params": DREAMS,
-        "first_split_size": TASK_SIZE, "other_split_size": TASK_SIZE, **more})
+    """A recipe's, else the published ones. A learner that may keep a coreset keeps one: --DW is read with it
+    alone."""
+    return LEARNERS[learner].Settings(
+        **{
+            "lr": recipe.get("learning_rate", 0.1),
+            "momentum": recipe.get("momentum", 0.9),
+            "weight_decay": recipe.get("weight_decay", 2e-4),
+            "mu": recipe.get("distillation_weight", 1.0),
+            "temp": recipe.get("temperature", 2.0),
+            "DW": recipe.get("DW", False),
+            "memory": 2000 if LEARNERS[learner].takes_coreset else 0,
+            "batch_size": BATCH,
+            "deep_inv_params": DREAMS,
+            "first_split_size": TASK_SIZE,
+            "other_split_size": TASK_SIZE,
+            **more,
+        }
+    )
 
 
 def learner_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
     name = LEARNER_OF_CASE[known(case, LEARNER_OF_CASE)]
     balanced = "trained" in recipe
     bias = [key for key in recipe if key.startswith("bias_of_classes_")]
-    no_more_than(recipe, (*LEARNER_RECIPE, *(["trained"] if name == "ETE" else [*bias, "stage_two"] if name == "BIC" else [])), "recipe")
-    no_more_than(expected, (
-        "total", "classification", "distillation", "state",
-        *(["stage_two_loss", "stage_two_alpha", "stage_two_beta"] if "stage_two" in recipe else [])), "expected")
+    no_more_than(
+        recipe,
+        (*LEARNER_RECIPE, *(["trained"] if name == "ETE" else [*bias, "stage_two"] if name == "BIC" else [])),
+        "recipe",
+    )
+    no_more_than(
+        expected,
+        (
+            "total",
+            "classification",
+            "distillation",
+            "state",
+            *(["stage_two_loss", "stage_two_alpha", "stage_two_beta"] if "stage_two" in recipe else []),
+        ),
+        "expected",
+    )
     teacher = calibrated_teacher(recipe["teacher"], stretched(recipe["calibration"], 4))
-    settings = settings_of(recipe, name, **({"memory": 0} if case.startswith(("base", "upper_bound")) else {}))  # they keep none, and read no --DW
+    settings = settings_of(
+        recipe, name, **({"memory": 0} if case.startswith(("base", "upper_bound")) else {})
+    )  # they keep none, and read no --DW
     if balanced:
         settings.lr *= 100  # the stage's is a hundredth of the settings'
     old, seen = recipe["old_classes"], recipe["seen_classes"]
@@ -185,13 +231,17 @@ def set_bias_layers(learner: BIC, recipe: dict[str, Any]) -> None:
             learner.bias.beta[index].fill_(values["beta"])
 
 
-def bias_stage(learner: BIC, recipe: dict[str, Any], expected: dict[str, Any], old: int, seen: int) -> Iterator[float]:
+def bias_stage(
+    learner: BIC, recipe: dict[str, Any], expected: dict[str, Any], old: int, seen: int
+) -> Iterator[float]:
     learner.settings.lr = 100 * recipe["learning_rate"]  # the stage's is a hundredth of the settings'
     this = task(old, seen)
     bias = stage(learner, this, "bias")
     for k in range(recipe["steps"]):
         y = whole(recipe["real_labels"] + 10 * k, 0, seen)
-        yield relative(sum(step(bias, stretched(recipe["real"] + 10 * k, 4), y).values()), expected["stage_two_loss"][k])
+        yield relative(
+            sum(step(bias, stretched(recipe["real"] + 10 * k, 4), y).values()), expected["stage_two_loss"][k]
+        )
     yield absolute(learner.bias.alpha[this.index].item(), expected["stage_two_alpha"])
     yield absolute(learner.bias.beta[this.index].item(), expected["stage_two_beta"])
 
@@ -213,7 +263,10 @@ def dgr_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Ite
     fill(state(generator), recipe["generator"])
     fill(state(old_generator), recipe["old_generator"])
     with torch.no_grad():
-        teacher = calibrated_teacher(recipe["teacher"], old_generator.decode(normal(recipe["calibration_noise"], BATCH, generator.latent)))
+        teacher = calibrated_teacher(
+            recipe["teacher"],
+            old_generator.decode(normal(recipe["calibration_noise"], BATCH, generator.latent)),
+        )
     settings = settings_of({"weight_decay": 0.0, **recipe}, "Generative_Replay")
     learner = build("Generative_Replay", settings, start_model(teacher, recipe["model"]), teacher, generator)
     assert isinstance(learner, Generative_Replay)
@@ -225,12 +278,18 @@ def dgr_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Ite
         if old:
             replay = normal(recipe["replay_noise"] + 10 * k, BATCH, generator.latent)
             draws.insert(0, replay)
-            yield absolute(learner.teach(learner.old_generator.decode(replay)).argmax(1), expected["replay_labels"][k])
-        learner.noise = lambda count, draws=draws: draws.pop(0)  # first for the replayed images, then for the latent code
+            yield absolute(
+                learner.teach(learner.old_generator.decode(replay)).argmax(1), expected["replay_labels"][k]
+            )
+        learner.noise = lambda count, draws=draws: draws.pop(
+            0
+        )  # first for the replayed images, then for the latent code
         y = whole(recipe["real_labels"] + 10 * k, recipe.get("labels_from", old), seen)
         losses = step(learn, unit_images(recipe["real"] + 10 * k), y)
         yield relative(losses["reconstruction"] + losses["divergence"], expected["generator_loss"][k])
-        yield relative(sum(losses.values()) - losses["reconstruction"] - losses["divergence"], expected["total"][k])
+        yield relative(
+            sum(losses.values()) - losses["reconstruction"] - losses["divergence"], expected["total"][k]
+        )
     yield fingerprints(learner.model.state_dict(), expected["state"])
     yield fingerprints(learner.generator.state_dict(), expected["generator"])
 
@@ -239,10 +298,16 @@ CHOICES = {"nearest_to_mean": nearest_to_mean, "herding": herding}
 
 
 def coreset_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
-    no_more_than(recipe, ("dataset_seed", "features_seed", "images", "feature_dim", "classes", "tasks", "memory", "run_seed"), "recipe")
+    no_more_than(
+        recipe,
+        ("dataset_seed", "features_seed", "images", "feature_dim", "classes", "tasks", "memory", "run_seed"),
+        "recipe",
+    )
     no_more_than(expected, CHOICES, "expected")
     count = recipe["images"]
-    y = torch.from_numpy(np.random.RandomState(recipe["dataset_seed"]).randint(0, recipe["classes"], count)).long()
+    y = torch.from_numpy(
+        np.random.RandomState(recipe["dataset_seed"]).randint(0, recipe["classes"], count)
+    ).long()
     features = normal(recipe["features_seed"], count, recipe["feature_dim"])
     source = InMemory(torch.zeros(count, 3, 1, 1, dtype=torch.uint8), y, Pixels((0.0,) * 3, (1.0,) * 3))
     for name, after_each in expected.items():
@@ -255,20 +320,52 @@ def coreset_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) ->
 
 
 def inversion_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) -> Iterator[float]:
-    no_more_than(recipe, ("generator", "teacher", "calibration", "noise", "known_classes", "steps", "batch", "adam_lr", "weights", "then"), "recipe")
+    no_more_than(
+        recipe,
+        (
+            "generator",
+            "teacher",
+            "calibration",
+            "noise",
+            "known_classes",
+            "steps",
+            "batch",
+            "adam_lr",
+            "weights",
+            "then",
+        ),
+        "recipe",
+    )
     no_more_than(expected, ("losses", "generator", "sample"), "expected")
     weights, old = recipe["weights"], recipe["known_classes"]
-    no_more_than(weights, ("batch_norm", "smoothness", "content_temperature", "content", "class_balance"), "weight")
+    no_more_than(
+        weights, ("batch_norm", "smoothness", "content_temperature", "content", "class_balance"), "weight"
+    )
     teacher = calibrated_teacher(recipe["teacher"], stretched(recipe["calibration"], 4))
     generator = Generator(*GENERATORS["CIFAR_GEN"])
     fill(state(generator), recipe["generator"])
-    settings = settings_of({}, "AlwaysBeDreaming", batch_size=recipe["batch"], deep_inv_params=[
-        recipe["adam_lr"], weights["batch_norm"], weights["smoothness"], weights["content_temperature"], weights["content"]])
+    settings = settings_of(
+        {},
+        "AlwaysBeDreaming",
+        batch_size=recipe["batch"],
+        deep_inv_params=[
+            recipe["adam_lr"],
+            weights["batch_norm"],
+            weights["smoothness"],
+            weights["content_temperature"],
+            weights["content"],
+        ],
+    )
     learner = build("AlwaysBeDreaming", settings, teacher, teacher, generator)
     assert isinstance(learner, DreamingLearner)
     dream = stage(learner, task(old, CLASSES), "dream")
-    loss, balance = dream.loss, weights["class_balance"]  # which is 1 in every published setting and has no flag
-    dream.loss = lambda: {name: value * balance if name == "balance" else value for name, value in loss().items()}
+    loss, balance = (
+        dream.loss,
+        weights["class_balance"],
+    )  # which is 1 in every published setting and has no flag
+    dream.loss = lambda: {
+        name: value * balance if name == "balance" else value for name, value in loss().items()
+    }
     for k in range(recipe["steps"] + 1):
         noise = normal(recipe["noise"] + 10 * k, recipe["batch"], Generator.noise_size)
         learner.noise = lambda count, noise=noise: noise
@@ -298,7 +395,9 @@ def forward_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) ->
         generator = Generator(*GENERATORS[name])
         fill(state(generator), recipe["generator"])
         if name == "CIFAR_GEN":
-            yield absolute(sum(p.numel() for p in generator.parameters()), expected["parameters"]["generator"])
+            yield absolute(
+                sum(p.numel() for p in generator.parameters()), expected["parameters"]["generator"]
+            )
         for mode in ("train", "eval"):
             made, want = generator.train(mode == "train")(noise), expected[f"{name}_{mode}"]
             yield absolute(made.shape, want["shape"])
@@ -306,7 +405,9 @@ def forward_case(recipe: dict[str, Any], expected: dict[str, Any], case: str) ->
             yield absolute(made.flatten()[: len(want["first"])], want["first"])
     autoencoder, want = Autoencoder(*AUTOENCODERS["CIFAR_GEN"]).eval(), expected["autoencoder"]
     fill(state(autoencoder), recipe["autoencoder"])
-    mean, logvar = autoencoder.encode(torch.from_numpy(np.random.RandomState(recipe["images"]).uniform(0, 1, (4, 3, 32, 32))))
+    mean, logvar = autoencoder.encode(
+        torch.from_numpy(np.random.RandomState(recipe["images"]).uniform(0, 1, (4, 3, 32, 32)))
+    )
     yield relative(autoencoder.decode(mean).norm(), want["recon"])
     yield relative(mean.norm(), want["mu"])
     yield relative(logvar.norm(), want["logvar"])

@@ -2,10 +2,11 @@
 
     python tests/conformance.py [DIR ...]        default: tests/golden and tests/golden_successors
 
-Prints a line a case with its largest deviation, then "N passed, M failed, K skipped"; exits with 1 on a failure.
-A case that cannot be replayed, of a name or with a recipe that nothing here knows, has failed: none is skipped.
-Recipes and tolerances: tests/golden/README.md and tests/golden_successors/README.md. A deviation is counted in tolerances (1e-6 relative
-for losses and norms, 1e-6 absolute for single values), so up to 1 passes.
+Prints a line a case with its largest deviation, then "N passed, M failed, K skipped"; exits with 1 on a
+failure. A case that cannot be replayed, of a name or with a recipe that nothing here knows, has failed: none
+is skipped. Recipes and tolerances: tests/golden/README.md and tests/golden_successors/README.md. A deviation
+is counted in tolerances (1e-6 relative for losses and norms, 1e-6 absolute for single values), so up to 1
+passes.
 """
 
 import json
@@ -49,7 +50,9 @@ def replay(path: Path) -> float:
     name = known(case, CASES)
     successor, unread = (None, set[str]()) if name else successors.kind_of(recipe, expected)
     if not name and not successor:
-        raise Unknown(f"no case of this name is known, nor of this recipe; one begins with {', '.join(CASES)}")
+        raise Unknown(
+            f"no case of this name is known, nor of this recipe; one begins with {', '.join(CASES)}"
+        )
     if unread:
         raise Unknown(f"recipe {', '.join(sorted(unread))}: unknown in a case of this kind")
     with float64():

@@ -22,15 +22,26 @@ def relative(got: Any, expected: float, floor: float = FLOOR) -> float:
 
 
 def absolute(got: Any, expected: Any) -> float:
-    got, expected = (np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=float) for value in (got, expected))
-    return float(np.abs(got - expected).max(initial=0.0)) / TOLERANCE if got.shape == expected.shape else float("inf")
+    got, expected = (
+        np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=float)
+        for value in (got, expected)
+    )
+    return (
+        float(np.abs(got - expected).max(initial=0.0)) / TOLERANCE
+        if got.shape == expected.shape
+        else float("inf")
+    )
 
 
 def fingerprint(got: Tensor, expected: Sequence[Any], floor: float = FLOOR) -> float:
     """[L2 norm, mean, first four values] of a tensor."""
     norm, mean, first = expected
     values = got.detach().flatten()
-    return max(relative(values.norm(), norm, floor), absolute(values.mean(), mean), absolute(values[: len(first)], first))
+    return max(
+        relative(values.norm(), norm, floor),
+        absolute(values.mean(), mean),
+        absolute(values[: len(first)], first),
+    )
 
 
 def fingerprints(got: dict[str, Tensor], expected: Numbers, floor: float = FLOOR) -> float:
@@ -60,7 +71,11 @@ def whole(seed: int, low: int, high: int, count: int = BATCH) -> Tensor:
 
 def state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
     """Its tensors, which may be written to, in the order of its state dict."""
-    return {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {
+        f"{prefix}{name}": tensor
+        for name, tensor in module.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 @torch.no_grad()

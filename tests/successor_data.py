@@ -31,20 +31,34 @@ from learners.rdfcil import RDFCIL
 from models import GENERATORS, Generator, classifier
 from utils.streams import Streams
 
-DATASET_OF_NAME = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny-imagenet200": "TinyImageNet", "imagenet100": "ImageNet"}
+DATASET_OF_NAME = {
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "tiny-imagenet200": "TinyImageNet",
+    "imagenet100": "ImageNet",
+}
 
 
 def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     def split(seed: int, each: int) -> Split:
         random = np.random.RandomState(seed)
         labels = random.permutation(np.repeat(np.arange(100), each))
-        return Split(random.randint(0, 256, (100 * each, 32, 32, 3)).astype(np.uint8).transpose(0, 3, 1, 2).copy(), labels)
+        return Split(
+            random.randint(0, 256, (100 * each, 32, 32, 3)).astype(np.uint8).transpose(0, 3, 1, 2).copy(),
+            labels,
+        )
 
     order = np.random.RandomState(recipe["order"]).permutation(100).tolist()
     size, current = 100 // recipe["tasks"], recipe["current_task"]
     tasks = task_sequence(
-        "CIFAR100", split(recipe["pictures"], 2), split(recipe["pictures"] + 1, 1), ("",) * 100, split_classes(100, size, size), order,
-        transforms="rdfcil")
+        "CIFAR100",
+        split(recipe["pictures"], 2),
+        split(recipe["pictures"] + 1, 1),
+        ("",) * 100,
+        split_classes(100, size, size),
+        order,
+        transforms="rdfcil",
+    )
     source = tasks[current].train.source
     pictures = Images.all_of(source)[recipe["index_of_the_picture"] :][:1]
     normalised, label = pictures.load(*next(pictures.fetch(1)))
@@ -53,7 +67,9 @@ def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
         (picture,) = crop_and_flip(normalised, top, left, torch.tensor([want["flip"]]))
         yield absolute(label, [want["label_in_model"]])
         yield fingerprint(picture, want["picture"])
-        yield from (absolute(picture[1, int(row)], values) for row, values in want["rows_of_channel_1"].items())
+        yield from (
+            absolute(picture[1, int(row)], values) for row, values in want["rows_of_channel_1"].items()
+        )
         yield absolute(picture[2, :, 0], want["column_0_of_channel_2"])
     want = expected["test"]
     tested: dict[int, Tensor] = {}
@@ -69,18 +85,33 @@ def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     streams.start(0, 0)
     loader = ShuffledBatches(lambda: Images.all_of(source), batch, True, streams)
     rows = [[rows for _, rows in loader.starts(epoch)] for epoch in range(2)]
-    yield wrong((len(source.labels) % batch > 0 and {len(part) for part in rows[0]} == {batch}) == expected["loader"]["drops_last"])
+    yield wrong(
+        (len(source.labels) % batch > 0 and {len(part) for part in rows[0]} == {batch})
+        == expected["loader"]["drops_last"]
+    )
     yield wrong(bool((torch.cat(rows[0]) != torch.cat(rows[1])).any()) == expected["loader"]["shuffled"])
     for name, values in expected["constants"].items():
-        yield absolute(TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]], [values["mean"], values["std"]])
-    before = [(type(part).__name__, np.max(part.size)) for part in image_files.crop_of(augmented=False).transforms if hasattr(part, "size")]
-    yield wrong(before == [(name, np.max(size)) for name, size in expected["constants"]["imagenet100"]["before"] if size])
+        yield absolute(
+            TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]], [values["mean"], values["std"]]
+        )
+    before = [
+        (type(part).__name__, np.max(part.size))
+        for part in image_files.crop_of(augmented=False).transforms
+        if hasattr(part, "size")
+    ]
+    yield wrong(
+        before
+        == [(name, np.max(size)) for name, size in expected["constants"]["imagenet100"]["before"] if size]
+    )
     for want in expected["splits_of_100_classes"]:
         count, first = want["tasks"], want["first"]
         first = 100 // count if not first else int(100 * first) if first < 1 else first
         if not want["first"] or want["first"] < 1:  # grows so that the others are equal
             first += (100 - first) % (count - 1)
-        yield wrong([len(part) for part in split_classes(100, first, (100 - first) // (count - 1))] == want["classes_of_tasks"])
+        yield wrong(
+            [len(part) for part in split_classes(100, first, (100 - first) // (count - 1))]
+            == want["classes_of_tasks"]
+        )
 
 
 @torch.no_grad()
@@ -105,7 +136,9 @@ def forward_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
         want, model = expected["imagenet_resnet18"], classifier("rdfcil_resnet", "resnet18", sum(sizes))
         backbone = tensors_of(model, [])
         fill(backbone, recipe["model"])
-        yield wrong(sum(p.numel() for name, p in model.named_parameters() if name in backbone) == want["parameters"])
+        yield wrong(
+            sum(p.numel() for name, p in model.named_parameters() if name in backbone) == want["parameters"]
+        )
         yield wrong(list(backbone)[: len(want["order"])] == want["order"])
         larger = stretched(recipe["images"], 8, 4, times=8)
         for mode in ("eval", "train"):
@@ -135,7 +168,12 @@ def drawn(kind: str, recipe: Numbers, draw: int) -> dict[str, Tensor]:
         torch.manual_seed(draw)
         return tensors_of(classifier("rdfcil_resnet", "resnet18", sum(sizes)), [])
     size = "CIFAR_GEN" if kind == "generator" else "CIFAR_GEN_SMALL"
-    learner = learner_of(method if what else "R-DFCIL", sizes, model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]], gen_model_name=size)
+    learner = learner_of(
+        method if what else "R-DFCIL",
+        sizes,
+        model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]],
+        gen_model_name=size,
+    )
     learner.streams.start(draw, 0)
     learner.model = build_learner(learner.settings, learner.streams, torch.device("cpu"), draw).model
     for task, stop in enumerate(itertools.accumulate(sizes)):

@@ -1,4 +1,5 @@
-"""The learners of R-DFCIL, CwD and RFD with the weights of a recipe, and their stages as the trainer would use them."""
+"""The learners of R-DFCIL, CwD and RFD with the weights of a recipe, and their stages as the trainer would
+use them."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -30,27 +31,51 @@ def heads_of(network: Classifier, sizes: Sequence[int]) -> list[dict[str, Tensor
     last = network.last
     if isinstance(last, HeadPairs):
         pairs = list(zip(last.first, last.second))[: len(sizes)]
-        return [{f"heads.{task}.{layer}.weight": weight.data for layer, weight in enumerate(pair)} for task, pair in enumerate(pairs)]
-    return [{f"heads.{task}.weight": last.weight.data[stop - size : stop]} for task, (stop, size) in enumerate(zip(stops, sizes))]
+        return [
+            {f"heads.{task}.{layer}.weight": weight.data for layer, weight in enumerate(pair)}
+            for task, pair in enumerate(pairs)
+        ]
+    return [
+        {f"heads.{task}.weight": last.weight.data[stop - size : stop]}
+        for task, (stop, size) in enumerate(zip(stops, sizes))
+    ]
 
 
 def tensors_of(network: Classifier, sizes: Sequence[int]) -> dict[str, Tensor]:
     """The network's: backbone, then heads."""
     backbone = {name: tensor for name, tensor in state(network).items() if not name.startswith("last.")}
-    return {**backbone, **{name: tensor for head in heads_of(network, sizes) for name, tensor in head.items()}}
+    return {
+        **backbone,
+        **{name: tensor for head in heads_of(network, sizes) for name, tensor in head.items()},
+    }
 
 
 def projections_of(learner: RDFCIL) -> dict[str, Tensor]:
-    return {**state(learner.student_projection, "student_projection."), **state(learner.teacher_projection, "teacher_projection.")}
+    return {
+        **state(learner.student_projection, "student_projection."),
+        **state(learner.teacher_projection, "teacher_projection."),
+    }
 
 
 def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLearner:
     """The method's learner, whose tasks have so many classes, the last size again and again."""
     name = LEARNER_OF_METHOD[method]
-    settings = LEARNERS[name].Settings(**{
-        "learner_type": LEARNERS[name].learner_type, "learner_name": name, "model_type": "rdfcil_resnet", "model_name": "resnet14",
-        "gen_model_name": "CIFAR_GEN_SMALL", "batch_size": BATCH, "schedule": [2], "momentum": 0.9,
-        "first_split_size": sizes[0], "other_split_size": sizes[-1], **DREAM_LOSS, **values})
+    settings = LEARNERS[name].Settings(
+        **{
+            "learner_type": LEARNERS[name].learner_type,
+            "learner_name": name,
+            "model_type": "rdfcil_resnet",
+            "model_name": "resnet14",
+            "gen_model_name": "CIFAR_GEN_SMALL",
+            "batch_size": BATCH,
+            "schedule": [2],
+            "momentum": 0.9,
+            "first_split_size": sizes[0],
+            "other_split_size": sizes[-1],
+            **DREAM_LOSS,
+            **values,
+        }
+    )
     learner = build_learner(settings, Streams(), torch.device("cpu"), 0)
     assert isinstance(learner, TwoPhaseLearner)
     return learner
@@ -89,7 +114,13 @@ def set_model(learner: TwoPhaseLearner, sizes: Sequence[int], seed: int) -> None
 
 def task_of(index: int, old: int, seen: int) -> Task:
     """A task without images: the recipes give every batch."""
-    nothing = Images.all_of(InMemory(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), Pixels((0.0,) * 3, (1.0,) * 3)))
+    nothing = Images.all_of(
+        InMemory(
+            torch.zeros(0, 3, 32, 32, dtype=torch.uint8),
+            torch.zeros(0, dtype=torch.long),
+            Pixels((0.0,) * 3, (1.0,) * 3),
+        )
+    )
     return Task(index, old, seen, nothing, nothing, ("",) * seen)
 
 

@@ -1,5 +1,5 @@
-"""The golden numbers of R-DFCIL, CwD and RFD (tests/golden_successors/README.md has the recipes), replayed through the
-real learners; tests/conformance.py calls what ``kind_of`` finds for a case.
+"""The golden numbers of R-DFCIL, CwD and RFD (tests/golden_successors/README.md has the recipes), replayed
+through the real learners; tests/conformance.py calls what ``kind_of`` finds for a case.
 
 What a case is, is read from its recipe, not from its name.
 """
@@ -47,7 +47,10 @@ from models import Generator
 
 # Steps of the two phases
 
-WEIGHTS = {name: f"{name}_weight" for name in ("classification", "old_logits", "angle", "alignment", "dist_dreams", "dist_real", "relay")}
+WEIGHTS = {
+    name: f"{name}_weight"
+    for name in ("classification", "old_logits", "angle", "alignment", "dist_dreams", "dist_real", "relay")
+}
 
 
 def steps_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
@@ -78,7 +81,9 @@ def steps_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
         learner.dream = lambda count: dreams
         if old:
             yield wrong(learner.teach(dreams).argmax(1).tolist() == expected["dream_labels"][k])
-        losses = step(stage, stretched(recipe["real"] + 10 * k, 4), whole(recipe["real_labels"] + 10 * k, old, seen))
+        losses = step(
+            stage, stretched(recipe["real"] + 10 * k, 4), whole(recipe["real_labels"] + 10 * k, old, seen)
+        )
         yield from compare_terms(losses, expected["terms"][k])
 
     def compare_state(name: str) -> float:
@@ -112,18 +117,35 @@ def steps_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
 
 
 def inversion_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
-    sizes, weights, batch, known = recipe["heads"], recipe["weights"], recipe["batch"], recipe["known_classes"]
+    sizes, weights, batch, known = (
+        recipe["heads"],
+        recipe["weights"],
+        recipe["batch"],
+        recipe["known_classes"],
+    )
     learner = learner_of(
-        recipe["method"], sizes, gen_model_name="CIFAR_GEN", batch_size=batch, deep_inv_params=[
-            recipe["adam_lr"], weights["statistics"], weights["smoothness"], weights["content_temperature"], weights["content"]],
-        **({"consistency_weight": weights["consistency"]} if "consistency" in weights else {}))
+        recipe["method"],
+        sizes,
+        gen_model_name="CIFAR_GEN",
+        batch_size=batch,
+        deep_inv_params=[
+            recipe["adam_lr"],
+            weights["statistics"],
+            weights["smoothness"],
+            weights["content_temperature"],
+            weights["content"],
+        ],
+        **({"consistency_weight": weights["consistency"]} if "consistency" in weights else {}),
+    )
     learner.balance_weight = weights["balance"]
     fill(state(learner.generator), recipe["generator"])
     if recipe["calibration_batch"].startswith("images"):
         calibration = stretched(recipe["calibration"], 4)
     else:
         with torch.no_grad():
-            calibration = learner.generator.train()(normal(recipe["calibration"], BATCH, Generator.noise_size))
+            calibration = learner.generator.train()(
+                normal(recipe["calibration"], BATCH, Generator.noise_size)
+            )
         fill(state(learner.generator), recipe["generator"])
     set_teacher(learner, sizes, recipe["teacher"], calibration)
     if isinstance(learner, CwD):
@@ -169,7 +191,9 @@ def angle_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     assert isinstance(learner, RDFCIL)
     projections = projections_of(learner)
     fill(projections, recipe["projections"])
-    loss = angle_distance(learner.student_projection(student.requires_grad_()), learner.teacher_projection(teacher))
+    loss = angle_distance(
+        learner.student_projection(student.requires_grad_()), learner.teacher_projection(teacher)
+    )
     loss.backward()
     yield relative(loss, expected["loss"])
     yield fingerprint(student.grad, expected["student_features_gradient"])
@@ -202,9 +226,17 @@ def dist_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
 
 def alignment_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     classes, features = recipe["shape"]
-    scale = np.linspace(*(float(part) for part in recipe["row_scale"].removeprefix("linspace(").removesuffix(")").split(",")[:2]), classes)
+    scale = np.linspace(
+        *(
+            float(part)
+            for part in recipe["row_scale"].removeprefix("linspace(").removesuffix(")").split(",")[:2]
+        ),
+        classes,
+    )
     for want in expected["cases"]:
-        weights = (normal(recipe["weights"], classes, features) * torch.from_numpy(scale).unsqueeze(1)).requires_grad_()
+        weights = (
+            normal(recipe["weights"], classes, features) * torch.from_numpy(scale).unsqueeze(1)
+        ).requires_grad_()
         loss = recipe["factor"] * alignment(weights, want["old_classes"])
         loss.backward()
         yield relative(loss, want["loss"])
@@ -228,7 +260,9 @@ def statistics_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     given, want = recipe["given"], expected["given"]
     seed = int(given["features"].split("seed ")[1].split(",")[0])
     labels = whole(given["labels"], given["low"], given["high"], 40)
-    means, present, covariance = class_statistics(normal(seed, 40, 64) + labels.unsqueeze(1), labels, given["classes"])
+    means, present, covariance = class_statistics(
+        normal(seed, 40, 64) + labels.unsqueeze(1), labels, given["classes"]
+    )
     yield wrong(present.tolist() == want["present"])
     yield from (fingerprint(mean, value) for mean, value in zip(means[present], want["means"], strict=True))
     yield fingerprint(covariance, want["covariance"])
@@ -244,9 +278,15 @@ def statistics_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     dreams = (stretched(recipe["dream"] + 10 * j, 8) for j in itertools.count())
     asked: list[int] = []
     learner.dream = lambda count: asked.append(count) or next(dreams)
-    learner.batches = lambda stage, task, choose: GivenBatches([
-        (stretched(recipe["real"] + 10 * k, 4), whole(recipe["real_labels"] + 10 * k, this["labels_from"], this["labels_to"]))
-        for k in range(this["loader_batches"])])
+    learner.batches = lambda choose: GivenBatches(
+        [
+            (
+                stretched(recipe["real"] + 10 * k, 4),
+                whole(recipe["real_labels"] + 10 * k, this["labels_from"], this["labels_to"]),
+            )
+            for k in range(this["loader_batches"])
+        ]
+    )
     learner.keep_statistics(task)
     yield wrong(len(asked) == want["dreamed_batches"])
     for mean, there, value in zip(learner.means[:seen], learner.has_mean[:seen], want["means"], strict=True):
@@ -258,7 +298,9 @@ def statistics_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
 
 
 def loss_weights_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
-    learners = {method: learner_of(method, [10]) for method in {want["method"] for want in expected["phase_one"]}}
+    learners = {
+        method: learner_of(method, [10]) for method in {want["method"] for want in expected["phase_one"]}
+    }
     for want in expected["phase_one"]:
         factors = learners[want["method"]].factors(want["old"], want["new"])
         yield wrong({name.replace(" ", "_") for name in factors} == want.keys() - {"method", "old", "new"})
@@ -269,8 +311,13 @@ def learning_rate_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
     for name, want in expected.items():
         schedule, epochs = recipe[name], want["epochs"]
         learner = learner_of(
-            "R-DFCIL", [10], schedule=[*schedule["drops"], epochs], lr=recipe["start"], head_share=schedule["phase_two_epochs"] / epochs,
-            head_lr_factor=recipe["phase_two"] / recipe["start"])
+            "R-DFCIL",
+            [10],
+            schedule=[*schedule["drops"], epochs],
+            lr=recipe["start"],
+            head_share=schedule["phase_two_epochs"] / epochs,
+            head_lr_factor=recipe["phase_two"] / recipe["start"],
+        )
         _, learn, heads = learner.stages(task_of(1, 10, 20))
         rates = [stage.start_epoch(epoch) for stage in (learn, heads) for epoch in range(stage.epochs)]
         changes = [[epoch, rate] for epoch, rate in enumerate(rates) if not epoch or rate != rates[epoch - 1]]
@@ -282,14 +329,17 @@ def learning_rate_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
 
 SEEDS = "model teacher real real_labels dream calibration"
 STEPS = (
-    f"{SEEDS} method old_classes seen_classes classes_of_a_head phase_one_steps phase_two_steps phase_two_steps_of_an_epoch projections "
-    "counts_at_start weights learning_rate momentum weight_decay")
+    f"{SEEDS} method old_classes seen_classes classes_of_a_head phase_one_steps phase_two_steps "
+    "phase_two_steps_of_an_epoch projections counts_at_start weights learning_rate momentum weight_decay"
+)
 INVERSION = (
-    "method generator teacher calibration noise heads known_classes steps batch adam_lr weights calibration_batch then "
-    "teacher_means teacher_covariance classes_without_mean history_share")
+    "method generator teacher calibration noise heads known_classes steps batch adam_lr weights "
+    "calibration_batch then teacher_means teacher_covariance classes_without_mean history_share"
+)
 DATA = "pictures order tasks current_task index_of_the_picture making"
 
-# (what tells the kind, of the recipe or, where that is empty, the numbers; what the recipe may have; the kind)
+# (what tells the kind, of the recipe or, where that is empty, the numbers; what the recipe may have; the
+# kind)
 KINDS: list[tuple[str, str, Callable[[Numbers, Numbers], Iterator[float]]]] = [
     ("phase_one_steps", STEPS, steps_case),
     ("adam_lr heads", INVERSION, inversion_case),
@@ -306,7 +356,9 @@ KINDS: list[tuple[str, str, Callable[[Numbers, Numbers], Iterator[float]]]] = [
 ]
 
 
-def kind_of(recipe: Numbers, expected: Numbers) -> tuple[Callable[[Numbers, Numbers], Iterator[float]] | None, set[str]]:
+def kind_of(
+    recipe: Numbers, expected: Numbers
+) -> tuple[Callable[[Numbers, Numbers], Iterator[float]] | None, set[str]]:
     """What replays the case, and what of its recipe nothing would read."""
     keys = (recipe or expected).keys()
     for needed, read, run in KINDS:

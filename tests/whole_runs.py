@@ -1,14 +1,18 @@
-"""Small whole runs of every learner through the real trainer, compared with what is stored in tests/golden_runs.
+"""Small whole runs of every learner through the real trainer, compared with what is stored in
+tests/golden_runs.
 
-    python tests/whole_runs.py [NAME ...]            a line a run; exits with 1 where one differs
-    python tests/whole_runs.py --write [NAME ...]    stores what this code computes, and its commit: only after a change
-                                                     of the computation that is meant, and that the golden numbers allow
+    python tests/whole_runs.py [NAME ...]            a line a run; exits with 1 where one differs python
+    tests/whole_runs.py --write [NAME ...]    stores what this code computes, and its commit: only after a
+    change
+                                                     of the computation that is meant, and that the golden
+                                                     numbers allow
 
-Three tasks of 4, 2 and 2 of ten classes, so that two outputs are never learned; 12 training and 10 test images a class, made of a
-fixed numpy RandomState, no augmentation, float64, ResNet-8, a handful of steps a task. Stored after every task: each
-loss of each stage and epoch, the norm of each tensor of each network, the coreset's rows in their order, and the
-accuracies. Losses and norms may differ by 1e-6 relative, which leaves room for the rounding of other machines, torch
-versions and numbers of threads; rows and accuracies not at all.
+Three tasks of 4, 2 and 2 of ten classes, so that two outputs are never learned; 12 training and 10 test
+images a class, made of a fixed numpy RandomState, no augmentation, float64, ResNet-8, a handful of steps a
+task. Stored after every task: each loss of each stage and epoch, the norm of each tensor of each network, the
+coreset's rows in their order, and the accuracies. Losses and norms may differ by 1e-6 relative, which leaves
+room for the rounding of other machines, torch versions and numbers of threads; rows and accuracies not at
+all.
 """
 
 import argparse
@@ -39,9 +43,11 @@ from utils.training.folder import RunFolder  # noqa: E402
 GOLDEN_RUNS = ROOT / "tests" / "golden_runs"
 TOLERANCE = 1e-6
 COMMON = (
-    "--dataset Digits --rand_split --first_split_size 4 --other_split_size 2 --max_task 3 --model_name resnet8 --gen_model_name CIFAR_GEN_SMALL "
-    "--optimizer SGD --lr 0.02 --momentum 0.9 --weight_decay 2e-4 --schedule 1 2 --batch_size 4 --mu 1 --temp 2 "
-    "--power_iters 4 --deep_inv_params 1e-3 50 1e-3 1e3 1 --gpuid -1 --threads 1 --workers 0 --no_figures")
+    "--dataset Digits --rand_split --first_split_size 4 --other_split_size 2 --max_task 3 --model_name "
+    "resnet8 --gen_model_name CIFAR_GEN_SMALL --optimizer SGD --lr 0.02 --momentum 0.9 --weight_decay "
+    "2e-4 --schedule 1 2 --batch_size 4 --mu 1 --temp 2 --power_iters 4 --deep_inv_params 1e-3 50 1e-3 "
+    "1e3 1 --gpuid -1 --threads 1 --workers 0 --no_figures"
+)
 CORESET = "--memory 63"  # not a multiple of the classes, so that the remainder matters
 RDFCIL = "--model_type rdfcil_resnet --transforms rdfcil"
 RUNS = {
@@ -93,11 +99,15 @@ def float64() -> Iterator[None]:
 
 
 def kept(learner: Learner) -> dict[str, Any]:
-    """What a learner holds after a task: the norm of every tensor of its networks, the rows of its coreset by class."""
+    """What a learner holds after a task: the norm of every tensor of its networks, the rows of its coreset by
+    class."""
     return {
         "weights": {
             f"{network}.{name}": float(value.double().norm())
-            for network, module in learner.networks().items() for name, value in module.state_dict().items() if value.is_floating_point()},
+            for network, module in learner.networks().items()
+            for name, value in module.state_dict().items()
+            if value.is_floating_point()
+        },
         "coreset": [rows.tolist() for rows in learner.coreset.classes],
     }
 
@@ -115,7 +125,9 @@ def measure(name: str, *more: str) -> list[dict[str, Any]]:
 
         torch.set_num_threads(settings.threads)
         with patch.object(learner_class, "end_task", noted):
-            build_trainer(settings, made_up_images(), RunFolder(settings), choose_device(settings.gpuid)).run()
+            build_trainer(
+                settings, made_up_images(), RunFolder(settings), choose_device(settings.gpuid)
+            ).run()
         records = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     for number, task in enumerate(tasks, 1):
         mine = [record for record in records if record["task"] == number]
@@ -135,7 +147,11 @@ def differences(name: str, got: list[dict[str, Any]], stored: list[dict[str, Any
         for kind in ("losses", "weights"):
             for quantity in {**theirs[kind], **mine[kind]}:
                 value, expected = mine[kind].get(quantity), theirs[kind].get(quantity)
-                if value is None or expected is None or not abs(value - expected) <= TOLERANCE * max(abs(expected), 1e-3):
+                if (
+                    value is None
+                    or expected is None
+                    or not abs(value - expected) <= TOLERANCE * max(abs(expected), 1e-3)
+                ):
                     found.append(f"{name}: task {number}, {kind}, {quantity}: {value}, stored is {expected}")
         for kind in ("coreset", "accuracies"):
             if mine[kind] != theirs[kind]:
@@ -148,15 +164,25 @@ def stored_run(name: str) -> list[dict[str, Any]]:
 
 
 def write(name: str) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    content = {"run": name, "commit": commit, "torch": torch.__version__, "flags": " ".join(flags_of(name)), "tasks": measure(name)}
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    content = {
+        "run": name,
+        "commit": commit,
+        "torch": torch.__version__,
+        "flags": " ".join(flags_of(name)),
+        "tasks": measure(name),
+    }
     GOLDEN_RUNS.mkdir(exist_ok=True)
     text = json.dumps(content, indent=1)
     (GOLDEN_RUNS / f"{name}.json").write_text(text + "\n")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Compare small whole runs with what is stored, or store them.")
+    parser = argparse.ArgumentParser(
+        description="Compare small whole runs with what is stored, or store them."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; default: all")
     parser.add_argument("--write", action="store_true", help="store what this code computes")
     arguments = parser.parse_args()

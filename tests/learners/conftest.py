@@ -32,7 +32,8 @@ def same(before, network):
 
 @pytest.fixture
 def second_task(problem):
-    """A learner that has learned its first task, at the beginning of the second: (learner, task, {stage name: stage})."""
+    """A learner that has learned its first task, at the beginning of the second: (learner, task, {stage name:
+    stage})."""
 
     def build(name, **settings):
         learner, tasks = problem(name, **settings)

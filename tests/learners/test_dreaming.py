@@ -25,12 +25,6 @@ def test_balance_is_1_where_one_class_is_seen_alone():
     assert class_balance(logits).item() == pytest.approx(1, abs=1e-6)
 
 
-def test_balance_is_the_published_formula():
-    logits = torch.randn(16, 10)
-    p = logits.softmax(1).mean(0)
-    torch.testing.assert_close(class_balance(logits), 1 + (p * p.log()).sum() / math.log(10))
-
-
 def test_a_class_of_probability_0_gives_no_nan():
     logits = torch.full((8, 10), -1e4)
     logits[:, 3] = 1e4
@@ -64,13 +58,14 @@ def distance(teacher, images):
     return statistics_distance(mean, var, teacher)
 
 
-def test_statistics_distance_is_the_mean_over_layers_of_the_mean_kl_divergence_of_normal_distributions(network):
+def test_statistics_distance_is_the_mean_over_layers_of_the_mean_kl_divergence(network):
     images, each = torch.randn(8, 3, 32, 32), []
     normal = torch.distributions.Normal
 
     def note(layer, inputs):
         mean, std = inputs[0].mean((0, 2, 3)), inputs[0].std((0, 2, 3), correction=0)
-        each.append(torch.distributions.kl_divergence(normal(layer.running_mean, layer.running_var.sqrt()), normal(mean, std)).mean())
+        running = normal(layer.running_mean, layer.running_var.sqrt())
+        each.append(torch.distributions.kl_divergence(running, normal(mean, std)).mean())
 
     observed = Observed(network)
     for layer in network.modules():
@@ -81,18 +76,6 @@ def test_statistics_distance_is_the_mean_over_layers_of_the_mean_kl_divergence_o
     torch.testing.assert_close(distance(observed, images), torch.stack(each).mean())
 
 
-def test_statistics_distance_is_0_where_the_batch_has_the_running_statistics(network):
-    images = torch.randn(8, 3, 32, 32)
-    for _ in range(7):  # a layer more is right each time
-        _, mean, var = Observed(network)(images)
-        layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-        sizes = [layer.num_features for layer in layers]
-        for layer, m, v in zip(layers, mean.split(sizes), var.split(sizes)):
-            layer.running_mean.copy_(m)
-            layer.running_var.copy_(v)
-    assert distance(Observed(network), images).item() == pytest.approx(0, abs=1e-5)
-
-
 def test_statistics_distance_of_constant_channels_is_finite(network):
     assert distance(Observed(network), torch.ones(4, 3, 32, 32)).isfinite()
 
@@ -100,12 +83,9 @@ def test_statistics_distance_of_constant_channels_is_finite(network):
 # Smoothness
 
 
-def test_a_constant_image_is_smooth():
-    assert smoothness(torch.full((2, 3, 32, 32), 0.7)).item() == pytest.approx(0, abs=1e-12)
-
-
 def test_smoothness_uses_the_published_kernel():
-    kernel = torch.tensor([[math.exp(-(((i - 2) / 2) ** 2) - ((j - 2) / 2) ** 2) for j in range(5)] for i in range(5)])
+    row = [math.exp(-(((i - 2) / 2) ** 2)) for i in range(5)]
+    kernel = torch.tensor([[a * b for b in row] for a in row])
     kernel = (kernel / kernel.sum()).expand(3, 1, 5, 5)
     images = torch.randn(4, 3, 32, 32)
     blurred = F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel, groups=3)
@@ -124,45 +104,24 @@ def test_dreams_are_trained_before_every_task_but_the_first(problem):
 
 
 @pytest.mark.parametrize("name", DREAMING)
-def test_dreaming_changes_the_generator_and_nothing_else(second_task, name):
-    learner, _, stages = second_task(name)
-    model, teacher, generator = state(learner.model), state(learner.teacher), state(learner.generator)
-    train(learner, stages["dream"])
-    assert same(model, learner.model)
-    assert same(teacher, learner.teacher)
-    assert not same(generator, learner.generator)
-
-
-@pytest.mark.parametrize("name", DREAMING)
-def test_learning_changes_the_model_and_not_the_generator(second_task, name):
-    learner, _, stages = second_task(name)
-    model, generator = state(learner.model), state(learner.generator)
-    train(learner, stages["learn"])
-    assert not same(model, learner.model)
-    assert same(generator, learner.generator)
-    assert all(p.grad is None for p in learner.generator.parameters())
-
-
-@pytest.mark.parametrize("name", DREAMING)
-def test_every_part_of_the_generator_learns(second_task, name):
+def test_each_stage_changes_its_own_network_alone(second_task, name):
     learner, _, stages = second_task(name)
     learner.generator.train()
     sum(stages["dream"].loss().values()).backward()
-    assert all(p.grad.any() for p in learner.generator.parameters() if p.ndim > 1)  # a bias before batch norm has no effect
-    assert all(p.grad is None for p in learner.teacher.parameters())
-
-
-@pytest.mark.parametrize("name", DREAMING)
-def test_dreams_come_from_the_generator_as_it_is_after_its_training(second_task, name):
-    learner, _, stages = second_task(name)
-    learner.eval()
-    before = learner.dream(4)
+    weights = [p for p in learner.generator.parameters() if p.ndim > 1]  # a bias before a norm has no effect
+    assert all(p.grad.any() for p in weights)
+    model, generator = state(learner.model), state(learner.generator)
     train(learner, stages["dream"])
+    assert same(model, learner.model) and not same(generator, learner.generator)
     learner.eval()
-    noise = torch.randn(4, 1000)
+    noise, draw = torch.randn(4, 1000), learner.noise
     learner.noise = lambda count: noise
-    torch.testing.assert_close(learner.dream(4), learner.generator(noise))
-    assert before.shape == (4, 3, 32, 32)
+    torch.testing.assert_close(learner.dream(4), learner.generator(noise))  # as it is after its training
+    learner.noise, generator = draw, state(learner.generator)
+    learner.generator.zero_grad()
+    train(learner, stages["learn"])
+    assert same(generator, learner.generator) and not same(model, learner.model)
+    assert all(p.grad is None for p in learner.generator.parameters())
 
 
 def test_adam_lives_on_from_task_to_task(problem):
@@ -195,7 +154,8 @@ def test_the_dream_loss_has_the_weights_of_the_settings(problem):
     losses = learner.dream_loss()
     torch.testing.assert_close(losses["content"], 7 * F.cross_entropy(h / 2, h.argmax(1)))
     torch.testing.assert_close(losses["balance"], class_balance(h))
-    torch.testing.assert_close(losses["statistics"], 3 * statistics_distance(mean, var, learner.observed_teacher))
+    distance = statistics_distance(mean, var, learner.observed_teacher)
+    torch.testing.assert_close(losses["statistics"], 3 * distance)
     torch.testing.assert_close(losses["smoothness"], 5 * smoothness(x))
 
 
@@ -211,13 +171,8 @@ def test_dreams_are_fresh_and_come_from_the_noise_stream_alone(problem):
     assert [name for name in before if not torch.equal(before[name], after[name])] == ["noise"]
 
 
-def test_the_generator_learns_to_please_the_teacher(second_task):
-    learner, _, stages = second_task("AlwaysBeDreaming", power_iters=40)
-    total = [sum(losses.values()).item() for losses in train(learner, stages["dream"])]
-    assert sum(total[-5:]) < 0.5 * sum(total[:5])
-
-
 def test_stored_values_count_the_model_and_the_generator(problem):
     for name in ("AlwaysBeDreaming", "Generative_Replay"):
         learner, _ = problem(name)
-        assert learner.stored_values() == sum(p.numel() for part in (learner.model, learner.generator) for p in part.parameters())
+        parts = (learner.model, learner.generator)
+        assert learner.stored_values() == sum(p.numel() for part in parts for p in part.parameters())

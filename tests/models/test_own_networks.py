@@ -1,5 +1,5 @@
-"""Networks as a user may write them: frozen, observed and evaluated they compute what they compute themselves, and what can be
-folded is."""
+"""Networks as a user may write them: frozen, observed and evaluated they compute what they compute
+themselves, and what can be folded is."""
 
 import pytest
 import torch
@@ -219,13 +219,32 @@ class OwnForward(Net):
 
 # How many norms are folded, and the names of those with statistics in the order in which they run.
 NETWORKS = {
-    Net: (2, "bn1 bn2"), NormsInAList: (2, "norms.1 norms.0"), InAPlainList: (2, "bn1 bn2"), NormTwice: (0, "bn1 bn1"),
-    ConvTwice: (1, "bn1 bn2"), SharedModule: (2, "bn1 bn2"), SharedWeight: (2, "bn1 bn2"), NormFirst: (1, "bn1 bn2"),
-    ReadTwice: (1, "bn1 bn2"), ChangedInBetween: (1, "bn1 bn2"), ViewInBetween: (1, "bn1 bn2"),
-    WeightReadElsewhere: (1, "bn1 bn2"), Straddling: (1, "bn1 bn2"), NeverRuns: (2, "bn1 bn2"), OtherNorms: (1, "bn1"),
-    Wrapped: (2, "bn1 bn2"), Transposed: (1, "bn1 bn2"), Linear: (2, "bn1 bn2"), Hooked: (1, "bn1 bn2"),
-    Subclassed: (0, "bn1 bn2"), Branching: (0, None), BranchingOnTheHost: (0, None), TrainingBranch: (2, "bn1 bn2"),
-    Single: (0, "bn1 bn2"), OwnForward: (2, "bn1 bn2")}
+    Net: (2, "bn1 bn2"),
+    NormsInAList: (2, "norms.1 norms.0"),
+    InAPlainList: (2, "bn1 bn2"),
+    NormTwice: (0, "bn1 bn1"),
+    ConvTwice: (1, "bn1 bn2"),
+    SharedModule: (2, "bn1 bn2"),
+    SharedWeight: (2, "bn1 bn2"),
+    NormFirst: (1, "bn1 bn2"),
+    ReadTwice: (1, "bn1 bn2"),
+    ChangedInBetween: (1, "bn1 bn2"),
+    ViewInBetween: (1, "bn1 bn2"),
+    WeightReadElsewhere: (1, "bn1 bn2"),
+    Straddling: (1, "bn1 bn2"),
+    NeverRuns: (2, "bn1 bn2"),
+    OtherNorms: (1, "bn1"),
+    Wrapped: (2, "bn1 bn2"),
+    Transposed: (1, "bn1 bn2"),
+    Linear: (2, "bn1 bn2"),
+    Hooked: (1, "bn1 bn2"),
+    Subclassed: (0, "bn1 bn2"),
+    Branching: (0, None),
+    BranchingOnTheHost: (0, None),
+    TrainingBranch: (2, "bn1 bn2"),
+    Single: (0, "bn1 bn2"),
+    OwnForward: (2, "bn1 bn2"),
+}
 
 
 @torch.no_grad()
@@ -245,7 +264,8 @@ def lived_in(network):
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
 def test_a_frozen_network_computes_what_the_network_does_and_folds_what_is_proven(kind, form):
     network = lived_in(kind()).to(memory_format=form)
-    random, images = torch.random.get_rng_state(), torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(1))
+    random, images = torch.random.get_rng_state(), torch.randn(
+        6, *SHAPE, generator=torch.Generator().manual_seed(1))
     frozen = Frozen(network, SHAPE)
     assert torch.equal(torch.random.get_rng_state(), random) and network.training
     network.eval()
@@ -253,8 +273,8 @@ def test_a_frozen_network_computes_what_the_network_does_and_folds_what_is_prove
     torch.testing.assert_close(frozen.features(images), network.features(images))
     if kind is not OwnForward:
         torch.testing.assert_close(frozen.first_stage(images), network.first_stage(images))
-        torch.testing.assert_close(frozen.network.features_from(frozen.first_stage(images)), network.features(images)
-                                   if kind is not Linear else Classifier.features(network, images))
+        expected = network.features_from(network.first_stage(images))
+        torch.testing.assert_close(frozen.network.features_from(frozen.first_stage(images)), expected)
     assert sum(isinstance(layer, nn.Identity) for layer in frozen.network.modules()) == NETWORKS[kind][0]
 
 

@@ -38,7 +38,8 @@ def test_features_may_be_negative():
 
 def test_the_zero_channels_are_all_behind():
     x = torch.randn(2, 16, 8, 8)
-    assert torch.equal(PlainBlock(16, 32, 2).shortcut(x), torch.cat([x[:, :, ::2, ::2], torch.zeros(2, 16, 4, 4)], 1))
+    expected = torch.cat([x[:, :, ::2, ::2], torch.zeros(2, 16, 4, 4)], 1)
+    assert torch.equal(PlainBlock(16, 32, 2).shortcut(x), expected)
 
 
 def test_a_new_block_is_its_shortcut():
@@ -52,7 +53,8 @@ def test_frozen_and_folded_networks_compute_the_same(name, size):
     frozen = Frozen(network, images.shape[1:])
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded(network, images.shape[1:]).modules())
     torch.testing.assert_close(frozen(images), network(images), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(network.features_from(frozen.first_stage(images)), network.features(images), rtol=1e-4, atol=1e-4)
+    relayed = network.features_from(frozen.first_stage(images))
+    torch.testing.assert_close(relayed, network.features(images), rtol=1e-4, atol=1e-4)
 
 
 def test_of_imagenets_stages_only_the_first_block_ends_with_relu():
@@ -78,7 +80,8 @@ def test_pairs_of_heads_are_two_linear_maps_joined_in_task_order():
     for classes in pairs.ranges:
         pairs.start(classes)
     features = torch.randn(4, 64)
-    expected = torch.cat([features @ first.T @ second.T for first, second in zip(pairs.first, pairs.second)], 1)
+    layers = zip(pairs.first, pairs.second)
+    expected = torch.cat([features @ first.T @ second.T for first, second in layers], 1)
     torch.testing.assert_close(pairs(features), expected)
     assert all(0.1 < weight.abs().max() <= 1 / 8 for weight in pairs.parameters())
     pairs(features).sum().backward()

@@ -132,7 +132,9 @@ class Machine:
                 raise Wrong(f"{name} reads what another stream writes and was not waited for, at {place()}")
             storage.__dict__.setdefault("readers", {})[me] = me.now
         for storage in written:
-            for stream, time in itertools.chain(getattr(storage, "readers", {}).items(), [getattr(storage, "written", (me, 0))]):
+            for stream, time in itertools.chain(
+                getattr(storage, "readers", {}).items(), [getattr(storage, "written", (me, 0))]
+            ):
                 if stream is not me and me.seen[stream] < time:
                     raise Wrong(f"{name} writes what another stream still uses, at {place()}")
             storage.written, storage.readers = (me, me.now), {}

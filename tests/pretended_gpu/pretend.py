@@ -37,9 +37,17 @@ class Graph:
         """What a capture takes as it is: numbers by their value, tensors by their place."""
         stage = self.step.stage
         groups = [
-            {key: value.data_ptr() if isinstance(value, torch.Tensor) else value for key, value in group.items() if key != "params"}
-            for group in stage.optimizer.param_groups]
-        momenta = [(module.training, getattr(module, "momentum", None), getattr(module, "eps", None)) for module in stage.trained.modules()]
+            {
+                key: value.data_ptr() if isinstance(value, torch.Tensor) else value
+                for key, value in group.items()
+                if key != "params"
+            }
+            for group in stage.optimizer.param_groups
+        ]
+        momenta = [
+            (module.training, getattr(module, "momentum", None), getattr(module, "eps", None))
+            for module in stage.trained.modules()
+        ]
         return repr(groups), momenta
 
     def replay(self):
@@ -49,7 +57,9 @@ class Graph:
         if lost := sum(ref() is None for ref in self.used.values()):
             raise Wrong(f"{lost} tensors that the captured step uses were freed before a replay")
         if self.baked() != self.before:
-            raise Wrong("the optimiser's settings, a batch norm's momentum or a module's mode changed after the capture")
+            raise Wrong(
+                "the optimiser, a batch norm's momentum or a module's mode changed after the capture"
+            )
         self.step.losses.copy_(self.step.run(self.step.start))
 
 
@@ -79,7 +89,7 @@ def capture(graph, pool=None, stream=None, capture_error_mode="global", **more):
     except RuntimeError:
         for generator in graph.registered:
             generator.captured = True
-        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # as torch does  # noqa: B904
+        raise RuntimeError("CUDA error: operation failed due to an error during capture")  # as torch  # noqa: B904
     finally:
         machine.graph, machine.current = None, before
         graph.made.clear()
@@ -103,7 +113,10 @@ def grouped(plain):
 
     def by_device(*args, **kwargs):
         found = plain(*args, **kwargs)
-        return {(GPU if lists[0][0].is_cuda else device, dtype): (lists, places) for (device, dtype), (lists, places) in found.items()}
+        return {
+            (GPU if lists[0][0].is_cuda else device, dtype): (lists, places)
+            for (device, dtype), (lists, places) in found.items()
+        }
 
     return staticmethod(by_device)
 
@@ -115,20 +128,41 @@ def pretended():
     functions = Functions(machine)
     autocast = torch.autocast
     stand_ins = {
-        "is_available": lambda: True, "device_count": lambda: 1, "current_device": lambda: 0, "set_device": lambda device: None,
-        "Stream": Stream, "stream": on_stream, "current_stream": lambda device=None: machine.current,
-        "default_stream": lambda device=None: machine.default, "synchronize": lambda device=None: machine.wait("synchronize"),
-        "empty_cache": lambda: None, "CUDAGraph": Graph, "graph": capture, "is_current_stream_capturing": lambda: machine.graph is not None,
-        "get_device_name": lambda device=None: "a pretended GPU", "max_memory_reserved": lambda device=None: 0,
-        "get_device_capability": lambda device=None: (9, 0), "mem_get_info": lambda device=None: (80 * 2**30, 80 * 2**30)}
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": lambda device: None,
+        "Stream": Stream,
+        "stream": on_stream,
+        "current_stream": lambda device=None: machine.current,
+        "default_stream": lambda device=None: machine.default,
+        "synchronize": lambda device=None: machine.wait("synchronize"),
+        "empty_cache": lambda: None,
+        "CUDAGraph": Graph,
+        "graph": capture,
+        "is_current_stream_capturing": lambda: machine.graph is not None,
+        "get_device_name": lambda device=None: "a pretended GPU",
+        "max_memory_reserved": lambda device=None: 0,
+        "get_device_capability": lambda device=None: (9, 0),
+        "mem_get_info": lambda device=None: (80 * 2**30, 80 * 2**30),
+    }
     with contextlib.ExitStack() as stack:
         for name, stand_in in stand_ins.items():
             stack.enter_context(patch.object(torch.cuda, name, stand_in))
         stack.enter_context(patch.object(torch, "Generator", Generator))
         group = "_group_tensors_by_device_and_dtype"
-        stack.enter_context(patch.object(torch.optim.Optimizer, group, grouped(getattr(torch.optim.Optimizer, group))))
-        stack.enter_context(patch.object(
-            torch, "autocast", lambda device_type, *args, **kwargs: autocast("cpu" if device_type == "cuda" else device_type, *args, **kwargs)))
+        stack.enter_context(
+            patch.object(torch.optim.Optimizer, group, grouped(getattr(torch.optim.Optimizer, group)))
+        )
+        stack.enter_context(
+            patch.object(
+                torch,
+                "autocast",
+                lambda device_type, *args, **kwargs: autocast(
+                    "cpu" if device_type == "cuda" else device_type, *args, **kwargs
+                ),
+            )
+        )
         stack.enter_context(functions)
         stack.enter_context(Operations(machine, functions))
         yield machine
