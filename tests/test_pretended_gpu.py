@@ -14,6 +14,7 @@ from pretended_gpu import GPU, Wrong
 from pretended_gpu.machine import Generator, Stream
 from torch import nn
 from torch.nn import functional as F
+from utils.training.failures import mean_losses
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.coreset import herding
@@ -22,16 +23,13 @@ from learners import REGISTRY
 from learners.base import Stage
 from run import build_trainer
 from tests.learners.conftest import PUBLISHED
-from utils.arithmetic import set_deterministic
 from utils.command_line import parse
-from utils.errors import RunError
-from utils.training.checkpoint import RunFolder
-from utils.training.device import open_device, probe
-from utils.training.failures import mean_losses
+from utils.device import open_device, probe, set_deterministic
+from utils.errors import RunError, Stopped
+from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.measures import measure
 from utils.training.step import TrainingStep
-from utils.training.stop import Stopped
 
 CAUGHT = (Wrong, RunError)  # the latter names what went wrong in a capture
 
