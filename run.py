@@ -4,8 +4,8 @@
     python run.py --help
 
 Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any
-work; 130 and 143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do. The same
-command resumes from the last checkpoint, even after a kill.
+work; 130 and 143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do.
+The same command resumes from the last checkpoint, even after a kill.
 """
 
 from __future__ import annotations
