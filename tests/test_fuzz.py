@@ -18,7 +18,6 @@ from learners import LEARNERS, REGISTRY
 from run import build_trainer
 from utils.command_line import parse
 from utils.errors import RunError, UserError
-from utils.settings import settings_of
 from utils.training.folder import RunFolder
 
 EXAMPLES = int(os.environ.get("EXAMPLES", 25))
@@ -56,7 +55,7 @@ def commands(draw):
     chosen = {flag: draw(values) for flag, values in TINY.items()} | {
         "learner_name": name, "learner_type": LEARNERS[name].learner_type,
         "gen_model_type": LEARNERS[name].generator_type or "generator"}
-    others = sorted({f.name for f in dataclasses.fields(settings_of(LEARNERS[name]))} - chosen.keys() - set(
+    others = sorted({f.name for f in dataclasses.fields(LEARNERS[name].Settings)} - chosen.keys() - set(
         NO_FILES))
     chosen |= {other: draw(proper(REGISTRY.flags[other])) for other in draw(st.sets(st.sampled_from(others),
         max_size=6))}

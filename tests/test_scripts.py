@@ -119,11 +119,9 @@ def test_a_script_of_several_protocols_takes_the_numbers_of_tasks(runs):
 
 
 def test_relative_paths_start_where_a_program_was_started(tmp_path, environment):
-    write_yaml(tmp_path / "outs" / "run" / "results-acc" / "global.yaml", {"history": [[50.0], [40.0]]})
     environment = {**environment, "PYTHON": sys.executable}
-    done = sh(EXPERIMENTS / "tables.sh", "outs/run", cwd=tmp_path, **environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].split()[:3] == ["run", "50.0", "40.0"]
+    done = sh(EXPERIMENTS / "tables.sh", "outs", cwd=tmp_path, **environment)
+    assert done.returncode == 2 and str(tmp_path / "outs") in done.stderr
 
 
 def test_paths_of_other_scripts_are_those_of_the_repository(tmp_path):

@@ -144,8 +144,8 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     learner_name = Settings.learner_name
     for where, name, value in given:
         if name == "learner_name":
-            if value in registry.broken:
-                raise UserError(registry.broken[value])
+            if str(value) in registry.broken:
+                raise UserError(registry.broken[str(value)])
             learner_name = _convert(flags[name], value, where)
     learner = registry.learners[learner_name]
     values: dict[str, Any] = {}
