@@ -43,8 +43,8 @@ def test_every_name_is_in_the_file_that_it_is_said_to_be_in(page):
 
 
 def test_every_command_names_files_that_exist():
-    commands = re.findall(
-        r"(?:sh|python|--config) ((?:experiments|tests|configs)/[\w./-]+|run\.py)", " ".join(map(text, PAGES)))
+    command = r"(?:sh|python|--config) ((?:experiments|tests|configs)/[\w./-]+|run\.py)"
+    commands = [path for page in PAGES for path in re.findall(command, text(page))]
     assert len(commands) > 20
     assert [path for path in commands if not (ROOT / path).exists() and "M.yaml" not in path] == []
 
@@ -78,12 +78,12 @@ def test_the_example_is_a_learner_that_runs(tiny, environment, tmp_path):
     shutil.copytree(
         ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "datasets", "outputs", "tests"))
     (copy / "learners" / "abd_logits.py").write_text(example, encoding="utf-8")
-    flags = tiny("AlwaysBeDreaming", "--learner_name", "ABDLogits", "--schedule", 1, "--log_dir", tmp_path / "run")
+    flags = tiny("AlwaysBeDreaming", "--schedule", 1, "--log_dir", tmp_path / "run")
+    command = [sys.executable, "run.py", *flags, "--learner_name", "ABDLogits"]
 
     def run(*more):
         return subprocess.run(
-            [sys.executable, "run.py", *flags, *more], cwd=copy, env=environment, capture_output=True, text=True,
-            timeout=300)
+            [*command, *more], cwd=copy, env=environment, capture_output=True, text=True, timeout=300)
 
     done = run("--logits_mu", "0.5")
     assert done.returncode == 0, done.stderr
