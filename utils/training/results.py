@@ -1,6 +1,7 @@
 """What was measured after each task, and the result files that hold it."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class Results:
         images: [repeat][after task][on task] number of test images.
         top1, top5, ncm: [repeat][after task], see Measures.
         confusion: [repeat] the latest confusion matrix.
+        classes: [repeat][output] number and name of the class that each output, and each row and column of the
+            confusion matrix, stands for.
         notes: {key: value} that every file with accuracies carries, such as what was tested on.
     """
 
@@ -40,6 +43,7 @@ class Results:
         self.top5: list[list[float]] = list(state.get("top5", []))
         self.ncm: list[list[float]] = list(state.get("ncm", []))
         self.confusion: list[torch.Tensor] = list(state.get("confusion", []))
+        self.classes: list[list[tuple[int, str]]] = list(state.get("classes", []))
         self.notes: dict[str, Any] = dict(state.get("notes", {}))
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,7 +105,8 @@ class Results:
         """Write the published files results-acc, -mem and -time: mean, population deviation and history
         [task][repeat] (pt.yaml and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is
         measured yet. Beside them, in the same form, accuracy over images, on old and new classes, top-1,
-        top-5 and by the nearest class mean, and the confusion matrix of each finished repeat."""
+        top-5 and by the nearest class mean, the confusion matrix of each finished repeat and the classes in
+        its order."""
         others = {name: value for name, value in self.notes.items() if name != "top_k"}
         by_task: dict[str, tuple[list[list[Any]], dict[str, Any]]] = {
             "mem/global": (self.memory, {}), "time/global": (self.seconds, {}),
@@ -117,9 +122,18 @@ class Results:
         for repeat, confusion in enumerate(self.confusion):
             if len(self.matrix[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
+        for repeat, classes in enumerate(self.classes):
+            write_yaml(folder / "results-acc" / f"classes-repeat-{repeat + 1}.yaml", by_output(classes))
         for name, matrices in (("pt", self.matrix), ("pt-local", self.local)):
             history = on_after(matrices, tasks)
             _write(folder / "results-acc" / f"{name}.yaml", history, {"axes": AXES, **self.notes})
+
+
+def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """The content of a file that lists the number and name of the class of each output."""
+    entries = [{"output": output, "number": number, "name": name}
+               for output, (number, name) in enumerate(classes)]
+    return {"classes": entries}
 
 
 def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
