@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dataloaders.image_files import worker_failure
 from dataloaders.orders import order_name
 from dataloaders.tasks import task_ranges
 from learners import Stage
@@ -192,7 +193,7 @@ class RunFolder:
         except (UserError, RunError) as error:  # an image that cannot be decoded, a worker that died
             raise RunError(f"{error}; {self.resume_hint()}") from error
         except (RuntimeError, MemoryError) as error:
-            if not (failure := device_failure(error)):
+            if not (failure := device_failure(error) or worker_failure(error, self.settings.workers)):
                 raise
             raise RunError(f"{failure}; {self.resume_hint()}") from error
 
