@@ -1,8 +1,10 @@
-"""Fixtures of the whole suite. Every test that trains uses scikit-learn's digits, a small ResNet and few steps."""
+"""Fixtures of the whole suite. Every test that trains uses scikit-learn's digits, a small ResNet and few
+steps."""
 
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from learners import LEARNERS, REGISTRY, build_learner
 from run import build_trainer
 from utils.command_line import parse
 from utils.device import keep_freed_memory, memory_format
+from utils.errors import run_main
 from utils.streams import Streams
 from utils.training.folder import RunFolder
 
@@ -30,10 +33,12 @@ keep_freed_memory()  # as a run does: a quarter less time
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
+# No figures, which take as long as an epoch; tests of figures have --no_figures 0.
 TINY = (
-    "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 --model_name resnet8 "
-    "--gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 --gpuid -1 --threads 1 --mu 0.1 --lr 0.05 --momentum 0.9 "
-    "--deep_inv_params 1e-3 5e1 1e-3 1e3 1 --no_figures"  # which take as long as an epoch; tests of figures have --no_figures 0
+    "--dataset Digits --rand_split --first_split_size 2 --other_split_size 2 --max_task 2 "
+    "--model_name resnet8 --gen_model_name CIFAR_GEN_SMALL --batch_size 64 --schedule 1 2 --power_iters 4 "
+    "--gpuid -1 --threads 1 --mu 0.1 --lr 0.05 --momentum 0.9 --deep_inv_params 1e-3 5e1 1e-3 1e3 1 "
+    "--no_figures"
 ).split()
 
 # What some learners need more: the coreset's images must fill a batch of the balanced and of the bias stage.
@@ -63,7 +68,8 @@ def serve(batches, epoch=0):
 
 
 def each_epoch(learner, stage):
-    """The epochs of a stage, before each modules in their modes and the learning rate set, as the trainer does."""
+    """The epochs of a stage; before each, modules are in their modes and the learning rate is set, as by the
+    trainer."""
     for epoch in range(stage.epochs):
         learner.eval()
         stage.trained.train()
@@ -121,18 +127,21 @@ def write_pictures(folder, names, side, label):
 
 @pytest.fixture(scope="session")
 def write_tinyimagenet():
-    """Writes TinyImageNet in its official layout, a few images a class: write_tinyimagenet(root, train=3, val=2) -> WNIDs."""
+    """Write TinyImageNet in its official layout: write_tinyimagenet(root, images per class) -> WNIDs."""
 
     def write(root, train=3, val=2):
-        folder, wnids, lines = root / "tiny-imagenet-200", [f"n{1000000 + 37 * label:08}" for label in range(200)], []
+        folder, lines = root / "tiny-imagenet-200", []
+        wnids = [f"n{1000000 + 37 * label:08}" for label in range(200)]
         for label, wnid in enumerate(wnids):
-            write_pictures(folder / "train" / wnid / "images", [f"{wnid}_{k}.JPEG" for k in range(train)], 64, label)
+            names = [f"{wnid}_{k}.JPEG" for k in range(train)]
+            write_pictures(folder / "train" / wnid / "images", names, 64, label)
             (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("")
             names = [f"val_{val * (199 - label) + k}.JPEG" for k in range(val)]
             write_pictures(folder / "val" / "images", names, 64, label)
             lines += [f"{name}\t{wnid}\t0\t0\t63\t63\n" for name in names]
         (folder / "val" / "val_annotations.txt").write_text("".join(reversed(lines)))
-        (folder / "words.txt").write_text("".join(f"{wnid}\tword {label}, synonym\n" for label, wnid in enumerate(wnids) if label != 7))
+        words = [f"{wnid}\tword {label}, synonym\n" for label, wnid in enumerate(wnids) if label != 7]
+        (folder / "words.txt").write_text("".join(words))
         return wnids
 
     return write
@@ -148,13 +157,14 @@ def tinyimagenet(write_tinyimagenet, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def write_imagenet():
-    """Writes ImageNet's layout, 3 training and 2 test images in the folders named, of other sizes than the network's:
-    write_imagenet(root, {WNID: label})."""
+    """Write ImageNet's layout, 3 training and 2 test images in each class folder, of other sizes than the
+    network's: write_imagenet(root, {WNID: label})."""
 
     def write(root, filled):
-        for part, count in (("train", 3), ("val", 2)):
-            for wnid, label in filled.items():
-                names = [f"{wnid}_{k}.JPEG" if part == "train" else f"ILSVRC2012_val_{10 * label + k:08}.JPEG" for k in range(count)]
+        for wnid, label in filled.items():
+            train = [f"{wnid}_{k}.JPEG" for k in range(3)]
+            val = [f"ILSVRC2012_val_{10 * label + k:08}.JPEG" for k in range(2)]
+            for part, names in (("train", train), ("val", val)):
                 write_pictures(root / "ilsvrc" / part / wnid, names, 40 + label, label)
 
     return write
@@ -162,8 +172,7 @@ def write_imagenet():
 
 @pytest.fixture(scope="session")
 def imagenet(write_imagenet, tmp_path_factory):
-    """A folder with the 50 classes of the published runs, 3 training and 2 test images each, and folders of other names.
-    Not to be changed."""
+    """A folder with the 50 classes of the published runs and folders of other names; not to be changed."""
     folder = tmp_path_factory.mktemp("datasets")
     write_imagenet(folder, {ilsvrc()[label]: place for place, label in enumerate(published_order()[:50])})
     for other in ("n00000000", "downloads", ilsvrc()[published_order()[50]]):
@@ -173,7 +182,8 @@ def imagenet(write_imagenet, tmp_path_factory):
 
 
 def tiny_flags(learner="NormalNN", *more):
-    return [*TINY, "--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner, *NEEDS.get(learner, []), *map(str, more)]
+    kind = ["--learner_type", LEARNERS[learner].learner_type, "--learner_name", learner]
+    return [*TINY, *kind, *NEEDS.get(learner, []), *map(str, more)]
 
 
 @pytest.fixture(scope="session")
@@ -212,7 +222,7 @@ def trainer(tiny, digits):
 
 @pytest.fixture(scope="session")
 def finished(trainer, tmp_path_factory):
-    """The folder of a finished tiny run of a learner, with these flags more; not to be changed."""
+    """The folder of a finished tiny run, not to be changed: finished(learner, flag, value, ...)."""
 
     @functools.cache
     def folder(learner="NormalNN", *more):
@@ -233,14 +243,15 @@ def copied(finished, tmp_path):
 
 
 def lasting_files(folder):
-    paths = [*folder.glob("models/**/*.pth"), *folder.glob("results-acc/*"), *folder.glob("results-mem/*.yaml")]
+    patterns = ("models/**/*.pth", "results-acc/*", "results-mem/*.yaml")
+    paths = [path for pattern in patterns for path in folder.glob(pattern)]
     assert paths
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope="session")
 def lasting():
-    """What two runs of the same settings share byte by byte: {path: bytes} of networks and accuracies."""
+    """What two runs with the same settings share byte by byte: {path: bytes} of networks and accuracies."""
     return lasting_files
 
 
@@ -250,38 +261,27 @@ def environment():
 
 
 @pytest.fixture
-def run_py(environment, tmp_path):
-    """run.py as a user starts it, in an empty folder; a traceback is never what a user should see."""
-
-    def run(*arguments):
-        command = [sys.executable, str(ROOT / "run.py"), *map(str, arguments)]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture
 def problem():
-    """A learner and its tasks, of two classes and 48 random images each: problem(name, setting=value, ...)."""
+    """A learner and its tasks of two classes with 48 random images: problem(name, setting=value, ...)."""
 
     def build(name, device="cpu", tasks=2, **more):
-        settings = LEARNERS[name].Settings(**{
-            "learner_type": LEARNERS[name].learner_type, "learner_name": name, "dataset": "Digits", "model_name": "resnet8",
-            "gen_model_type": LEARNERS[name].generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
+        kind = LEARNERS[name]
+        settings = kind.Settings(**{
+            "learner_type": kind.learner_type, "learner_name": name,
+            "dataset": "Digits", "model_name": "resnet8",
+            "gen_model_type": kind.generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
             "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,
-            "schedule": [2 if name in TWO_PHASES else 1], "power_iters": 2, "max_task": tasks, "lr": 0.01, "momentum": 0.9,
-            "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **more})
-        random = torch.Generator().manual_seed(0)
+            "schedule": [2 if name in TWO_PHASES else 1], "power_iters": 2, "max_task": tasks, "lr": 0.01,
+            "momentum": 0.9, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **more})
+        device, random = torch.device(device), torch.Generator().manual_seed(0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
         sequence = task_sequence(
-            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, tasks), list(range(10)), normalised=LEARNERS[name].normalised,
-            device=torch.device(device), memory_format=memory_format(settings, torch.device(device)))
+            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, tasks), list(range(10)),
+            normalised=kind.normalised, device=device, memory_format=memory_format(settings, device))
         streams = Streams(device)
         streams.start(0, 0)
-        return build_learner(settings, streams, torch.device(device), 0), sequence
+        return build_learner(settings, streams, device, 0), sequence
 
     return build
 
@@ -294,11 +294,14 @@ def machine():
 
 
 @pytest.fixture
-def main(monkeypatch, capsys):
+def main(capsys):
     """run.py in this process: main(flag, ...) -> (exit status, lines of stderr)."""
+
     def start(*arguments):
-        monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
-        status = run.main()
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        status = run_main("run.py", lambda: run.main([*map(str, arguments)]))
+        for number, handler in before.items():
+            signal.signal(number, handler)
         return status, capsys.readouterr().err.splitlines()
 
     return start

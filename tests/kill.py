@@ -1,15 +1,16 @@
-"""Kill real runs at random moments, start each again with the same command, and compare how it ends with a run left alone.
+"""Kill real runs at random moments, start each again with the same command, and compare how it ends with a
+run left alone.
 
     python tests/kill.py --kills 40 [--seed 0] [--learners NormalNN ...] [--flags --schedule 2 3 ...]
 
-Every process is killed with SIGKILL: one time out of two after a time that is uniform over the duration of the undisturbed
-run, the other at a file operation (opening, renaming, deleting, making a folder) that is any of those of the undisturbed run.
-Where it ends before, the run is compared and the next one begins. So the first kill of a run is anywhere, and later ones
-follow in the same folder. The learners take turns until there are enough kills. Exit status 1 where a run failed or ended
-differently.
+Every process is killed with SIGKILL: half of them after a time that is uniform over the duration of the
+undisturbed run, the others at a random one of its file operations (open, rename, delete, create a folder). A
+run is killed again and again until it ends before its moment; it is then compared, and the next one begins.
+Exit status 1 if a run failed or ended differently.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
@@ -30,10 +32,12 @@ QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
 
 
-def command(flags: list[str], output: Path, fatal: int | None) -> None:
-    """``run.py`` with these flags, in a process of its own, which kills itself before the ``fatal``-th operation on a file of
-    its folder. One that ends writes how many there were."""
+def command(flags: list[str], output: Path, fatal: int | str | None) -> None:
+    """``run.py`` with these flags, in a process of its own, which kills itself before the ``fatal``-th
+    operation on a file of its folder, or at the ``fatal`` moment (see ``die_at``). One that ends writes how
+    many operations there were."""
     import run
+    from utils.errors import run_main
 
     operations = []
 
@@ -43,25 +47,53 @@ def command(flags: list[str], output: Path, fatal: int | None) -> None:
             if len(operations) == fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    if isinstance(fatal, str):
+        die_at(fatal)
     sys.addaudithook(watch)
     terminal = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(terminal, 1)
     os.dup2(terminal, 2)
-    sys.argv = ["run.py", *flags]
-    status = run.main()
+    status = run_main("run.py", lambda: run.main(flags))
     output.with_suffix(".operations").write_text(str(len(operations)))
     sys.exit(status)
 
 
+def die_at(moment: str) -> None:
+    """Let a run save after every epoch, dream in rounds of two steps and kill itself at a moment: what it has
+    just done (a listener's moment, or "saved") and the place, such as "step_taken 0 1 0 2"."""
+    from learners import dreaming
+    from utils.training import folder
+    from utils.training.trainer import Trainer
+
+    folder.SAVING_SHARE = 1e9
+    dreaming.Iterations = functools.partial(dreaming.Iterations, round=2)
+    tell, save = Trainer.tell, Trainer.save
+
+    def reached(what: str, trainer: Trainer) -> None:
+        if " ".join([what, *map(str, vars(trainer.state.place).values())]) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def telling(self: Trainer, what: Any, *more: Any) -> None:
+        tell(self, what, *more)
+        reached(what.__name__, self)
+
+    def saving(self: Trainer) -> None:
+        save(self)
+        reached("saved", self)
+
+    Trainer.tell, Trainer.save = telling, saving
+
+
 class Runner:
-    """Starts processes that have imported everything already, so that a moment is one of the run, not of its start."""
+    """Starts processes that have imported everything already, so that a moment is one of the run."""
 
     def __init__(self) -> None:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["run", "sklearn.datasets"])
 
-    def start(self, flags: list[str], output: Path, limit: float | None = None, fatal: int | None = None) -> int:
-        """The exit status, -9 where the process was killed: ``limit`` seconds after its start or at the ``fatal``-th operation."""
+    def start(self, flags: list[str], output: Path, limit: float | None = None,
+              fatal: int | str | None = None) -> int:
+        """Return the exit status, -9 if killed ``limit`` seconds after its start or at ``fatal``."""
         process = self.context.Process(target=command, args=(flags, output, fatal))
         process.start()
         process.join(limit)
@@ -72,23 +104,25 @@ class Runner:
 
 
 def ending(folder: Path) -> dict[str, object]:
-    """What must be the same: results, weights and pictures byte by byte, all records and the log's accuracies but for times,
-    and which files there are."""
+    """What must be the same: results, weights and pictures byte by byte, all records and the log's accuracies
+    without times, and which files there are."""
     from conftest import lasting_files
 
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        record.pop("seconds", None)
     lines = (folder / "output.log").read_text().splitlines()
     return {
         **lasting_files(folder),
         **{path.name: path.read_bytes() for path in folder.glob("figures/**/*.png")},
-        "metrics.jsonl": [{name: value for name, value in record.items() if name != "seconds"} for record in records],
+        "metrics.jsonl": records,
         "output.log": [line.partition("  trained")[0] for line in lines if "accuracy" in line],
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
     }
 
 
 def campaign(folder: Path, learners: list[str], kills: int, seed: int, more: list[str]) -> bool:
-    """Print a line a run and a summary; whether every run ended as it should."""
+    """Print one line per run and a summary. Returns whether every run ended as it should."""
     from conftest import tiny_flags
 
     runner, moments = Runner(), random.Random(seed)
@@ -99,7 +133,8 @@ def campaign(folder: Path, learners: list[str], kills: int, seed: int, more: lis
         if status := runner.start(tiny_flags(learner, *FLAGS, *more, "--log_dir", alone), output):
             print(f"{learner}: status {status} undisturbed, see {output}")
             return False
-        duration, operations = time.monotonic() - began, int(output.with_suffix(".operations").read_text())
+        duration = time.monotonic() - began
+        operations = int(output.with_suffix(".operations").read_text())
         undisturbed[learner] = duration, operations, ending(alone)
         print(f"{learner}: {duration:.1f} s and {operations} file operations undisturbed", flush=True)
 
@@ -110,10 +145,12 @@ def campaign(folder: Path, learners: list[str], kills: int, seed: int, more: lis
         runs += 1
         log_dir, output, at = folder / f"{learner}-{runs}", folder / f"{learner}-{runs}.txt", []
         while True:
-            limit, fatal = moments.choice([(moments.uniform(0, duration), None), (None, moments.randint(1, operations))])
+            timed, operation = moments.uniform(0, duration), moments.randint(1, operations)
+            limit, fatal = moments.choice([(timed, None), (None, operation)])
             if done == kills:
                 limit = fatal = None
-            status = runner.start(tiny_flags(learner, *FLAGS, *more, "--log_dir", log_dir), output, limit, fatal)
+            flags = tiny_flags(learner, *FLAGS, *more, "--log_dir", log_dir)
+            status = runner.start(flags, output, limit, fatal)
             if status != -signal.SIGKILL:
                 break
             done += 1
@@ -121,23 +158,27 @@ def campaign(folder: Path, learners: list[str], kills: int, seed: int, more: lis
         wrong = [f"status {status}"] if status else []
         if not wrong:
             found = ending(log_dir)
-            wrong = [name for name in sorted(found.keys() | expected.keys()) if found.get(name) != expected.get(name)]
+            names = sorted(found.keys() | expected.keys())
+            wrong = [name for name in names if found.get(name) != expected.get(name)]
         if wrong:
             differed.append(log_dir)
-        print(f"{learner}: killed at {', '.join(at) or 'no moment'}: {'differs in ' + ', '.join(wrong) if wrong else 'as undisturbed'}", flush=True)
-    print(f"{done} kills over {len(learners)} learners in {runs} runs: {runs - len(differed)} resumed, {len(differed)} differed (seed {seed})")
+        ended = "differs in " + ", ".join(wrong) if wrong else "as undisturbed"
+        print(f"{learner}: killed at {', '.join(at) or 'no moment'}: {ended}", flush=True)
+    counts = f"{runs - len(differed)} resumed, {len(differed)} differed (seed {seed})"
+    print(f"{done} kills over {len(learners)} learners in {runs} runs: {counts}")
     return not differed
 
 
 def main() -> int:
     from learners import LEARNERS
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learners", nargs="+", default=sorted(LEARNERS), choices=sorted(LEARNERS))
-    parser.add_argument("--folder", type=Path, help="where the runs are left; default: a new one under the system's temporary folder")
-    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="flags of run.py that win over the script's; must come last")
+    parser.add_argument("--folder", type=Path, help="where runs are left; default: a temporary one")
+    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="run.py's; must come last")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="kill-"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,28 +1,60 @@
-"""The quick version of kill.py: real processes, a run of seconds."""
+"""Real processes that are killed and started again. kill.py does the same with every learner, for longer."""
+
+import signal
 
 import kill
+import pytest
+
+# What has just happened, and repeat, task, stage and epoch of the place. The first stage of dreaming learners
+# is "dream", in three rounds of two steps.
+QUICK = "--task_sizes 2 1 --schedule 2 --batch_size 128 --power_iters 6".split()
+MOMENTS = {
+    "NormalNN": [
+        "repeat_began 0 0 0 0", "task_ended 0 0 1 0", "step_taken 0 1 0 1", "saved 0 2 0 0",
+        "step_taken 1 1 0 1"],
+    "AlwaysBeDreaming": [
+        "saved 0 1 0 0", "step_taken 0 1 0 1", "step_taken 0 1 1 1", "task_ended 0 1 2 0",
+        "step_taken 0 2 0 1"],
+    "BIC": ["step_taken 0 1 0 1", "stage_ended 0 1 0 2", "step_taken 0 1 1 1"],
+    "RFD": ["step_taken 0 1 0 1", "step_taken 0 1 1 0", "step_taken 0 1 2 0"],
+}
+MORE = {"NormalNN": ["--repeat", 2], "AlwaysBeDreaming": ["--task_sizes", 2, 1, 1, "--max_task", 3]}
 
 
-def test_runs_killed_anywhere_end_like_undisturbed_ones(tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def runner():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONWARNINGS", kill.QUIET)
+        yield kill.Runner()
+
+
+@pytest.mark.parametrize("learner", MOMENTS)
+def test_a_run_killed_in_every_kind_of_stage_ends_like_an_undisturbed_one(runner, tiny, tmp_path, learner):
+    flags = [*tiny(learner, *QUICK, *MORE.get(learner, [])), "--log_dir"]
+    assert runner.start([*flags, str(tmp_path / "alone")], tmp_path / "alone.txt", fatal="none") == 0
+    output, again = tmp_path / "again.txt", [*flags, str(tmp_path / "again")]
+    for moment in MOMENTS[learner]:
+        assert runner.start(again, output, fatal=moment) == -signal.SIGKILL, (moment, output.read_text())
+    assert runner.start(again, output, fatal="none") == 0, output.read_text()
+    alone, found = kill.ending(tmp_path / "alone"), kill.ending(tmp_path / "again")
+    assert [name for name in alone if alone[name] != found.get(name)] == []
+    assert "resuming: repeat 1/" in (tmp_path / "again" / "output.log").read_text()
+
+
+def test_runs_killed_at_random_operations_end_like_undisturbed_ones(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONWARNINGS", kill.QUIET)
-    quick = "--repeat 2 --max_task 2 --schedule 1 --batch_size 128".split()
+    quick = "--repeat 2 --max_task 1 --schedule 1 --batch_size 128 --no_figures".split()
     assert kill.campaign(tmp_path, ["NormalNN"], 4, 0, quick), capsys.readouterr().out
     assert "4 kills over 1 learners" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_a_run_that_ends_differently_is_found(tmp_path, monkeypatch, capsys):
-    """Else the test above could not fail."""
-    seen = []
-
-    def ending(folder):
-        seen.append(folder)
-        return {"results": len(seen)}
-
-    monkeypatch.setattr(kill, "ending", ending)
+    """Otherwise the tests above could not fail."""
     def start(self, flags, output, limit=None, fatal=None):
         output.with_suffix(".operations").write_text("9")
         return -9 if limit or fatal else 0
 
+    monkeypatch.setattr(kill, "ending", lambda folder: {"results": folder})
     monkeypatch.setattr(kill.Runner, "start", start)
     assert not kill.campaign(tmp_path, ["NormalNN"], 1, 0, [])
-    assert "1 kills over 1 learners in 1 runs: 0 resumed, 1 differed (seed 0)" in capsys.readouterr().out
+    assert "1 runs: 0 resumed, 1 differed (seed 0)" in capsys.readouterr().out

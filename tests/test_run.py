@@ -1,68 +1,154 @@
 """run.py as a user starts it."""
 
+import signal
 import subprocess
 import sys
 
+import pytest
 import torch
 import yaml
 
-import run
+from utils.training.step import TrainingStep
 
 
-def test_a_command_ends_with_its_final_accuracy(run_py, tiny, tmp_path):
-    done = run_py(*tiny("NormalNN", "--no_figures", 0, "--log_dir", tmp_path / "run"))
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_a_command_ends_with_its_final_accuracy_whatever_threads_the_environment_names(
+        tiny, environment, root, lasting, finished, tmp_path, threads):
+    """From another folder, without figures and so without matplotlib."""
+    flags = tiny("NormalNN", "--log_dir", tmp_path / "run", *(["--help"] if threads == "1" else []))
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", root / "run.py", *flags], cwd=tmp_path, timeout=300,
+        env={**environment, "OMP_NUM_THREADS": threads}, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert (done.returncode, errors) == (0, [])
+    if threads == "1":
+        assert "--learner_name" in done.stdout and not list(tmp_path.iterdir())
+        return
+    imported = {line.split()[-1] for line in done.stderr.splitlines()}
+    assert not imported & {"matplotlib", "tensorboard", "utils.reports.figures"}
     assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
     assert done.stdout == (tmp_path / "run" / "output.log").read_text()
-
-
-def test_a_wrong_flag_ends_with_one_line(run_py, tmp_path):
-    done = run_py("--lr", "fast")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    line, = done.stderr.splitlines()
-    assert line.startswith("run.py: --lr")
-    assert not list(tmp_path.iterdir())
-
-
-def test_help_ends_well(run_py):
-    done = run_py("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--learner_name" in done.stdout
-
-
-def test_a_run_without_a_card_says_so_in_the_log_and_the_terminal(monkeypatch, tiny, tmp_path, capsys):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("utils.device.unusable_gpu", lambda: "")
-    monkeypatch.setattr(sys, "argv", ["run.py", *tiny("NormalNN", "--gpuid", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)])
-    assert run.main() == 0
-    line, = (line for line in (tmp_path / "output.log").read_text().splitlines() if "no NVIDIA GPU was found" in line)
-    assert f"{line}\n" in capsys.readouterr().out
-
-
-def test_threads_are_chosen_recorded_and_kept(monkeypatch, tiny, tmp_path):
-    """Resumed by the same command on a machine of another size, a run computes with as many as before."""
-    used = []
-    monkeypatch.setattr(torch, "set_num_threads", used.append)
-    flags = tiny("NormalNN", "--threads", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)
-    for cores in (3, 1):
-        monkeypatch.setattr("utils.training.folder.default_threads", lambda processes, cores=cores: cores)
-        monkeypatch.setattr(sys, "argv", ["run.py", *flags])
-        assert run.main() == 0
-        assert used[-1] == 3
-        assert yaml.safe_load((tmp_path / "args.yaml").read_text())["threads"] == 3
-
-
-def test_threads_of_the_environment_change_nothing(tiny, environment, root, lasting, finished, tmp_path):
-    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
-    done = subprocess.run(
-        [sys.executable, str(root / "run.py"), *flags], env={**environment, "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"},
-        capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
     assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
 
 
-def test_a_progress_bar_changes_nothing(monkeypatch, trainer, lasting, finished, tmp_path):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    trainer(tmp_path, "NormalNN").run()
-    assert lasting(tmp_path) == lasting(finished("NormalNN"))
+def test_a_run_without_a_gpu_says_so_and_keeps_its_threads(main, monkeypatch, tiny, tmp_path, capsys):
+    """Also when the same command resumes it on a machine of another size."""
+    used = []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("utils.device.why_no_gpu", lambda: "Found no NVIDIA driver on your system")
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    more = ("--gpuid", 0, "--threads", 0, "--schedule", 1, "--max_task", 1)
+    for cores in (3, 1):
+        monkeypatch.setattr("utils.training.folder.default_threads", lambda cores=cores: cores)
+        assert main(*tiny("NormalNN", *more, "--log_dir", tmp_path)) == (0, [])
+        assert used[-1] == 3 == yaml.safe_load((tmp_path / "args.yaml").read_text())["threads"]
+    said = "Found no NVIDIA driver on your system, so this runs on the CPU"
+    assert said in (tmp_path / "output.log").read_text()
+
+
+# In one line
+
+
+@pytest.mark.parametrize(("flags", "named"), [
+    (("--nonsense", 1), "--nonsense"), (("--lr", "fast"), "--lr"), (("--learner_name", "Nobody"), "Nobody"),
+    (("--batch_size", 5000), "--batch_size 5000"), (("--first_split_size", 11), "--first_split_size 11"),
+    (("--config", "nowhere.yaml"), "nowhere.yaml"), (("--load_model_dir", "nowhere"), "--load_model_dir"),
+    (("--dataset", "ImageNet", "--dataroot", "nowhere"), "--dataroot"),
+    (("--log_dir", __file__), "--log_dir"), (("--gpuid", 7), "--gpuid 7")])
+def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch, flags, named):
+    monkeypatch.chdir(tmp_path)
+    status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))
+    assert status == 2 and line.startswith("run.py: ") and named in line
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused(running, main, tiny, tmp_path):
+    process = running(HANG)
+    assert any("under way" in line for line in process.stdout), process.stderr.read()
+    status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
+    assert status == 2 and f"in use by pid {process.pid}" in line
+
+
+@pytest.mark.parametrize(("error", "named"), [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "smaller --batch_size"),
+    (torch.AcceleratorError("CUDA error: unspecified launch failure\nmore"), "unspecified launch failure"),
+    (RuntimeError("DataLoader worker (pid 1234) is killed by signal: Killed. "), "worker")])
+def test_what_fails_on_the_way_is_one_line_and_status_1_and_the_same_command_resumes(
+        main, tiny, finished, lasting, tmp_path, monkeypatch, error, named):
+    run_step, steps = TrainingStep.run, []
+
+    def fail(self, start):
+        steps.append(None)
+        if len(steps) == 8:
+            raise error
+        return run_step(self, start)
+
+    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingStep, "run", fail)
+        status, (line,) = main(*flags)
+    assert status == 1 and named in line and "the same command resumes it from" in line
+    if isinstance(error, torch.OutOfMemoryError):
+        assert main(*flags) == (0, [])
+        assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
+
+
+# Signals
+
+WITH_MORE_IN_A_STEP = """
+import signal, sys, time, run
+from utils.errors import run_main
+from utils.training.step import TrainingStep
+step, numbers = TrainingStep.run, iter(range(1, 1000))
+def other_step(self, start):
+    number = next(numbers)
+    {more}
+    return step(self, start)
+TrainingStep.run = other_step
+sys.exit(run_main("run.py", lambda: run.main({flags})))
+"""
+HANG = "print('under way', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def running(tiny, environment, root, tmp_path):
+    """run.py in tmp_path / "run", with a line of code before each step, which knows its number."""
+    processes = []
+
+    def start(more):
+        code = WITH_MORE_IN_A_STEP.format(more=more, flags=tiny("NormalNN", "--log_dir", tmp_path / "run"))
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        processes.append(subprocess.Popen(
+            [sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_run_with_a_line_that_says_how_to_resume(
+        running, trainer, finished, lasting, tmp_path, number, status):
+    process = running(f"number == 6 and signal.raise_signal({int(number)})")  # in the second epoch
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == status
+    first, line = errors.splitlines()
+    assert "stopping after the current step" in first
+    for part in (f"stopped by {number.name}", str(tmp_path / "run" / "checkpoint.pt"), "same command"):
+        assert part in line
+    trainer(tmp_path / "run").run()
+    assert lasting(tmp_path / "run") == lasting(finished())
+
+
+def test_a_second_interrupt_stops_at_once(running):
+    process = running(HANG)
+    assert any("under way" in line for line in process.stdout), process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    assert "stopping" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-signal.SIGINT, "")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learners import LEARNERS
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import read_tensors, read_yaml
 from utils.settings import Settings
 from utils.training.folder import is_run, shown
@@ -102,7 +102,7 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
                         f"{repeat + 1} before") from error
     except Exception as error:
         what = f"{settings.model_name} for {settings.dataset}"
-        raise UserError(f"{flag}: {path} is damaged or not a {what} ({error})") from error
+        raise UserError(f"{flag}: {path} is damaged or not a {what} ({first_line(error)})") from error
     taken = f", taken with --load_any although: {'; '.join(reasons)}" if reasons else ""
     return FirstTask(model, seconds(folder, repeat), f"{path}, {there.get('learner_name')}'s{taken}")
 

@@ -22,6 +22,7 @@ from utils.training.listeners import Listener
 from utils.training.log import Log
 from utils.training.measures import Measures
 from utils.training.provenance import PROVENANCE
+from utils.training.results import by_output
 from utils.training.state import Place, RunState
 from utils.training.step import NotFinite
 
@@ -223,9 +224,8 @@ class ResultFiles(Listener):
 
     def repeat_began(self, run: RunState) -> None:
         write_yaml(self.folder.path / PROVENANCE, {"data": run.data, "code": run.code})
-        classes = [{"output": output, "number": number, "name": name}
-                   for output, (number, name) in enumerate(run.classes)]
-        write_yaml(self.folder.task_folder(run.place.repeat, 0).parent / "classes.yaml", {"classes": classes})
+        models = self.folder.task_folder(run.place.repeat, 0).parent
+        write_yaml(models / "classes.yaml", by_output(run.classes))
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
         self.write_results(run)

@@ -69,12 +69,15 @@ class TimeLeft:
         left = {True: repeats, False: tasks - 1 - run.place.task + repeats * (tasks - 1)}
         if run.settings.load_model_dir:
             left[True] = 0  # first tasks are taken over
+        later_tasks = 0.0
         for of_first, count in left.items():
             kinds = [kind for kind in self.epochs if kind[1] == of_first]
-            if count and not (kinds and all(kind in rates for kind in kinds)):
+            if not count:
+                continue
+            if not (kinds and all(kind in rates for kind in kinds)):
                 return f"{duration(seconds)} left in this task"
-            seconds += count * sum(self.epochs[kind] * rates[kind] for kind in kinds)
-        return f"{duration(seconds)} left"
+            later_tasks += count * sum(self.epochs[kind] * rates[kind] for kind in kinds)
+        return f"{duration(seconds + later_tasks)} left"
 
 
 class Journal(Listener):

@@ -1,6 +1,7 @@
 """What was measured after each task, and the result files that hold it."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class Results:
         records: [repeat][task] {name: value}: those of Measures; ``memory``, the stored values; ``seconds``
             spent training, NaN if a first task was taken over and its time is unknown.
         confusion: [repeat] the latest confusion matrix.
+        classes: [repeat][output] number and name of the class that each output, and each row and column of the
+            confusion matrix, stands for.
         notes: {key: value} that every file with accuracies carries, such as ``validation: true``.
     """
 
@@ -33,6 +36,7 @@ class Results:
         state = state or {}
         self.records: list[list[dict[str, Any]]] = list(state.get("records", []))
         self.confusion: list[torch.Tensor] = list(state.get("confusion", []))
+        self.classes: list[list[tuple[int, str]]] = list(state.get("classes", []))
         self.notes: dict[str, Any] = dict(state.get("notes", {}))
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +76,8 @@ class Results:
         """Write the published files results-acc, -mem and -time: mean, population deviation and history
         [task][repeat] (pt.yaml and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is
         measured yet. Beside them are, in the same form, accuracy over images, on old and new classes, top-1,
-        top-5 and by the nearest class mean, and the confusion matrix of each finished repeat."""
+        top-5 and by the nearest class mean; the confusion matrix of each finished repeat; and the classes in
+        its order."""
         for file, name in FILES.items():
             history = np.full((tasks, len(self.records)), np.nan)
             for repeat, column in enumerate(self.history(name)):
@@ -84,9 +89,18 @@ class Results:
         for repeat, confusion in enumerate(self.confusion):
             if len(self.records[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
+        for repeat, classes in enumerate(self.classes):
+            write_yaml(folder / "results-acc" / f"classes-repeat-{repeat + 1}.yaml", by_output(classes))
         for file, name in (("pt", "by_task"), ("pt-local", "by_task_local")):
             history = on_after(self.history(name), tasks)
             _write(folder / "results-acc" / f"{file}.yaml", history, {"axes": AXES, **self.notes})
+
+
+def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """The content of a file that lists the number and name of the class of each output."""
+    entries = [{"output": output, "number": number, "name": name}
+               for output, (number, name) in enumerate(classes)]
+    return {"classes": entries}
 
 
 def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:

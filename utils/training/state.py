@@ -131,6 +131,7 @@ class RunState:
         """Take a fresh learner, or restore it if the checkpoint is in the middle of this repeat. Raises
         RunError."""
         self.tasks, self.learner, self.classes = tasks, learner, classes
+        self.results.classes[self.place.repeat :] = [classes]
         if self.resumed:
             self._load_learner()
         else:

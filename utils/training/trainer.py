@@ -70,9 +70,9 @@ class Trainer:
         tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device)
         learner = build_learner(self.settings, state.streams, self.device, repeat)
         state.start_repeat(tasks, learner, self.classes[repeat])
-        self.tell(Listener.repeat_began)
-        if not self.folder.place:  # no work without a checkpoint to resume from
+        if not self.folder.place:  # nothing is written or learned without a checkpoint to resume from
             self.save()
+        self.tell(Listener.repeat_began)
         for task in tasks[state.place.task :]:
             self.train_task(task)
             self.evaluate(task)

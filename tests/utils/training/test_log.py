@@ -1,137 +1,170 @@
-import json
+"""output.log and metrics.jsonl, and the time left."""
+
+import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
-from utils.training.log import Log
+from tests.utils.training.conftest import ABD, lines_of, records
+from utils.training import journal
+from utils.training.log import Log, duration
+from utils.training.state import Place
 
 
-@pytest.fixture
-def log(tmp_path):
+def test_a_line_is_in_the_file_at_once_and_also_on_the_terminal_if_shown(tmp_path, capsys):
     log = Log(tmp_path)
-    yield log
-    log.close()
-
-
-def records(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_a_line_is_in_the_file_and_on_the_terminal_at_once(log, tmp_path, capsys):
     log.line("accuracy 12.5 ± 0.1 %")
-    assert (tmp_path / "output.log").read_text(encoding="utf-8") == "accuracy 12.5 ± 0.1 %\n"
-    assert capsys.readouterr().out == "accuracy 12.5 ± 0.1 %\n"
-
-
-def test_a_line_may_be_the_files_alone(log, tmp_path, capsys):
     log.line("epoch 2/250", shown=False)
-    assert (tmp_path / "output.log").read_text() == "epoch 2/250\n"
-    assert capsys.readouterr().out == ""
-
-
-def test_a_record_is_in_the_file_at_once(log, tmp_path):
     log.record(task=1, losses={"local": 0.5})
+    text = (tmp_path / "output.log").read_text(encoding="utf-8")
+    assert text == "accuracy 12.5 ± 0.1 %\nepoch 2/250\n"
+    assert capsys.readouterr().out == "accuracy 12.5 ± 0.1 %\n"
     assert records(tmp_path) == [{"task": 1, "losses": {"local": 0.5}}]
-
-
-def test_a_log_continues_where_an_earlier_one_stopped(log, tmp_path):
-    log.line("first")
-    log.record(epoch=1)
     log.close()
-    again = Log(tmp_path)
-    again.line("second")
-    again.record(epoch=2)
-    again.close()
-    assert (tmp_path / "output.log").read_text() == "first\nsecond\n"
-    assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
 
 
-def test_records_after_a_checkpoint_are_truncated(log, tmp_path):
+@pytest.mark.parametrize("end", ['{"epo', '{"epoch": 2}\n', None])
+def test_what_came_after_the_checkpoint_is_truncated(tmp_path, end):
+    """Half a record, a whole one, and records that a user deleted."""
+    log = Log(tmp_path)
+    log.line("accuracy ± 1")
     log.record(epoch=1)
     sizes = log.sizes()
-    log.record(epoch=2)
+    log.line("accuracy ± 2")
     log.close()
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + end) if end else path.unlink()
     again = Log(tmp_path)
     again.truncate(sizes)
+    again.line("again")
     again.record(epoch=2, again=True)
     again.close()
-    assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2, "again": True}]
-
-
-def test_the_end_of_an_older_runs_records_is_known_before_a_new_record(log, tmp_path):
-    log.record(epoch=1)
-    sizes = log.sizes()
-    log.close()
-    again = Log(tmp_path)
-    assert again.sizes() == sizes
-    assert sizes["metrics.jsonl"] > 0
-    again.close()
-
-
-def test_lines_after_a_checkpoint_are_truncated_too(log, tmp_path):
-    log.line("accuracy 1 ± 0 %")
-    sizes = log.sizes()
-    log.line("accuracy 2 ± 0 %")
-    log.close()
-    again = Log(tmp_path)
-    again.truncate(sizes)
-    again.line("accuracy 2 ± 0 %")
-    again.close()
-    assert (tmp_path / "output.log").read_text(encoding="utf-8") == "accuracy 1 ± 0 %\naccuracy 2 ± 0 %\n"
-
-
-def test_without_a_checkpoint_all_is_truncated(log, tmp_path):
-    log.line("first")
-    log.record(epoch=1)
-    log.close()
-    again = Log(tmp_path)
-    again.truncate({})
-    again.close()
-    assert (tmp_path / "output.log").read_text() == (tmp_path / "metrics.jsonl").read_text() == ""
-
-
-def test_half_a_record_of_a_killed_run_is_truncated(log, tmp_path):
-    log.record(epoch=1)
-    sizes = log.sizes()
-    log.close()
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"epo')
-    again = Log(tmp_path)
-    again.truncate(sizes)
-    again.record(epoch=2)
-    again.close()
-    assert records(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
-
-
-def test_records_that_a_user_deleted_are_no_obstacle(log, tmp_path):
-    log.record(epoch=1)
-    sizes = log.sizes()
-    log.close()
-    (tmp_path / "metrics.jsonl").unlink()
-    again = Log(tmp_path)
-    again.truncate(sizes)
-    again.record(epoch=2)
-    again.close()
-    assert records(tmp_path) == [{"epoch": 2}]
+    assert lines_of(tmp_path) == ["accuracy ± 1", "again"]
+    assert records(tmp_path) == [{"epoch": 1}] * bool(end) + [{"epoch": 2, "again": True}]
 
 
 @pytest.mark.parametrize("damage", [
-    lambda whole: whole[:-7], lambda whole: whole[:-1] + b"garbage\n", lambda whole: whole.replace(b'"epoch": 2', b"\0" * 10),
+    lambda whole: whole[:-7], lambda whole: whole.replace(b'"epoch": 2', b"\0" * 10),
     lambda whole: whole.replace(b"2", b"\xff"), lambda whole: whole + b"7\n"])
-def test_damaged_records_are_deleted_with_a_notice_and_the_others_stay(log, tmp_path, capsys, damage):
+def test_damaged_records_are_deleted_with_a_notice_and_the_others_stay(tmp_path, capsys, damage):
+    log, path = Log(tmp_path), tmp_path / "metrics.jsonl"
     for epoch in (1, 2):
         log.record(epoch=epoch)
     sizes = {name: size + 2 for name, size in log.sizes().items()}
     log.close()
-    path = tmp_path / "metrics.jsonl"
     path.write_bytes(damage(path.read_bytes()))
     again = Log(tmp_path)
     again.truncate(sizes)
     again.record(epoch=3)
     again.close()
     assert [record["epoch"] for record in records(tmp_path)] in ([1, 3], [1, 2, 3])
-    assert "metrics.jsonl: 1 of " in capsys.readouterr().out
-    whole = path.read_bytes()
-    last = Log(tmp_path)
-    last.truncate(last.sizes())
-    last.close()
-    assert path.read_bytes() == whole and capsys.readouterr().out == ""
+    assert "metrics.jsonl: deleted 1 damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (89.4, "89 s"), (90, "2 min"), (5400, "1.5 h"), (86400, "24.0 h"), (float("nan"), "an unknown time")])
+def test_durations_are_said_as_a_person_says_them(seconds, text):
+    assert duration(seconds) == text
+
+
+# The time left
+
+
+class Clocked:
+    """A run of two repeats of three tasks, whose clock is moved by hand."""
+
+    def __init__(self, monkeypatch, **settings):
+        self.now = 0.0
+        monkeypatch.setattr(journal, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.left = journal.TimeLeft()
+        settings = SimpleNamespace(**{"repeat": 2, "load_model_dir": "", **settings})
+        self.run = SimpleNamespace(place=Place(), tasks=[None] * 3, settings=settings)
+        self.dream = SimpleNamespace(name="dream", epochs=2)
+        self.learn = SimpleNamespace(name="learn", epochs=4)
+
+    def begin(self, task, *stages, repeat=0):
+        self.run.place = Place(repeat, task)
+        self.left.begin_task(task == 0, stages)
+
+    def epochs(self, stage, seconds):
+        """Pass epochs of these lengths; what is left after each."""
+        said = []
+        for number, length in enumerate(seconds, 1):
+            self.left.begin_epoch((stage.name, self.run.place.task == 0))
+            self.now += length
+            self.left.end_epoch()
+            said.append(self.left.left(self.run, stage, number))
+        return said
+
+
+def test_time_left_covers_the_stage_then_the_task_then_the_run_as_kinds_are_timed(monkeypatch):
+    clock = Clocked(monkeypatch)
+    clock.begin(0, clock.learn)
+    assert clock.left.left(clock.run, clock.learn, 0) == ""
+    assert clock.epochs(clock.learn, [10] * 4)[0] == "30 s left in this task"
+    clock.begin(1, clock.dream, clock.learn)
+    assert clock.epochs(clock.dream, [5] * 2) == ["5 s left in this stage", ""]
+    # 3 epochs here, a task of 2 * 5 + 4 * 8; a repeat of a first task of 4 * 10 and two such tasks
+    assert clock.epochs(clock.learn, [8])[0] == duration(3 * 8 + 42 + 40 + 2 * 42) + " left"
+    clock.begin(2, clock.dream, clock.learn, repeat=1)
+    assert clock.epochs(clock.learn, [8] * 4)[2:] == ["8 s left", "0 s left"]
+
+
+def test_a_part_of_the_first_epoch_is_enough_for_a_first_answer(monkeypatch):
+    clock = Clocked(monkeypatch)
+    clock.begin(0, clock.learn)
+    clock.left.begin_epoch(("learn", True))
+    clock.now += 5
+    assert clock.left.left(clock.run, clock.learn, 0.5) == "35 s left in this task"
+
+
+def test_first_tasks_that_are_taken_over_take_no_time(monkeypatch):
+    clock = Clocked(monkeypatch, load_model_dir="there")
+    clock.begin(1, clock.learn)
+    assert clock.epochs(clock.learn, [1])[0] == duration(3 + 4 + 8) + " left"
+
+
+def test_an_hour_in_which_the_run_was_suspended_is_soon_forgotten(monkeypatch):
+    clock = Clocked(monkeypatch, repeat=1)
+    clock.learn.epochs = 100
+    clock.begin(2, clock.learn)
+    said = clock.epochs(clock.learn, [2.0] * 10 + [3600.0] + [2.0] * 14)
+    assert said[9] == "3 min left" and said[10].endswith(" h left")
+    assert said[-1] == duration(75 * 2.1) + " left"
+
+
+# What a run says
+
+
+def test_the_log_has_every_epoch_also_if_the_terminal_has_few(trainer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(journal, "PACE", 1e9)
+    trainer(tmp_path, "NormalNN", "--schedule", 3, "--max_task", 1).run()
+    printed = [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
+    logged = [line for line in lines_of(tmp_path) if "  epoch " in line]
+    assert len(logged) == 3 and printed == [logged[0], logged[2]]
+    for part in ("repeat 1/1  task 1/1  learn  epoch 3/3", "lr 0.05", "classification ", " s ", "left)"):
+        assert part in logged[-1]
+
+
+def test_the_updating_line_has_time_left_place_accuracy_and_losses(trainer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    run, texts = trainer(tmp_path, "NormalNN"), []
+    bar = next(one for one in run.listeners if isinstance(one, journal.Journal)).bar
+    monkeypatch.setattr(bar, "set_description_str", texts.append)
+    run.run()
+    assert texts[0] == "repeat 1/1  task 1/2  learn  epoch 1/2"
+    assert "0 s left  repeat 1/1  task 2/2  learn  epoch 2/2  accuracy " in texts[-1]
+    assert "%  classification " in texts[-1]
+    assert not [line for line in capsys.readouterr().out.splitlines() if "  epoch " in line]
+
+
+def test_abd_says_once_that_a_task_of_one_class_has_no_local_loss(problem, tmp_path):
+    learner, (_, task) = problem(ABD)
+    log = Log(tmp_path)
+    listener = journal.Journal(log)
+    for index, seen in ((1, 4), (2, 3), (3, 3)):
+        task = dataclasses.replace(task, index=index, seen=seen)
+        listener.stages_began(SimpleNamespace(place=Place(0, index), learner=learner, task=task), [])
+    log.close()
+    line, = lines_of(tmp_path)
+    assert line.startswith("the loss local is 0 in a task of one new class")

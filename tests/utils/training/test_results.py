@@ -1,0 +1,105 @@
+"""The result files in the form in which they were published, and those beside them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.utils.training.conftest import read
+from utils.files import read_tensors, write_tensors
+from utils.training.measures import Measures
+from utils.training.results import Results
+
+
+def measures(by_task, local, images, rest=50.0):
+    confusion = torch.arange(4 * len(images) ** 2).view(2 * len(images), -1)
+    return Measures(by_task, local, images, rest, rest + 40, rest + 10, confusion)
+
+
+@pytest.fixture
+def results():
+    """Two repeats of three tasks, the second one not yet finished."""
+    results = Results()
+    results.add(0, measures([90.0], [90.0], [300]), 100, 1.0)
+    results.add(0, measures([40.0, 80.0], [70.0, 85.0], [300, 100]), 110, 2.0)
+    results.add(0, measures([10.0, 20.0, 60.0], [60.0, 80.0, 60.0], [300, 100, 100]), 120, 3.0)
+    results.add(1, measures([80.0], [80.0], [300]), 100, 5.0)
+    return results
+
+
+@pytest.fixture
+def saved(results, tmp_path):
+    """The files: saved("acc/global") -> content."""
+    results.save(tmp_path, 3)
+    return lambda name: read(tmp_path / f"results-{name}.yaml")
+
+
+def test_global_yaml_is_tasks_by_repeats_and_nan_where_nothing_is_measured(saved):
+    content = saved("acc/global")
+    assert list(content) == ["mean", "std", "history"]
+    np.testing.assert_equal(content["history"], [[90.0, 80.0], [60.0, math.nan], [30.0, math.nan]])
+    assert (content["mean"], content["std"]) == ([85.0, 60.0, 30.0], [5.0, 0.0, 0.0])  # the population's
+
+
+def test_pt_yaml_is_on_task_after_task_repeat_and_says_so(saved):
+    content = saved("acc/pt")
+    assert content["axes"] == ["on task", "after task", "repeat"]
+    whole, begun = np.moveaxis(np.array(content["history"]), 2, 0)
+    assert whole.tolist() == [[90.0, 40.0, 10.0], [0.0, 80.0, 20.0], [0.0, 0.0, 60.0]]  # 0: not learned yet
+    nan = math.nan
+    np.testing.assert_equal(begun, [[80.0, nan, nan], [0.0, nan, nan], [0.0, 0.0, nan]])
+    assert content["mean"] == [[85.0, 40.0, 10.0], [0.0, 80.0, 20.0], [0.0, 0.0, 60.0]]
+    assert content["std"][0] == [5.0, 0.0, 0.0]
+
+
+def test_local_accuracy_memory_and_time_have_their_files(saved):
+    assert saved("acc/pt-local")["history"][1][2][0] == 80.0
+    assert [row[0] for row in saved("mem/global")["history"]] == [100, 110, 120]
+    assert saved("time/global")["history"][0] == [1.0, 5.0]
+
+
+def test_each_other_accuracy_has_its_file(saved):
+    expected = {
+        "over-images": [90.0, 50.0, 22.0], "old": [math.nan, 40.0, 12.5], "new": [90.0, 80.0, 60.0],
+        "top1": [50.0] * 3, "top5": [90.0] * 3, "ncm": [60.0] * 3}
+    for name, values in expected.items():
+        np.testing.assert_equal([row[0] for row in saved(f"acc/{name}")["history"]], values)
+
+
+def test_the_confusion_of_each_finished_repeat_has_its_file(saved, tmp_path):
+    path, = tmp_path.rglob("*.npy")
+    assert path.name == "confusion-repeat-1.npy"
+    assert np.load(path).tolist() == torch.arange(36).view(6, 6).tolist()
+
+
+def test_files_with_accuracies_say_what_they_are(results, tmp_path):
+    results.notes = {"top_k": 5, "validation": True, "resumed_with": ["torch 1 before, 2 now"]}
+    results.save(tmp_path, 3)
+    for name in ("pt", "pt-local", "global", "over-images", "old", "new", "top1", "top5", "ncm"):
+        content = read(tmp_path / "results-acc" / f"{name}.yaml")
+        assert content["validation"] is True and content["resumed_with"] == ["torch 1 before, 2 now"]
+        assert content.get("top_k") == (None if name in ("top1", "top5", "ncm") else 5)
+    assert list(read(tmp_path / "results-mem" / "global.yaml")) == ["mean", "std", "history"]
+
+
+def test_results_go_on_from_a_checkpoint(results, tmp_path):
+    write_tensors(tmp_path / "state", results.state_dict())
+    again = Results(read_tensors(tmp_path / "state"))
+    again.add(1, measures([30.0, 70.0], [30.0, 70.0], [300, 100]), 110, 6.0)
+    assert again.accuracies() == [[90.0, 60.0, 30.0], [80.0, 50.0]]
+
+
+def test_a_record_has_each_measure_by_name_and_is_valid_json(results):
+    assert results.record(0) == {
+        "accuracy": 30.0, "accuracy_over_images": 22.0, "by_task": [10.0, 20.0, 60.0],
+        "by_task_local": [60.0, 80.0, 60.0], "old": 12.5, "new": 60.0,
+        "top1": 50.0, "top5": 90.0, "ncm": 60.0}
+    assert json.loads(json.dumps(results.record(1), allow_nan=False))["old"] is None
+
+
+def test_uneven_tasks_have_both_means_in_the_log(results):
+    assert results.latest(0, "% (top-5)") == "30.0 % (top-5) mean of tasks, 22.0 % (top-5) over images"
+    assert results.latest(1, "%") == "80.0 %"
+    assert results.uneven
