@@ -14,7 +14,6 @@ import yaml
 from learners import REGISTRY
 from tests.test_configs import METHODS, STATED, ours, published, published_imagenet, published_tinyimagenet
 from utils.command_line import parse
-from utils.files import write_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"

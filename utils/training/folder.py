@@ -94,8 +94,8 @@ class RunFolder:
         results = any((self.folder / name).is_dir() for name in LEFT_BEHIND)
         if results and not self.state and not settings.overwrite:
             raise UserError(
-                f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or delete "
-                "them with --overwrite 1")
+                f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or "
+                "delete them with --overwrite 1")
 
     @property
     def path(self) -> Path:

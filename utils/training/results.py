@@ -17,7 +17,8 @@ AXES = ["on task", "after task", "repeat"]  # of pt.yaml and pt-local.yaml, as p
 # {result file: the record that it holds}, each as [task][repeat].
 FILES = {
     "acc/global": "accuracy", "acc/over-images": "accuracy_over_images", "acc/old": "old",
-    "acc/new": "new", "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory", "time/global": "seconds"}
+    "acc/new": "new", "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory",
+    "time/global": "seconds"}
 
 
 class Results:
@@ -27,8 +28,8 @@ class Results:
         records: [repeat][task] {name: value}: those of Measures; ``memory``, the stored values; ``seconds``
             spent training, NaN if a first task was taken over and its time is unknown.
         confusion: [repeat] the latest confusion matrix.
-        classes: [repeat][output] number and name of the class that each output, and each row and column of the
-            confusion matrix, stands for.
+        classes: [repeat][output] number and name of the class that each output, and each row and column of
+            the confusion matrix, stands for.
         notes: {key: value} that every file with accuracies carries, such as ``validation: true``.
     """
 

@@ -242,11 +242,11 @@ def test_without_file_locks_a_run_goes_on_and_says_that_nothing_protects_its_fol
 def test_what_ends_a_run_is_one_line_with_how_to_resume_it(settings, error, expected):
     folder = RunFolder(settings())
     folder.place = Place() if isinstance(error, NotFinite) else None
-    with pytest.raises(RunError, match=expected) as found, folder.resumable():
+    with pytest.raises(RunError, match=expected) as found, folder.resumable(lambda: None):
         raise error
     assert "\n" not in str(found.value)
 
 
 def test_a_defect_of_the_program_keeps_its_traceback(settings):
-    with pytest.raises(RuntimeError, match="a defect"), RunFolder(settings()).resumable():
+    with pytest.raises(RuntimeError, match="a defect"), RunFolder(settings()).resumable(lambda: None):
         raise RuntimeError("a defect")
