@@ -18,10 +18,7 @@ class DeepInversionGenBN(DreamingLearner):
 
     learner_type = "datafree"
     first_task = CROSS_ENTROPY
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return True
+    weighs_classes = True
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         if not self.old:

@@ -11,10 +11,7 @@ class LWF(Learner):
     learner_type = "kd"
     takes_coreset = True
     first_task = CROSS_ENTROPY
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return memory > 0
+    weighs_classes = True
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         h = self.model(x)

@@ -17,6 +17,7 @@ class NormalNN(Learner):
     takes_coreset = True
     takes_oracle = True
     first_task = CROSS_ENTROPY
+    weighs_classes = True
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -28,10 +29,6 @@ class NormalNN(Learner):
         if settings.oracle_flag and settings.load_model_dir:
             raise UserError(
                 "--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return memory > 0
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         return {"classification": self.classification(self.model(x), y)}
