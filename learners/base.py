@@ -22,7 +22,7 @@ from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, task_ranges
 from learners.checks import check_batches, check_settings
 from learners.losses import distillation, inverse_frequency
-from learners.stage import Losses, Stage
+from learners.stage import Losses, Stage, optimizer_for
 from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded
 from utils.device import exact
 from utils.settings import Settings as CommonSettings
@@ -262,25 +262,9 @@ class Learner(nn.Module):
         """Return a stage over the images that ``choose`` gives, for all epochs of ``--schedule`` with a fresh
         optimiser."""
         *milestones, epochs = self.settings.schedule
-        optimizer = self.optimizer(parameters, lr_factor)
+        optimizer = optimizer_for(self.settings, parameters, self.streams.device, lr_factor)
         return Stage(name, self.batches(choose), loss, trained, optimizer, epochs, milestones)
 
     def batches(self, choose: Callable[[], Images]) -> ShuffledBatches:
         """Return training batches of the images that ``choose`` gives."""
         return ShuffledBatches(choose, self.settings.batch_size, self.settings.train_aug, self.streams)
-
-    def optimizer(self, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0) -> torch.optim.Optimizer:
-        """Return the published optimiser."""
-        s = self.settings
-        if s.optimizer == "Adam":
-            return self.adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), s.weight_decay)
-        lr = s.lr * lr_factor
-        return torch.optim.SGD(parameters, lr, s.momentum, weight_decay=s.weight_decay, fused=True)
-
-    def adam(
-        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999),
-        weight_decay: float = 0.0,
-    ) -> torch.optim.Adam:
-        on_gpu = self.streams.device.type == "cuda"
-        return torch.optim.Adam(
-            parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)

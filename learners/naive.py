@@ -1,6 +1,10 @@
-"""Base: cross-entropy on each new task, and nothing against forgetting. With a coreset (``--memory``) it is
-Naive Rehearsal; with all classes as one task (``--first_split_size`` = classes), or with ``--oracle_flag``,
-UB, the upper bound."""
+"""Base, which does nothing against forgetting:
+
+    L = CE(h[seen], y)
+
+With a coreset (``--memory``) it is Naive Rehearsal; with all classes as one task (``--first_split_size`` =
+classes), or with ``--oracle_flag``, it is UB, the upper bound.
+"""
 
 from torch import Tensor
 
@@ -10,8 +14,7 @@ from utils.settings import Settings
 
 
 class NormalNN(Learner):
-    """CE(h[seen], y). docs/specification.md, "Learners without replayed real images"; table 1, "Base" and
-    "UB"; table 2, "Naive Rehearsal"."""
+    """Table 1, "Base" and "UB"; table 2, "Naive Rehearsal"."""
 
     learner_type = "default"
     takes_coreset = True

@@ -66,7 +66,9 @@ class Mine(ABD):
     Settings = Own
 """
 FILES = {
-    "syntax": ("class Broken(:\n", "Broken", "learners/syntax.py: SyntaxError: invalid syntax (syntax.py, line 1)"),
+    "syntax": (
+        "class Broken(:\n", "Broken",
+        "learners/syntax.py: SyntaxError: invalid syntax (syntax.py, line 1)"),
     "importing": (
         "import nothing\nclass Importing:\n    pass\n", "Importing",
         "learners/importing.py: ModuleNotFoundError: No module named 'nothing'"),
@@ -124,7 +126,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_stops_no_other_learner(root,
     at = lines.index("NormalNN")
     warned, own, said = lines[:at], lines[at + 1], lines[at + 2 :]
     assert own == "3.0"
-    for (name, what), line in zip(faulty, said, strict=True):
+    for (_, what), line in zip(faulty, said, strict=True):
         assert line.startswith(what)
     for name, what in faulty:  # a class without learner_type may be a base of others
         assert any(line.startswith(what) for line in warned) == (name != "Typeless")
