@@ -1,8 +1,8 @@
 """The learners by ``--learner_name``: every class in a file of this folder that names its ``learner_type``.
 
 A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses and its
-own flags (a dataclass on Settings, as in bic.py) are in that file too. A file that can't be used stops nobody
-who doesn't ask for its learner.
+own flags (a dataclass on Settings, as in bic.py) are in that file too. A file that can't be used is one line
+that names it, and stops nobody who doesn't ask for its learner.
 """
 
 import importlib
@@ -25,64 +25,56 @@ from utils.errors import UserError
 from utils.settings import Reader, Registry, Settings, flags_of
 from utils.streams import Streams, seeded_weights
 
+LEARNERS: dict[str, type[Learner]] = {}
 UNUSABLE: dict[str, str] = {}  # name of a learner that can't be chosen -> why, in a line that names the file
 WARNINGS: list[str] = []  # lines about files that can't be used, for commands to print
 
 
-def _refuse(file: str, names: Iterable[str], reason: str) -> None:
-    line = f"{file}: {reason}" if file else reason
+def _refuse(names: Iterable[str], line: str) -> None:
     WARNINGS.append(line)
     UNUSABLE.update(dict.fromkeys(names, line))
 
 
-def _file_of(kind: type) -> str:
-    return f"{kind.__module__.replace('.', '/')}.py"
+def _import(name: str) -> None:
+    """Import a file of this folder, which makes its classes known."""
+    try:
+        importlib.import_module(f"{__name__}.{name}")
+    except Exception as error:  # whatever is in a user's file
+        file = Path(__path__[0], f"{name}.py")
+        text = file.read_text(errors="replace") if file.is_file() else ""
+        classes, reason = re.findall(r"^class (\w+)", text, re.MULTILINE), " ".join(str(error).split())
+        _refuse([name, *classes], f"learners/{file.name}: {type(error).__name__}: {reason}")
 
 
-def _in_a_line(error: Exception) -> str:
-    where = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
-    return f"{where}{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _read_files() -> None:
-    """Import every file of this folder, so that its classes are known."""
-    for module in pkgutil.iter_modules(__path__):
-        try:
-            importlib.import_module(f"{__name__}.{module.name}")
-        except Exception as error:  # whatever is in a user's file
-            path = Path(__path__[0], f"{module.name}.py")
-            source = path.read_text(errors="replace") if path.is_file() else ""
-            classes = re.findall(r"^class (\w+)", source, re.MULTILINE)
-            _refuse(f"learners/{path.name}", [*classes, module.name], _in_a_line(error))
-
-
-def _descendants(kind: type[Learner]) -> Iterator[type[Learner]]:
-    for child in kind.__subclasses__():
+def _subclasses(parent: type[Learner]) -> Iterator[type[Learner]]:
+    for child in parent.__subclasses__():
         yield child
-        yield from _descendants(child)
+        yield from _subclasses(child)
 
 
-def _usable() -> dict[str, type[Learner]]:
-    """Return the learners that can be chosen, in the order of their files; fill UNUSABLE and WARNINGS."""
-    found: dict[str, type[Learner]] = {}
-    flags = flags_of(Settings, {})
-    kinds = list(dict.fromkeys(_descendants(Learner)))
-    for name in dict.fromkeys(kind.__name__ for kind in kinds):
-        same = [kind for kind in kinds if kind.__name__ == name]
-        kind = same[0]
-        if len(same) > 1:
-            *before, last = (_file_of(one) for one in same)
-            _refuse(f"{', '.join(before)} and {last}", [name], f"both have a class {name}; rename the copy")
-        elif not kind.learner_type:
-            reason = f'{name} has no learner_type; give it one, such as learner_type = "kd"'
-            UNUSABLE[name] = f"{_file_of(kind)}: {reason}"
-        else:
-            try:
-                flags |= flags_of(kind.Settings, flags)
-                found[name] = kind
-            except UserError as error:
-                _refuse("", [name], str(error))
-    return found
+def _add(name: str, learner: type[Learner], *namesakes: type[Learner]) -> None:
+    """Add a class to LEARNERS or, if it can't be chosen, to UNUSABLE."""
+    files = [f"{kind.__module__.replace('.', '/')}.py" for kind in (learner, *namesakes)]
+    if namesakes:
+        return _refuse([name], f"{' and '.join(files)}: both have a class {name}; rename the copy")
+    if not learner.learner_type:  # a base of others, so no reason to warn
+        UNUSABLE[name] = f'{files[0]}: {name} has no learner_type; give it one, such as learner_type = "kd"'
+        return
+    try:
+        _flags.update(flags_of(learner.Settings, _flags))
+        LEARNERS[name] = learner
+    except UserError as error:
+        _refuse([name], str(error))
+
+
+for _module in pkgutil.iter_modules(__path__):
+    _import(_module.name)
+_flags = flags_of(Settings, {})
+_by_name: dict[str, list[type[Learner]]] = {}
+for _learner in dict.fromkeys(_subclasses(Learner)):
+    _by_name.setdefault(_learner.__name__, []).append(_learner)
+for _name, _learners in _by_name.items():
+    _add(_name, *_learners)
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
@@ -90,22 +82,19 @@ def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]
     return read_order(given, len(others.get("imagenet_classes", [])) or dataset.classes, where)
 
 
-# In the order in which they are read.
-_READERS: dict[str, Reader] = {
-    "imagenet_classes": lambda given, others, where: named_classes(given, where), "class_order": _class_order}
 _NAMES = {
     "dataset": list(DATASETS), "transforms": list(TRANSFORMS), "model_type": list(FAMILIES),
     "model_name": list(RESNETS), "gen_model_name": list(GENERATORS)}
-_read_files()
-LEARNERS: dict[str, type[Learner]] = _usable()
+_READERS: dict[str, Reader] = {  # in the order in which they are read
+    "imagenet_classes": lambda given, others, where: named_classes(given, where), "class_order": _class_order}
 REGISTRY = Registry(LEARNERS, _NAMES, _READERS, UNUSABLE)
 
 
 def build_learner(
     settings: Settings, streams: Streams, device: torch.device, repeat: int, task: int = 0,
 ) -> Learner:
-    """The learner with the initial weights of a repeat (of a task of it, with ``--oracle_flag``), on the
-    device."""
+    """Return the learner on the device, with the initial weights of a repeat (of one of its tasks, with
+    ``--oracle_flag``)."""
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(settings.seed + repeat, task):
         networks: list[Any] = [learner_class.new_model(settings)]

@@ -1,9 +1,10 @@
 """Always Be Dreaming (Smith et al. 2021), the paper's method ("Ours"):
 
-    L = (1 - r) CE(h(x)[new], y) + E weight CE(last(f), y) over x and x~ + mu |P (f - f_t)|^2 / old,   r = old
-    / seen
-"""
+    L = (1 - r) CE(h(x)[new], y) + weight(y) CE(last(f), y) + mu |P (f - f_t)|^2 / old,   r = old / seen
 
+The last two terms are means over x and x~. weight is r for old classes and 1 - r for new ones; P are the
+teacher's rows for the old classes.
+"""
 
 import torch
 from torch import Tensor, nn

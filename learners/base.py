@@ -19,38 +19,18 @@ from torch.nn import functional as F
 from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
-from dataloaders.tasks import Task, check_split, task_ranges
-from learners.stage import Losses, Stage
-from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded, image_sides
+from dataloaders.tasks import Task, task_ranges
+from learners.checks import check_batches, check_settings
+from learners.losses import distillation, inverse_frequency
+from learners.stage import Losses, Stage, optimizer_for
+from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded
 from utils.device import exact
-from utils.errors import UserError
 from utils.settings import Settings as CommonSettings
 from utils.streams import Streams
 
+__all__ = ["CROSS_ENTROPY", "Learner", "Losses", "Stage", "distillation"]
+
 CROSS_ENTROPY = "cross-entropy over the seen classes"  # the first-task objective that most learners share
-
-
-def distillation(
-    student: Tensor, teacher: Tensor, temperature: float, weight: Tensor | None = None,
-) -> Tensor:
-    """Return KD(s, t; T) = -mean_b weight_b sum_k softmax(t / T)_k ln softmax(s / T)_k, without a factor T^2.
-
-    docs/specification.md, "Distillation". The student may have logits of more classes than the teacher; their
-    target is 0.
-
-    Args:
-        student: [B, K or more]. teacher: [B, K]. weight: [B], 1 if it is left out.
-    """
-    target = F.softmax(teacher / temperature, 1)
-    losses = -(target * F.log_softmax(student / temperature, 1)[:, : target.shape[1]]).sum(1)
-    return (losses if weight is None else losses * weight).mean()
-
-
-def inverse_frequency(counts: Tensor) -> Tensor:
-    """Return the class weights [K] of ``--DW``, w_k = sum_j (n_j + 1) / ((n_k + 1) K), from the number of
-    images of each class, ``counts`` [K]. docs/specification.md, "Protocol"."""
-    more = counts + 1
-    return more.sum() / (more * len(counts))
 
 
 class Learner(nn.Module):
@@ -62,38 +42,29 @@ class Learner(nn.Module):
         model: the classifier.
 
     Attributes:
-        Settings: the class of its settings. A learner with flags of its own extends the common Settings by a
-            dataclass and names that here, as in learners/bic.py.
         model: the student, which is kept from task to task.
         teacher: the model as it was after the previous task.
         frozen_teacher: computes what the teacher does, faster and without gradients; losses call this one.
+        generator: makes images of old classes, if there is a ``generator_type``.
         coreset: the training images kept, if the learner ``takes_coreset`` and ``--memory`` is above 0.
         ranges: the classes of every task, as places of the class order.
         old, seen: number of classes learned before the current task, and including it.
         class_weights: [seen] weights by ``--DW``, if the learner reads it.
-        learner_type: published kind of the learner; a class without one can't be chosen.
-        normalised: whether the networks see normalised images.
-        takes_coreset: whether ``--memory`` above 0 is meaningful.
-        takes_oracle: whether ``--oracle_flag`` is.
-        generator_type: kind of generator needed, as ``--gen_model_type`` names it; "" for none.
-        first_task: name of the first-task objective; learners with the same name can share first-task models,
-            and "" is never shared.
-        first_task_settings: names of its own settings that change its first task; ``--load_model_dir``
-            compares them.
-        keeps_generator: whether its generator is kept from task to task, so that its parameters count as
-            stored.
     """
 
-    Settings: ClassVar[type[CommonSettings]] = CommonSettings
-    learner_type = ""
-    normalised = True
-    takes_coreset = False
-    takes_oracle = False
-    generator_type = ""
-    keeps_generator = False
-    first_task = ""
-    first_task_settings: Sequence[str] = ()
+    learner_type = ""  # as --learner_type names it; a class without one can't be chosen
+    Settings: ClassVar[type[CommonSettings]] = CommonSettings  # a dataclass on it adds flags, as in bic.py
+    normalised = True  # whether the networks see normalised images
+    takes_coreset = False  # whether --memory above 0 means anything to it
+    takes_oracle = False  # whether --oracle_flag does
+    weighs_classes = False  # whether its loss reads --DW; if it takes a coreset, only with one
+    generator_type = ""  # the generator it needs, as --gen_model_type names it
+    keeps_generator = False  # from task to task, so that its parameters count as stored
+    first_task = ""  # its first-task objective; learners with the same one share models, "" is never shared
+    first_task_settings: Sequence[str] = ()  # its own settings that change its first task
     settings: CommonSettings
+    generator: nn.Module
+    frozen_teacher: Frozen
 
     def __init__(self, settings: CommonSettings, streams: Streams, model: Classifier):
         super().__init__()
@@ -106,9 +77,6 @@ class Learner(nn.Module):
         self.old = 0
         self.seen = 0
         self.class_weights: Tensor | None = None
-
-    generator: nn.Module  # where there is a generator_type
-    frozen_teacher: Frozen
 
     @property
     def replayed(self) -> nn.Module:
@@ -126,42 +94,16 @@ class Learner(nn.Module):
     @classmethod
     def check(cls, settings: CommonSettings) -> None:
         """Refuse settings that the learner can't run with; a subclass adds its own. Raises UserError."""
-        name = settings.learner_name
-        if settings.learner_type != cls.learner_type:
-            raise UserError(f"--learner_type {settings.learner_type}: {name} is of type {cls.learner_type}")
-        if settings.memory and not cls.takes_coreset:
-            raise UserError(f"--memory {settings.memory}: {name} keeps no coreset; use --memory 0")
-        if settings.oracle_flag and not cls.takes_oracle:
-            raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {name} learns task by task")
-        check_split(settings)
-        if cls.generator_type:
-            kind, size = settings.gen_model_type, settings.gen_model_name
-            if kind != cls.generator_type:
-                raise UserError(
-                    f"--gen_model_type {kind}: {name} needs --gen_model_type {cls.generator_type}")
-            sides, side = image_sides(kind), DATASETS[settings.dataset].image_size
-            if size not in sides:
-                raise UserError(
-                    f"--gen_model_name {size}: there is no autoencoder of that size; "
-                    f"one of {', '.join(sides)}")
-            if sides[size] != side:
-                raise UserError(
-                    f"--gen_model_name {size}: makes images of {sides[size]} pixels a side, "
-                    f"{settings.dataset} has {side}")
+        check_settings(cls, settings)
 
     @classmethod
     def check_data(cls, settings: CommonSettings, counts: Sequence[int]) -> None:
-        """Refuse data of which a task would have no batch, because incomplete batches are dropped. Called
-        once per repeat. Raises UserError, before any work.
+        """Refuse data that the learner can't run with. Called once per repeat. Raises UserError.
 
         Args:
             counts: number of training images of each class, in learning order.
         """
-        for index, new in enumerate(task_ranges(settings)):
-            if (images := cls.images_to_learn(settings, counts, new)) < settings.batch_size:
-                raise UserError(
-                    f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, "
-                    "less than one batch")
+        check_batches(cls, settings, counts)
 
     @classmethod
     def images_to_learn(cls, settings: CommonSettings, counts: Sequence[int], new: range) -> int:
@@ -176,9 +118,8 @@ class Learner(nn.Module):
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:
-        """Return whether ``--DW`` changes what is learned with so large a coreset; otherwise the flag has no
-        effect."""
-        return False
+        """Return whether ``--DW`` has an effect with a coreset of ``memory`` images."""
+        return cls.weighs_classes and (memory > 0 or not cls.takes_coreset)
 
     @classmethod
     def new_model(cls, settings: CommonSettings) -> Classifier:
@@ -318,28 +259,12 @@ class Learner(nn.Module):
         self, name: str, choose: Callable[[], Images], loss: Callable[..., Losses],
         trained: nn.Module, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0,
     ) -> Stage:
-        """Return a stage over the images that ``choose`` gives, for the full schedule with a fresh
+        """Return a stage over the images that ``choose`` gives, for all epochs of ``--schedule`` with a fresh
         optimiser."""
         *milestones, epochs = self.settings.schedule
-        optimizer = self.optimizer(parameters, lr_factor)
+        optimizer = optimizer_for(self.settings, parameters, self.streams.device, lr_factor)
         return Stage(name, self.batches(choose), loss, trained, optimizer, epochs, milestones)
 
     def batches(self, choose: Callable[[], Images]) -> ShuffledBatches:
         """Return training batches of the images that ``choose`` gives."""
         return ShuffledBatches(choose, self.settings.batch_size, self.settings.train_aug, self.streams)
-
-    def optimizer(self, parameters: Iterable[nn.Parameter], lr_factor: float = 1.0) -> torch.optim.Optimizer:
-        """Return the published optimiser."""
-        s = self.settings
-        if s.optimizer == "Adam":
-            return self.adam(parameters, s.lr * lr_factor, (s.momentum, 0.999), s.weight_decay)
-        lr = s.lr * lr_factor
-        return torch.optim.SGD(parameters, lr, s.momentum, weight_decay=s.weight_decay, fused=True)
-
-    def adam(
-        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999),
-        weight_decay: float = 0.0,
-    ) -> torch.optim.Adam:
-        on_gpu = self.streams.device.type == "cuda"
-        return torch.optim.Adam(
-            parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)

@@ -1,11 +1,8 @@
-"""BiC: Large Scale Incremental Learning (Wu et al. 2019), which corrects the classifier's bias towards new
-classes:
+"""BiC: Large Scale Incremental Learning (Wu et al. 2019), which corrects the bias towards new classes:
 
-    L = (1 - r) CE(h[seen], y) + r KD(h[old], t[old]),   r = old / seen,   h = alpha_j h_j + beta_j for every
-    task j
+    L = (1 - r) CE(h[seen], y) + r KD(h[old], t[old]),   r = old / seen
+    h[j] = alpha_j model(x)[j] + beta_j for the classes of each task j
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,18 +26,17 @@ from utils.streams import Streams
 @dataclass
 class BICSettings(CommonSettings):
     bias_at_test: bool = setting(
-        False, "method", "test BIC with its bias layers; the published accuracies are without them",
-        )
+        False, "method", "test BIC with its bias layers; the published accuracies are without them")
 
 
 def held_out_per_class(coreset: int, old: int) -> int:
-    """k, the images of every class held out for the bias stage: a tenth of the coreset, shared among the old
-    classes."""
+    """Return how many images of each class the bias stage gets: a tenth of the coreset, shared among the
+    old classes."""
     return coreset // 10 // old
 
 
 class BiasLayers(nn.Module):
-    """One (alpha, beta) a task for the logits of its classes: alpha h + beta; 1 and 0 until learned."""
+    """Map the logits h of each task's classes to alpha h + beta; alpha is 1 and beta 0 until learned."""
 
     def __init__(self, ranges: list[range]):
         super().__init__()
@@ -49,8 +45,7 @@ class BiasLayers(nn.Module):
         self.beta = nn.ParameterList(torch.zeros(()) for _ in ranges)
 
     def forward(self, h: Tensor, learning: int = -1) -> Tensor:
-        """Logits [B, classes], corrected; gradients go to the layer of the task ``learning`` alone, if
-        any."""
+        """Return corrected logits [B, classes]. Only the layer of the task ``learning`` gets gradients."""
         parts = []
         for index, (j, alpha, beta) in enumerate(zip(self.ranges, self.alpha, self.beta)):
             alpha, beta = (alpha, beta) if index == learning else (alpha.detach(), beta.detach())
@@ -59,9 +54,8 @@ class BiasLayers(nn.Module):
 
 
 class BIC(Learner):
-    """Table 2, "BiC". From the second task on, some images of every class are held out; on them a second
-    stage learns the task's bias layer. The coreset is chosen by herding.
-    """
+    """Table 2, "BiC". From the second task on, some images of each class are held out, on which a second
+    stage learns the task's bias layer. The coreset is chosen by herding."""
 
     learner_type = "kd"
     takes_coreset = True
@@ -79,16 +73,15 @@ class BIC(Learner):
     def stages(self, task: Task) -> list[Stage]:
         stages = super().stages(task)
         if task.old:
-            # The model runs in training mode, as published: its batch-norm statistics move, nothing else of
-            # it.
-            mine = [self.bias.alpha[task.index], self.bias.beta[task.index]]
-            loss = partial(self.bias_loss, task.index)
-            held_out = lambda: self.divide(task)[1]  # noqa: E731
-            stages.append(self.schedule("bias", held_out, loss, self.model, mine, lr_factor=0.01))
+            layer = [self.bias.alpha[task.index], self.bias.beta[task.index]]
+            # The model is in training mode, as published: its batch-norm statistics move, nothing else does.
+            stages.append(self.schedule(
+                "bias", lambda: self.divide(task)[1], partial(self.bias_loss, task.index), self.model, layer,
+                lr_factor=0.01))
         return stages
 
     def divide(self, task: Task) -> tuple[Images, Images]:
-        """(what the model learns from, what is held out): of the coreset and the task's images together."""
+        """Divide the coreset and the task's images into those to learn from and those held out."""
         whole = self.coreset.images(task.train.source) + task.train
         if not task.old:
             return whole, whole[:0]
@@ -111,16 +104,15 @@ class BIC(Learner):
     def images_to_learn(cls, settings: CommonSettings, counts: Sequence[int], new: range) -> int:
         kept = shares(settings.memory, counts[: new.start])
         each = held_out_per_class(sum(kept), new.start) if new.start else 0
-        mine = counts[new.start : new.stop]
-        held_out = sum(min(each, count) for count in (*kept, *mine))  # a scarce class gives what it has
-        return sum(mine) + sum(kept) - held_out
+        available = [*kept, *counts[new.start : new.stop]]
+        return sum(count - min(each, count) for count in available)  # a scarce class gives what it has
 
     def remember(self, task: Task) -> None:
         self.coreset.rank(task.train, task.seen, self.features, herding)
 
     def predict(self, images: Tensor) -> Tensor:
-        """The published accuracies, table 2's too, are of the plain logits: teacher and training use the bias
-        layers, evaluation does not. With ``--bias_at_test`` it does, as the paper of BiC means it."""
+        """Leave the bias layers out, as in the published accuracies; ``--bias_at_test`` applies them, as the
+        BiC paper does."""
         h = self.model(images)
         return self.bias(h) if self.settings.bias_at_test else h
 
@@ -131,14 +123,13 @@ class BIC(Learner):
             return {"classification": self.classification(h, y)}
         with torch.no_grad():
             t = self.bias(self.frozen_teacher(x))[:, :old]
-        part = old / seen
+        r = old / seen
         return {
-            "classification": (1 - part) * self.classification(h, y),
-            "distillation": part * distillation(h[:, :old], t, self.settings.temp),
-        }
+            "classification": (1 - r) * self.classification(h, y),
+            "distillation": r * distillation(h[:, :old], t, self.settings.temp)}
 
     def bias_loss(self, index: int, x: Tensor, y: Tensor) -> Losses:
-        """CE over all seen classes; only alpha and beta of the task ``index`` learn."""
+        """Return CE(h[seen], y), from which alpha and beta of the task ``index`` learn."""
         with torch.no_grad():
             h = self.model(x)
         return {"bias": F.cross_entropy(self.bias(h, learning=index)[:, : self.seen], y)}

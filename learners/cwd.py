@@ -1,7 +1,8 @@
-"""CwD (Wang et al., Neural Networks 184, 2025): R-DFCIL with dreams whose features are spread as the old
-classes' were, and with heads whose rows are of one length."""
+"""CwD (Wang et al., Neural Networks 184, 2025): R-DFCIL with two more terms,
 
-from __future__ import annotations
+    |M_T - M(x~)| + |S_T - S(x~)|, class means M and covariance S of features, in the generator's loss
+    sum_old | |w_i| - mean_new |w| | + sum_new | |w_j| - mean_old |w| |, the heads' rows w, in both phases
+"""
 
 from dataclasses import dataclass
 
@@ -27,11 +28,9 @@ class CwDSettings(RDFCILSettings):
         "teacher's: CwD", low=0)
 
 
-
 def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(means [classes, D], 0 where a class is absent; whether it is present [classes]; covariance [D, D] of
-    the deviations from their class's mean, of all classes together) of features [N, D] labelled ``labels``
-    [N]."""
+    """Return (class means [classes, D], whether each class is present [classes], pooled covariance [D, D])
+    of features [N, D] with ``labels`` [N]. The mean of an absent class is 0."""
     with torch.autocast(features.device.type, enabled=False):
         mine = (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(features.dtype)
         count = mine.sum(0)
@@ -42,28 +41,26 @@ def class_statistics(features: Tensor, labels: Tensor, classes: int) -> tuple[Te
 
 
 def alignment(weight: Tensor, old: int) -> Tensor:
-    """How far the norms of the old classes' rows of weight [seen, D] are from the mean norm of the new ones',
-    and the other way round: summed over classes."""
+    """Return the summed distances of the norms of old rows of weight [seen, D] from the mean norm of the new
+    ones, and of new rows from that of the old ones."""
     norms = vector_norm(weight, dim=1)
     before, new = norms[:old], norms[old:]
     return (before - new.mean()).abs().sum() + (new - before.mean()).abs().sum()
 
 
 class CwD(RDFCIL):
-    """R-DFCIL, dreams consistent with the teacher's class means and covariance, and alignment of the heads'
-    norms in both phases. docs/successors.md, "CwD".
+    """docs/successors.md, "CwD".
 
     Attributes:
-        means, has_mean, covariance: the teacher's: of its features of every old class [classes, D], which of
-            them there are, and pooled over classes [D, D]. Kept from task to task.
-        past_means, past_covariance: running ones of the dreams' features. came_up: the classes that they have
-            seen.
+        means, has_mean, covariance: the teacher's class means [classes, D], whether it has one [classes], and
+            its pooled covariance [D, D]; kept from task to task.
+        past_means, past_covariance: running ones of the dreams. came_up: [classes] whether they had a class.
     """
 
     Settings = CwDSettings
     settings: CwDSettings
     balance_added = 1e-6
-    past_share = 0.9  # of what came before, in running statistics
+    past_share = 0.9  # the share of earlier batches in running statistics
     means: Tensor
     has_mean: Tensor
     covariance: Tensor
@@ -95,8 +92,8 @@ class CwD(RDFCIL):
 
     @torch.no_grad()
     def keep_statistics(self, task: Task) -> None:
-        """The statistics of the model's features of the task's images and of dreams as the old teacher names
-        them."""
+        """Take the statistics of the model's features of the task's images and of dreams, which the teacher
+        labels."""
         batches, features, labels = self.batches(lambda: self.data(task)), [], []
         with self.evaluating():
             for start in batches.starts(0):
@@ -115,13 +112,12 @@ class CwD(RDFCIL):
         return {"consistency": self.settings.consistency_weight * self.consistency(f, h.argmax(1))}
 
     def consistency(self, f: Tensor, labels: Tensor) -> Tensor:
-        """Distance of the dreams' class means and covariance from the teacher's. Once every old class has
-        come up, the dreams' are running ones, of which the batch at hand is a tenth."""
+        """Return the distance of the dreams' statistics from the teacher's. Once every old class has come up,
+        the dreams' are running ones, to which each batch contributes a tenth."""
         old = self.old
         past_means, came_up, target = self.past_means[:old], self.came_up[:old], self.means[:old]
         means, present, covariance = class_statistics(f, labels, old)
-        running = came_up.all()
-        new = 1 - self.past_share
+        running, new = came_up.all(), 1 - self.past_share
         means = torch.where(running, past_means.lerp(means, new), means)
         covariance = torch.where(running, self.past_covariance.lerp(covariance, new), covariance)
         compared = (present & self.has_mean[:old]).unsqueeze(1)

@@ -11,17 +11,11 @@ from learners.dreaming import DreamingLearner
 
 
 class DeepInversionGenBN(DreamingLearner):
-    """CE(h(x)[seen], y) + mu KD(h(x)[old], t(x)[old]) + mu KD~. Table 1, "DeepInversion"; mu = 1.
-
-    KD~ on the dreams x~ has the teacher's softened old classes, zeros for the new ones, as target.
-    """
+    """Table 1, "DeepInversion"; mu = 1."""
 
     learner_type = "datafree"
     first_task = CROSS_ENTROPY
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return True
+    weighs_classes = True
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         if not self.old:
@@ -38,5 +32,4 @@ class DeepInversionGenBN(DreamingLearner):
             "classification": self.classification(h, y),
             "distillation": self.settings.mu * kd,
             "dream distillation": self.settings.mu * kd_dream,
-            **self.more_terms(both, torch.cat([y, y_dream]), f, f_t),
-        }
+            **self.more_terms(both, torch.cat([y, y_dream]), f, f_t)}

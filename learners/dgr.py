@@ -1,6 +1,10 @@
-"""DGR: Deep Generative Replay (Shin et al. 2017)."""
+"""DGR: Deep Generative Replay (Shin et al. 2017), on images in [0, 1]:
 
-from __future__ import annotations
+    L = weight(y) CE(h[seen], y) over x and x~ + mu KD(h[old], t[old]) over x~
+    L_G = weight(y) BCE of the pixels + KL(N(code) || N(0, I)) per pixel, over x and x~
+
+weight is r for old classes and 1 - r for new ones, r = old / seen.
+"""
 
 import copy
 
@@ -17,14 +21,11 @@ from utils.streams import Streams
 
 
 class Generative_Replay(Learner):
-    """weight(y) CE(h[seen], y) over x and x~, + mu KD(h[old], t[old]) over x~. Table 1, "DGR"; mu = 1.
-
-    x~ are images that the variational autoencoder of the task before draws. Its successor learns from the
-    same x and x~ in the same step: the two share no parameter, so one optimiser over both is two of the same
-    settings. Images are in [0, 1], not normalised.
+    """Table 1, "DGR"; mu = 1. The autoencoder of the task before draws x~. Model and autoencoder learn in the
+    same step; they share no parameter, so one optimiser over both equals two.
 
     Attributes:
-        generator: the autoencoder being learned. old_generator: frozen copy of it after the previous task.
+        generator: the autoencoder that learns. old_generator: frozen, as it was after the previous task.
     """
 
     learner_type = "dgr"
@@ -64,13 +65,13 @@ class Generative_Replay(Learner):
         return {**super().networks(), "generator": self.generator}
 
     def noise(self, count: int) -> Tensor:
-        """z ~ N(0, I), [count, latent dimensions]."""
+        """Draw z ~ N(0, I), [count, latent dimensions]."""
         random = self.streams.noise
         return torch.randn(count, self.generator.latent, generator=random, device=random.device)
 
     @torch.no_grad()
     def dream(self, count: int) -> Tensor:
-        """x~: fresh images of the old classes, from the old generator."""
+        """Return x~, fresh images of the old classes from the old generator."""
         return self.old_generator.decode(self.noise(count))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
@@ -91,12 +92,10 @@ class Generative_Replay(Learner):
         return {
             "classification": (weight * ce).mean(),
             "distillation": self.settings.mu * kd,
-            **self.generator_loss(x_all, weight),
-        }
+            **self.generator_loss(x_all, weight)}
 
     def generator_loss(self, x: Tensor, weight: Tensor) -> Losses:
-        """The autoencoder's on images [N, 3, S, S] in [0, 1]: weight [N] times the cross-entropy of their
-        pixels, and the divergence of the latent code from N(0, I) per pixel."""
+        """Return L_G of images [N, 3, S, S] in [0, 1] with weight [N]."""
         mean, logvar = self.generator.encode(x)
         z = mean + torch.exp(logvar / 2) * self.noise(len(x))
         pixels = F.binary_cross_entropy_with_logits(self.generator.decode_logits(z), x, reduction="none")

@@ -1,9 +1,8 @@
 """Dreaming: a small generator makes images of the old classes from the frozen teacher alone.
 
-    L = w_c CE(h / T, argmax h) + balance(h) + w_s KL of batch-norm statistics + w_p |x - blur(x)|^2,   h =
-    t(x)[old]
+    L = w_c CE(h / T, argmax h) + balance(h) + w_s KL of batch-norm statistics + w_p |x - blur(x)|^2
 
-docs/specification.md, "Dreaming"; the paper's section 4.
+with h = t(x)[old]. docs/specification.md, "Dreaming"; the paper's section 4.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from dataloaders.batches import Iterations
 from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage
+from learners.stage import adam
 from models import Classifier, Frozen, Generator, Observed, image_generator
 from utils.errors import UserError
 from utils.settings import Settings
@@ -71,17 +71,14 @@ def smoothness(images: Tensor) -> Tensor:
 
 
 class DreamingLearner(Learner):
-    """A learner that replays dreamed images. Its tasks but the first begin with the stage "dream", which
-    trains the generator against the teacher: the published order (dream at the end of every task but the
-    last) with the accuracy of a task known before its dreams.
+    """Base class. From the second task on, a task begins with the stage "dream", which trains the generator
+    against the teacher. The published code dreams at the end of each task but the last; the order is the
+    same, and here a task's accuracy is known before its dreams.
 
     Attributes:
-        generator: kept from task to task with its Adam if the learner ``keeps_generator``; otherwise every
-            task makes both anew.
-        frozen_generator: computes what the generator does, faster; made at the first dream after training.
+        generator: kept from task to task with its Adam if ``keeps_generator``; else both are new each time.
+        frozen_generator: computes what the generator does, faster; made by the first dream.
         observed_teacher: the teacher and the statistics that its batch norms see.
-        balance_weight: weight of the class balance, 1 in every published loss.
-        balance_added: added to probabilities in its logarithm.
     """
 
     generator_type = "generator"
@@ -89,8 +86,8 @@ class DreamingLearner(Learner):
     frozen_generator: Frozen | None = None
     observed_teacher: Observed
     keeps_generator = True
-    balance_weight = 1.0
-    balance_added = 0.0
+    balance_weight = 1.0  # as in every published loss
+    balance_added = 0.0  # to probabilities, in the logarithm of the class balance
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -105,14 +102,14 @@ class DreamingLearner(Learner):
     def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model)
         self.generator = generator
-        self.dream_lr, self.statistics_weight, self.smoothness_weight, *content = settings.deep_inv_params
-        self.temperature, self.content_weight = content
+        self.dream_lr, self.statistics_weight, self.smoothness_weight = settings.deep_inv_params[:3]
+        self.temperature, self.content_weight = settings.deep_inv_params[3:]
         if self.keeps_generator:
             self.dream_optimizer = self.generator_optimizer()
 
     def generator_optimizer(self) -> torch.optim.Optimizer:
         """Return a new Adam for the generator."""
-        return self.adam(self.generator.parameters(), self.dream_lr)
+        return adam(self.generator.parameters(), self.dream_lr, self.streams.device)
 
     def begin_task(self, task: Task) -> None:
         super().begin_task(task)
@@ -134,10 +131,9 @@ class DreamingLearner(Learner):
         if task.index > 0:
             iterations = Iterations(self.settings.power_iters)
             optimizer = self.dream_optimizer if self.keeps_generator else self.generator_optimizer()
-            dream = Stage(
+            stages.insert(0, Stage(
                 "dream", iterations, self.dream_loss, self.generator, optimizer, iterations.rounds,
-                unit="round", joins="generator", dreams=True)
-            stages.insert(0, dream)
+                unit="round", joins="generator", dreams=True))
         return stages
 
     def noise(self, count: int) -> Tensor:
@@ -163,21 +159,18 @@ class DreamingLearner(Learner):
             "balance": self.balance_weight * class_balance(h, self.balance_added),
             "statistics": self.statistics_weight * statistics_distance(mean, var, self.observed_teacher),
             "smoothness": self.smoothness_weight * smoothness(x),
-            **self.dream_terms(f, h),
-        }
+            **self.dream_terms(f, h)}
 
     def more_terms(self, x_all: Tensor, y_all: Tensor, f: Tensor, f_t: Tensor) -> Losses:
-        """Return what an extension adds to the loss from the second task on. It gets what the loss has
-        computed, because running the model again would move its batch norms' statistics again.
+        """Return what an extension adds to the loss from the second task on. To run the model again would
+        move its batch norms' statistics again.
 
         Args:
-            x_all: real images, then as many dreams, [2 B, 3, S, S]. y_all: labels [2 B], the teacher's for
-                dreams.
-            f, f_t: the model's and the teacher's features [2 B, D] of them.
+            x_all: real images, then as many dreams, [2 B, 3, S, S]. y_all: labels [2 B], for dreams the
+                teacher's. f, f_t: the model's and the teacher's features [2 B, D].
         """
         return {}
 
     def dream_terms(self, f: Tensor, h: Tensor) -> Losses:
-        """Return what a learner adds to the generator's loss, from the teacher's features f and logits h of
-        dreams."""
+        """Return what a learner adds to the generator's loss, from the teacher's f and h of dreams."""
         return {}

@@ -19,9 +19,8 @@ from utils.settings import Settings
 
 class ETE(Learner):
     """Table 2, "E2E"; mu = 1. From the second task on, a balanced stage follows, which trains the classifier
-    alone on the coreset with the new classes in it. The coreset holds the images of each class whose features
-    lie nearest to the class mean.
-    """
+    alone on a coreset that includes the new classes. The coreset holds the images of each class whose
+    features lie nearest to the class mean."""
 
     learner_type = "kd"
     takes_coreset = True
@@ -37,7 +36,7 @@ class ETE(Learner):
         return stages
 
     def data(self, task: Task) -> Images:
-        """The task's images and the coreset as it is."""
+        """Return the coreset as it is and the task's images."""
         return self.coreset.images(task.train.source) + task.train
 
     @classmethod
@@ -55,13 +54,12 @@ class ETE(Learner):
         self.coreset.rank(task.train, task.seen, self.features, nearest_to_mean)
 
     def balanced(self, task: Task) -> Images:
-        """The coreset with the new classes in it, which are ranked by the model as it is before this
-        stage."""
+        """Return a coreset that includes the new classes, as the model before this stage ranks them."""
         self.remember(task)
         return self.coreset.images(task.train.source)
 
     def past_distillation(self, h: Tensor, t: Tensor, divisor: int) -> Tensor:
-        """sum over past tasks j of (|j| / divisor) KD over j's classes."""
+        """Return the sum over past tasks j of (|j| / divisor) KD(h[j], t[j])."""
         past = [classes for classes in self.ranges if classes.stop <= self.old]
         parts = [(len(j) / divisor, slice(j.start, j.stop)) for j in past]
         kd = [share * distillation(h[:, j], t[:, j], self.settings.temp) for share, j in parts]
@@ -75,11 +73,10 @@ class ETE(Learner):
         return losses
 
     def balanced_loss(self, x: Tensor, y: Tensor) -> Losses:
-        """``loss`` with |seen| as divisor, and KD for the new classes too. The paper distils these from the
-        model as it was before this stage; the published code, and so its tables, from the teacher's first
+        """Return ``loss`` with the divisor |seen| and KD for the new classes too. The paper distils these
+        from the model before this stage; the published code, and so its tables, from the teacher's first
         |new| outputs."""
-        old, seen = self.old, self.seen
-        new = seen - old
+        old, seen, new = self.old, self.seen, self.seen - self.old
         t = self.frozen_teacher(x)
         with torch.no_grad():
             f = self.model.features(x)

@@ -1,4 +1,7 @@
-"""Learning without Forgetting (Li and Hoiem 2016)."""
+"""Learning without Forgetting (Li and Hoiem 2016):
+
+    L = CE(h[seen], y) + mu KD(h[old], t[old])
+"""
 
 from torch import Tensor
 
@@ -6,15 +9,12 @@ from learners.base import CROSS_ENTROPY, Learner, Losses, distillation
 
 
 class LWF(Learner):
-    """CE(h[seen], y) + mu KD(h[old], t(x)[old]). Tables 1 and 2, "LwF"; mu = 1."""
+    """Tables 1 and 2, "LwF"; mu = 1."""
 
     learner_type = "kd"
     takes_coreset = True
     first_task = CROSS_ENTROPY
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return memory > 0
+    weighs_classes = True
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         h = self.model(x)

@@ -1,4 +1,7 @@
-"""LwF.MC: the multi-class variant of Learning without Forgetting of iCaRL (Rebuffi et al. 2017)."""
+"""LwF.MC: Learning without Forgetting with many classes, from the iCaRL paper (Rebuffi et al. 2017):
+
+    L = sum_k BCE(sigmoid(h_k), q_k) over seen classes k,   q = sigmoid(t) for old classes, else one-hot y
+"""
 
 import torch
 from torch import Tensor
@@ -8,8 +11,7 @@ from learners.base import Learner, Losses
 
 
 class LWF_MC(Learner):
-    """Binary cross-entropy of sigmoid(h), summed over the seen classes; the targets of the old ones are
-    the teacher's sigmoids. Table 1, "LwF.MC"."""
+    """Table 1, "LwF.MC"."""
 
     learner_type = "kd"
     first_task = "binary cross-entropy over the seen classes"

@@ -11,14 +11,11 @@ from learners.dreaming import DreamingLearner
 
 
 class DeepInversionLWF(DreamingLearner):
-    """CE(h(x)[seen], y) + mu KD(h[old], t[old]) over x and x~ together; mu = 0.1."""
+    """docs/specification.md, "LwF-Synthetic"; mu = 0.1."""
 
     learner_type = "datafree"
     first_task = CROSS_ENTROPY
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return True
+    weighs_classes = True
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         if not self.old:
@@ -32,5 +29,4 @@ class DeepInversionLWF(DreamingLearner):
         return {
             "classification": self.classification(h[: len(x)], y),
             "distillation": self.settings.mu * kd,
-            **self.more_terms(both, y_all, f, f_t),
-        }
+            **self.more_terms(both, y_all, f, f_t)}

@@ -1,6 +1,10 @@
-"""Base: cross-entropy on each new task, and nothing against forgetting. With a coreset (``--memory``) it is
-Naive Rehearsal; with all classes as one task (``--first_split_size`` = classes), or with ``--oracle_flag``,
-UB, the upper bound."""
+"""Base, which does nothing against forgetting:
+
+    L = CE(h[seen], y)
+
+With a coreset (``--memory``) it is Naive Rehearsal; with all classes as one task (``--first_split_size`` =
+classes), or with ``--oracle_flag``, it is UB, the upper bound.
+"""
 
 from torch import Tensor
 
@@ -10,13 +14,13 @@ from utils.settings import Settings
 
 
 class NormalNN(Learner):
-    """CE(h[seen], y). docs/specification.md, "Learners without replayed real images"; table 1, "Base" and
-    "UB"; table 2, "Naive Rehearsal"."""
+    """Table 1, "Base" and "UB"; table 2, "Naive Rehearsal"."""
 
     learner_type = "default"
     takes_coreset = True
     takes_oracle = True
     first_task = CROSS_ENTROPY
+    weighs_classes = True
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -28,10 +32,6 @@ class NormalNN(Learner):
         if settings.oracle_flag and settings.load_model_dir:
             raise UserError(
                 "--load_model_dir: with --oracle_flag every task trains from scratch; leave one of them out")
-
-    @classmethod
-    def reads_DW(cls, memory: int) -> bool:
-        return memory > 0
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         return {"classification": self.classification(self.model(x), y)}

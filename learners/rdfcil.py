@@ -1,7 +1,8 @@
-"""R-DFCIL (Gao et al., ECCV 2022): relation-guided representation learning for data-free class-incremental
-learning."""
+"""R-DFCIL (Gao et al., ECCV 2022), two phases (two_phase.py) with the terms
 
-from __future__ import annotations
+    0.15 a b mean |h(x~)[old] - t(x~)[old]| in both phases
+    0.5 a b mean |angles(A_s f(x)) - angles(A_t f_t(x))| over triples of real images in the first
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,25 +29,22 @@ class RDFCILSettings(TwoPhaseSettings):
 
 
 def angles(points: Tensor) -> Tensor:
-    """Cosines [B, B, B] at every point i of points [B, D] between the directions to j and to k; 0 where two
-    are equal."""
+    """Return cosines [B, B, B]: at each point i of points [B, D], between the directions to j and to k; 0 if
+    two of them are equal."""
     directions = F.normalize(points.unsqueeze(0) - points.unsqueeze(1), dim=2)
     return directions @ directions.transpose(1, 2)
 
 
 def angle_distance(points: Tensor, others: Tensor) -> Tensor:
-    """Mean absolute difference of the ``angles`` of as many points of either kind, over all B^3 triples."""
+    """Return the mean absolute difference of ``angles`` over all B^3 triples."""
     return F.l1_loss(angles(points), angles(others))
 
 
 class RDFCIL(TwoPhaseLearner):
-    """First phase: classification among the new classes on real images; the teacher's logits on dreams; the
-    angles between real images' features as the teacher's features have them, each through a projection that
-    learns. Second phase: see TwoPhaseLearner, with the teacher's logits on dreams. docs/successors.md,
-    "R-DFCIL".
+    """docs/successors.md, "R-DFCIL".
 
     Attributes:
-        student_projection, teacher_projection: A_s and A_t, features to twice as many; new for every task.
+        student_projection, teacher_projection: A_s and A_t, from D to 2 D features; new for every task.
     """
 
     learner_type = "datafree"
@@ -60,7 +58,7 @@ class RDFCIL(TwoPhaseLearner):
             self.student_projection, self.teacher_projection = self.projections()
 
     def projections(self) -> tuple[nn.Linear, nn.Linear]:
-        """New ones."""
+        """Draw new projections."""
         size = self.model.feature_size
         return nn.Linear(size, 2 * size), nn.Linear(size, 2 * size)
 

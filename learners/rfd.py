@@ -1,7 +1,8 @@
-"""RFD ("Image-Centric Dual Distillation", repository of December 2024): R-DFCIL's two phases, with relations
-among logits and a relay through the student's later stages in place of its two distillations."""
+"""RFD ("Image-Centric Dual Distillation", repository of December 2024), two phases (two_phase.py) with
 
-from __future__ import annotations
+    0.15 a b^2 DIST(h[old], t[old]) over x~, and the same over x, in both phases
+    0.05 a b MSE(f(x), later stages(t's first stage(x))) in the first
+"""
 
 from dataclasses import dataclass
 
@@ -33,26 +34,20 @@ class RFDSettings(TwoPhaseSettings):
 
 
 def correlation(u: Tensor, v: Tensor) -> Tensor:
-    """Pearson's, [N], of the rows of u and v [N, D]; 0 where a row does not vary."""
+    """Return Pearson's correlation [N] of the rows of u and v [N, D]; 0 if a row does not vary."""
     u, v = u - u.mean(1, keepdim=True), v - v.mean(1, keepdim=True)
     return (u * v).sum(1) / (vector_norm(u, dim=1) * vector_norm(v, dim=1) + 1e-8)
 
 
 def dist(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """(1 - mean correlation of images, 1 - mean correlation of classes) between the softened logits [B, K] of
-    both.
-
-    DIST (Huang et al. 2022), without a factor T^2; docs/successors.md, "RFD".
-    """
+    """Return DIST (Huang et al. 2022) of logits [B, K], without a factor T^2: 1 - mean correlation over
+    images, and the same over classes. docs/successors.md, "RFD"."""
     p, q = F.softmax(student / TEMPERATURE, 1), F.softmax(teacher / TEMPERATURE, 1)
     return 1 - correlation(p, q).mean(), 1 - correlation(p.T, q.T).mean()
 
 
 class RFD(TwoPhaseLearner):
-    """Classification as R-DFCIL's; DIST for the old classes on dreamed and on real images, in both phases; in
-    the first also the relay: the student's later stages carry the teacher's first stage to the student's own
-    features. docs/successors.md, "RFD". Every task's head is two linear layers.
-    """
+    """docs/successors.md, "RFD". The head of each task is two linear layers."""
 
     learner_type = "datafree"
     Settings = RFDSettings

@@ -1,7 +1,6 @@
-"""A stage is what a learner gives the trainer: data, a loss, the parameters to learn, a learning rate,
-epochs."""
+"""A stage is what a learner gives the trainer: data, a loss, an optimiser over the parameters, epochs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import RunError
+from utils.settings import Settings
 
 Losses = dict[str, Tensor]
 
@@ -27,6 +27,25 @@ class Batches(Protocol):
     def load(self, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the arguments of the loss; like the loss, code that a CUDA graph can hold."""
         ...
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], lr: float, device: torch.device,
+    betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
+) -> torch.optim.Adam:
+    """Return Adam, on a GPU such that a CUDA graph can hold its step."""
+    on_gpu = device.type == "cuda"
+    return torch.optim.Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True, capturable=on_gpu)
+
+
+def optimizer_for(
+    s: Settings, parameters: Iterable[nn.Parameter], device: torch.device, lr_factor: float = 1.0,
+) -> torch.optim.Optimizer:
+    """Return the optimiser of the settings; its learning rate is ``lr_factor`` times theirs."""
+    lr = s.lr * lr_factor
+    if s.optimizer == "Adam":
+        return adam(parameters, lr, device, (s.momentum, 0.999), s.weight_decay)
+    return torch.optim.SGD(parameters, lr, s.momentum, weight_decay=s.weight_decay, fused=True)
 
 
 @dataclass
@@ -85,8 +104,8 @@ class Stage:
 
     def check(self, losses: Any) -> None:
         """Raises RunError, which names the file, if ``loss`` returned anything but scalar tensors by name."""
-        if isinstance(losses, dict):
-            if losses and all(isinstance(value, Tensor) and not value.shape for value in losses.values()):
+        if isinstance(losses, dict) and losses:
+            if all(isinstance(value, Tensor) and not value.shape for value in losses.values()):
                 return
         function: Any = getattr(self.loss, "func", self.loss)
         file = f"{function.__module__.replace('.', '/')}.py"

@@ -1,11 +1,11 @@
-"""What R-DFCIL, CwD and RFD share (docs/successors.md): a task is learned in two phases with one optimiser.
+"""Two phases per task with one optimiser, as R-DFCIL, CwD and RFD learn (docs/successors.md):
 
-In the first the whole network learns, of the labels only the new classes' among themselves. In the second the
-backbone is frozen, in evaluation mode, and the heads of all classes learn together, classes weighted by how
-seldom they came up.
+    L_1 = w (1 + 1 / a) / b CE(h(x)[new], y) + terms,            a = log2(new / 2 + 1), b = sqrt(old / new)
+    L_2 = w sum weight(y) CE(h[seen], y) / sum weight(y) over x and x~ + terms
+
+In the first phase the whole network learns. In the second only the heads do, with classes weighted by how
+seldom they came up; the backbone is frozen, in evaluation mode.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from dataloaders.tasks import Task
 from learners.base import Losses, Stage
 from learners.dreaming import DreamingLearner
+from learners.stage import optimizer_for
 from models import Classifier, Generator
 from utils.errors import UserError
 from utils.settings import Settings as CommonSettings
@@ -40,24 +41,20 @@ class TwoPhaseSettings(CommonSettings):
 
 
 def rarity(counts: Tensor) -> Tensor:
-    """Class weights [K] from how often each class came up, ``counts`` [K]: inverse to it, the smallest 1.
-
-    docs/successors.md, "Class counts".
-    """
+    """Return class weights [K] inverse to how often each class came up, ``counts`` [K]; the smallest is 1.
+    docs/successors.md, "Class counts"."""
     weights = counts.sum() / counts.clamp(min=1)
     return weights / weights.min()
 
 
 class TwoPhaseLearner(DreamingLearner):
-    """Learns the network, then, with the backbone frozen, the heads. The generator is new for every task.
-
-    A subclass gives ``terms`` and ``head_terms``, what is added to the classification in either phase, and
-    their ``term_factors``.
+    """Base class. A subclass adds ``terms`` to the first phase, ``head_terms`` to the second, and their
+    ``term_factors``. Every task has a new generator.
 
     Attributes:
-        factor: of every term of the loss in the current task, by name.
-        counts: [classes] how often every class, real or dreamed, came up in the task.
-        weights: [classes] of the classes in the second phase, made before each of its epochs.
+        factor: factors of the terms of the loss in the current task, by name.
+        counts: [classes] how often each class came up in the task, real or dreamed.
+        weights: [classes] class weights of the second phase, renewed before each of its epochs.
     """
 
     keeps_generator = False
@@ -72,8 +69,7 @@ class TwoPhaseLearner(DreamingLearner):
         super().check(settings)
         if settings.schedule[-1] < 2:
             raise UserError(
-                f"--schedule: {settings.learner_name} learns a task in two phases, of an epoch each at "
-                "least; 1 epoch is too few")
+                f"--schedule: {settings.learner_name} learns in two phases and needs at least 2 epochs")
 
     def __init__(self, settings: TwoPhaseSettings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model, generator)
@@ -92,26 +88,27 @@ class TwoPhaseLearner(DreamingLearner):
             self.factor = self.factors(task.old, task.seen - task.old)
 
     def factors(self, old: int, new: int) -> dict[str, float]:
-        """Of the terms of the loss, where ``new`` classes follow ``old`` ones. Both phases read them,
-        ``classification`` the first alone."""
+        """Return the factors of the loss's terms when ``new`` classes follow ``old`` ones. Only the first
+        phase reads that of the classification."""
         a, b = math.log2(new / 2 + 1), math.sqrt(old / new)
         classification = self.settings.classification_weight * (1 + 1 / a) / b
         return {"classification": classification, **self.term_factors(a, b)}
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
-        """Of ``terms`` and ``head_terms``: a = log2(n / 2 + 1) grows with the task, b = sqrt(o / n) with what
-        there is to keep."""
+        """Return the factors of ``terms`` and ``head_terms``: a grows with the size of the task, b with how
+        much there is to keep."""
         raise NotImplementedError
 
     def learned(self) -> Iterator[nn.Parameter]:
-        """Parameters of the task's one optimiser."""
+        """Return the parameters of the task's optimiser."""
         return self.model.parameters()
 
     def stages(self, task: Task) -> list[Stage]:
         *before, learn = super().stages(task)
         second = self.head_epochs(learn.epochs)
-        learn = replace(learn, epochs=learn.epochs - second, optimizer=self.optimizer(self.learned()))
-        if not task.old:  # its second phase would change nothing
+        optimizer = optimizer_for(self.settings, self.learned(), self.streams.device)
+        learn = replace(learn, epochs=learn.epochs - second, optimizer=optimizer)
+        if not task.old:  # the second phase would change nothing
             return [learn]
         heads = replace(
             learn, name="heads", loss=self.head_loss, trained=self.model.last, epochs=second, milestones=(),
@@ -119,11 +116,11 @@ class TwoPhaseLearner(DreamingLearner):
         return [*before, learn, heads]
 
     def head_epochs(self, epochs: int) -> int:
-        """How many of a task's epochs are the second phase's: one at least, and not all."""
+        """Return how many of a task's epochs the second phase gets: at least one, and not all."""
         return min(max(1, round(self.settings.head_share * epochs)), epochs - 1)
 
     def weigh(self, seen: int) -> None:
-        """Class weights for the epoch to come, from the counts at the end of the one before."""
+        """Renew the class weights from the counts up to the epoch before."""
         self.weights[:seen] = rarity(self.counts[:seen])
 
     def count(self, labels: Tensor) -> None:
@@ -131,8 +128,8 @@ class TwoPhaseLearner(DreamingLearner):
         self.counts.index_add_(0, labels, torch.ones_like(labels))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
-        """First phase. The model sees real and dreamed images one after the other: batch norm normalises each
-        by itself."""
+        """First phase. Real images and dreams go through the model one after the other, so that batch norm
+        normalises them separately."""
         if not self.old:
             return {"classification": self.classification(self.model(x), y)}
         old, seen, x_dream = self.old, self.seen, self.dream(len(x))
@@ -142,12 +139,10 @@ class TwoPhaseLearner(DreamingLearner):
         h, h_dream = self.model.last(f), self.model(x_dream)
         return {
             "classification": self.factor["classification"] * F.cross_entropy(h[:, old:seen], y - old),
-            **self.terms(x, f, h[:, :old], h_dream[:, :old], t_dream),
-        }
+            **self.terms(x, f, h[:, :old], h_dream[:, :old], t_dream)}
 
     def head_loss(self, x: Tensor, y: Tensor) -> Losses:
-        """Second phase: all seen classes on real and dreamed images together, weighted; only the heads
-        learn."""
+        """Second phase."""
         old, seen, x_dream = self.old, self.seen, self.dream(len(x))
         t_dream = self.teach(x_dream)
         y_all = torch.cat([y, t_dream.argmax(1)])
@@ -158,19 +153,17 @@ class TwoPhaseLearner(DreamingLearner):
         ce = F.cross_entropy(h[:, :seen], y_all, self.weights[:seen])
         return {
             "classification": self.settings.classification_weight * ce,
-            **self.head_terms(x, h[: len(x), :old], h[len(x) :, :old], t_dream),
-        }
+            **self.head_terms(x, h[: len(x), :old], h[len(x) :, :old], t_dream)}
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
-        """What the first phase adds to the classification.
+        """Return what the first phase adds to the classification.
 
         Args:
-            x: real images. f: their features [B, D]. h: their logits for the old classes [B, old].
-            h_dream, t_dream: the model's and the teacher's logits [B, old] for the old classes of as many
-                dreamed images.
+            x: real images. f: their features [B, D]. h: their logits [B, old] for the old classes.
+            h_dream, t_dream: the model's and the teacher's logits [B, old] of as many dreams.
         """
         raise NotImplementedError
 
     def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
-        """What the second phase adds, see ``terms``."""
+        """Return what the second phase adds, see ``terms``."""
         raise NotImplementedError

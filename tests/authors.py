@@ -109,11 +109,11 @@ def build(
 ) -> Learner:
     learner_class = LEARNERS[name]
     networks = (
-        [model, generator or Generator(*GENERATORS["CIFAR_GEN"])] if learner_class.generator_type else [model]
+        [model, generator or Generator(*GENERATORS["CIFAR_GEN_SMALL"])] if learner_class.generator_type else [model]
     )
     learner = learner_class(settings, Streams(), *networks)
     learner.teacher.load_state_dict(teacher.state_dict())
-    return learner
+    return learner.to(memory_format=torch.channels_last)  # as a run on a CPU
 
 
 def stage(learner: Learner, this: Task, name: str) -> Stage:

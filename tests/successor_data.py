@@ -26,7 +26,6 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.datasets import Split
 from dataloaders.tasks import split_classes, task_sequence
 from dataloaders.transforms import TRANSFORMS
-from learners import build_learner
 from learners.rdfcil import RDFCIL
 from models import GENERATORS, Generator, classifier
 from utils.streams import Streams
@@ -167,15 +166,9 @@ def drawn(kind: str, recipe: Numbers, draw: int) -> dict[str, Tensor]:
     if kind == "imagenet_resnet18":
         torch.manual_seed(draw)
         return tensors_of(classifier("rdfcil_resnet", "resnet18", sum(sizes)), [])
-    size = "CIFAR_GEN" if kind == "generator" else "CIFAR_GEN_SMALL"
     learner = learner_of(
-        method if what else "R-DFCIL",
-        sizes,
-        model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]],
-        gen_model_name=size,
-    )
-    learner.streams.start(draw, 0)
-    learner.model = build_learner(learner.settings, learner.streams, torch.device("cpu"), draw).model
+        method if what else "R-DFCIL", sizes, draw, model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]],
+        gen_model_name="CIFAR_GEN" if kind == "generator" else "CIFAR_GEN_SMALL")
     for task, stop in enumerate(itertools.accumulate(sizes)):
         learner.streams.start(draw, task)
         learner.begin_task(task_of(task, stop - sizes[task], stop))

@@ -57,7 +57,7 @@ def projections_of(learner: RDFCIL) -> dict[str, Tensor]:
     }
 
 
-def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLearner:
+def learner_of(method: str, sizes: Sequence[int], repeat: int = 0, **values: Any) -> TwoPhaseLearner:
     """The method's learner, whose tasks have so many classes, the last size again and again."""
     name = LEARNER_OF_METHOD[method]
     settings = LEARNERS[name].Settings(
@@ -76,7 +76,7 @@ def learner_of(method: str, sizes: Sequence[int], **values: Any) -> TwoPhaseLear
             **values,
         }
     )
-    learner = build_learner(settings, Streams(), torch.device("cpu"), 0)
+    learner = build_learner(settings, Streams(), torch.device("cpu"), repeat)
     assert isinstance(learner, TwoPhaseLearner)
     return learner
 

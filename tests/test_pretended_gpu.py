@@ -14,7 +14,6 @@ from pretended_gpu import GPU, Wrong
 from pretended_gpu.machine import Generator, Stream
 from torch import nn
 from torch.nn import functional as F
-from utils.training.failures import mean_losses
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.coreset import herding
@@ -29,7 +28,7 @@ from utils.errors import RunError, Stopped
 from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.measures import measure
-from utils.training.step import TrainingStep
+from utils.training.step import TrainingStep, mean_losses
 
 CAUGHT = (Wrong, RunError)  # the latter names what went wrong in a capture
 

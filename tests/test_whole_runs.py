@@ -7,8 +7,6 @@ from torch.nn import functional as F
 from dataloaders.coreset import Coreset
 from learners import LEARNERS, REGISTRY
 from learners.abd import AlwaysBeDreaming
-from learners.dreaming import DreamingLearner
-from learners.lwf import LWF
 from tests.learners.conftest import PUBLISHED
 from utils.command_line import parse
 
@@ -46,22 +44,6 @@ def test_a_first_task_of_abd_over_the_seen_classes_is_found(monkeypatch):
 
     monkeypatch.setattr(AlwaysBeDreaming, "loss", loss)
     assert found("abd", 1)[0].startswith("abd: task 1, losses, learn 1 classification: ")
-
-
-def test_a_teacher_frozen_at_another_time_is_found(monkeypatch):
-    def end_task(self, task):
-        if not task.old:  # and never again
-            self.teacher.load_state_dict(self.model.state_dict())
-
-    monkeypatch.setattr(LWF, "end_task", end_task)
-    lines = found("lwf", 3)
-    assert lines[0].startswith("lwf: task 3, losses, learn 1 ")
-    assert not any("task 2" in line for line in lines)
-
-
-def test_the_usual_momentum_of_batch_norm_in_abd_is_found(monkeypatch):
-    monkeypatch.setattr(AlwaysBeDreaming, "start_task", DreamingLearner.start_task)
-    assert any("task 2" in line and "running_mean" in line for line in found("abd", 2))
 
 
 def test_another_order_of_the_coreset_is_found(monkeypatch):

@@ -13,71 +13,29 @@ aten = torch.ops.aten
 
 # The shape of their result, or the host, depends on data: the GPU is waited for.
 WAITS = {
-    aten._local_scalar_dense,
-    aten.nonzero,
-    aten.masked_select,
-    aten._unique2,
-    aten._unique,
-    aten.unique_dim,
-    aten.unique_consecutive,
-    aten.unique_dim_consecutive,
-    aten.bincount,
-    aten.equal,
-    aten.is_nonzero,
-    aten.item,
-    aten.histc,
-    aten.multinomial,
-    aten.combinations,
-    aten._linalg_svd,
-    aten._linalg_eigh,
-    aten.linalg_eig,
+    aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten._unique2, aten._unique,
+    aten.unique_dim, aten.unique_consecutive, aten.unique_dim_consecutive, aten.bincount, aten.equal,
+    aten.is_nonzero, aten.item, aten.histc, aten.multinomial, aten.combinations, aten._linalg_svd,
+    aten._linalg_eigh, aten.linalg_eig,
 }
 # Refused with ``--deterministic 1``: on a GPU they add up in any order (torch.use_deterministic_algorithms
 # lists them).
 UNORDERED = {
-    aten._adaptive_avg_pool2d_backward,
-    aten.adaptive_max_pool2d_backward,
-    aten.upsample_bilinear2d_backward,
-    aten.upsample_bicubic2d_backward,
-    aten.reflection_pad1d_backward,
-    aten.reflection_pad2d_backward,
-    aten.replication_pad2d_backward,
-    aten.nll_loss2d_forward,
-    aten.nll_loss2d_backward,
-    aten.put_,
-    aten.histc,
-    aten.kthvalue,
-    aten.grid_sampler_2d_backward,
+    aten._adaptive_avg_pool2d_backward, aten.adaptive_max_pool2d_backward,
+    aten.upsample_bilinear2d_backward, aten.upsample_bicubic2d_backward, aten.reflection_pad1d_backward,
+    aten.reflection_pad2d_backward, aten.replication_pad2d_backward, aten.nll_loss2d_forward,
+    aten.nll_loss2d_backward, aten.put_, aten.histc, aten.kthvalue, aten.grid_sampler_2d_backward,
     aten.cumsum,
 }
 # They take tensors of both devices by nature.
 MIXED = {
-    aten.copy_,
-    aten._to_copy,
-    aten.index,
-    aten.index_put_,
-    aten.index_put,
-    aten._index_put_impl_,
-    aten.set_,
-    aten._has_same_storage_numel,
+    aten.copy_, aten._to_copy, aten.index, aten.index_put_, aten.index_put, aten._index_put_impl_,
+    aten.set_, aten._has_same_storage_numel,
 }
 INDEXING = (aten.index, aten.index_put_, aten.index_put, aten._index_put_impl_)
 RANDOM = {
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "normal",
-    "bernoulli",
-    "multinomial",
-    "rand_like",
-    "randn_like",
-    "randint_like",
-    "uniform_",
-    "normal_",
-    "random_",
-    "bernoulli_",
-    "exponential_",
+    "rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "rand_like",
+    "randn_like", "randint_like", "uniform_", "normal_", "random_", "bernoulli_", "exponential_",
     "dropout",
 }
 
@@ -147,22 +105,17 @@ class Functions(TorchFunctionMode):
             self.machine.wait("one_hot without a number of classes")
             return func(*args, **kwargs)
         with self:
-            return torch.zeros(*labels.shape, classes, dtype=torch.long, device=GPU).scatter_(
-                -1, labels.unsqueeze(-1), 1
-            )
+            zeros = torch.zeros(*labels.shape, classes, dtype=torch.long, device=GPU)
+            return zeros.scatter_(-1, labels.unsqueeze(-1), 1)
 
     def check_random(self, name, args, kwargs, here):
         random = kwargs.get("generator") or next((x for x in args if isinstance(x, torch.Generator)), None)
         if random is None:
             return
         if (random.device.type == "cuda") != here:
-            raise Wrong(
-                f"{name}: a generator of {random.device} for a tensor elsewhere, at {place()}"
-            )
+            raise Wrong(f"{name}: a generator of {random.device} for a tensor elsewhere, at {place()}")
         if here and random.captured and not self.machine.graph:
-            raise Wrong(
-                f"{name}: Offset increment outside graph capture encountered unexpectedly, at {place()}"
-            )
+            raise Wrong(f"{name}: Offset increment outside graph capture encountered unexpectedly")
         if here and self.machine.graph and random not in self.machine.graph.registered:
             raise Wrong(f"{name} draws from a generator that is not registered with the graph, at {place()}")
 
@@ -180,9 +133,7 @@ class Functions(TorchFunctionMode):
                 device, rest = GPU if on_gpu(value) else CPU, [*rest, value.dtype]
             else:
                 rest.append(value)
-        if rest and (
-            rest[0] is None or isinstance(rest[0], bool)
-        ):  # (device, dtype, non_blocking, copy) less its device
+        if rest and (rest[0] is None or isinstance(rest[0], bool)):  # what follows a device
             names = ("dtype", "non_blocking", "copy") if rest[0] is None else ("non_blocking", "copy")
             kwargs.update({key: value for key, value in zip(names, rest) if value is not None})
             rest = []
@@ -190,12 +141,9 @@ class Functions(TorchFunctionMode):
         behind = now and not then and kwargs.get("non_blocking")
         if now and not then and not behind:
             self.machine.wait("copy to host")
-        elif (
-            then
-            and not now
-            and not (kwargs.get("non_blocking") and getattr(tensor.untyped_storage(), "pinned", False))
-        ):
-            self.machine.copies_to_gpu()
+        elif then and not now:
+            if not (kwargs.get("non_blocking") and getattr(tensor.untyped_storage(), "pinned", False)):
+                self.machine.copies_to_gpu()
         elif now == then and not rest and not kwargs:
             return tensor
         self.inside.append(then)
@@ -233,14 +181,11 @@ class Operations(TorchDispatchMode):
             self.copy(args)
         out = func(*args, **kwargs)
         known = {id(tensor.untyped_storage()) for tensor in mine}
-        made = [
-            tensor
-            for tensor in tensors(out)
-            if tensor.layout is torch.strided and id(tensor.untyped_storage()) not in known
-        ]
-        here = (
-            on_gpu(args[0]) if packet is aten._to_copy else bool(gpu) if mine else self.functions.inside[-1]
-        )
+        made = [tensor for tensor in tensors(out)
+                if tensor.layout is torch.strided and id(tensor.untyped_storage()) not in known]
+        here = bool(gpu) if mine else self.functions.inside[-1]
+        if packet is aten._to_copy:
+            here = on_gpu(args[0])
         for tensor in made:
             mark(tensor, here)
         if (gpu or here and made) and not func.is_view and packet not in (aten.detach, aten.set_):
@@ -254,11 +199,8 @@ class Operations(TorchDispatchMode):
     def check(self, name, packet, args, kwargs, mine, gpu):
         """An operation with a tensor on the GPU."""
         machine = self.machine
-        if (
-            packet in UNORDERED
-            and torch.are_deterministic_algorithms_enabled()
-            and gpu[0].is_floating_point()
-        ):
+        ordered = torch.are_deterministic_algorithms_enabled() and gpu[0].is_floating_point()
+        if packet in UNORDERED and ordered:
             raise Wrong(f"{name} has no deterministic implementation on cuda:0, at {place()}")
         if len(gpu) < len(mine) and packet not in MIXED:
             if packet in (aten.cat, aten.stack) or any(tensor.dim() for tensor in mine if not on_gpu(tensor)):
@@ -268,9 +210,8 @@ class Operations(TorchDispatchMode):
         if packet in INDEXING:
             chosen = [index for index in args[1] if index is not None]
             masks = [index for index in chosen if index.dtype in (torch.bool, torch.uint8)]
-            filled = (
-                packet is not aten.index and args[2].numel() == 1 and len(chosen) == 1
-            )  # a masked_fill, which waits for nothing
+            # A masked_fill waits for nothing.
+            filled = packet is not aten.index and args[2].numel() == 1 and len(chosen) == 1
             if masks and not filled:
                 machine.wait(f"{name} with a mask")
             if not on_gpu(args[0]):

@@ -36,19 +36,11 @@ class Graph:
     def baked(self):
         """What a capture takes as it is: numbers by their value, tensors by their place."""
         stage = self.step.stage
-        groups = [
-            {
-                key: value.data_ptr() if isinstance(value, torch.Tensor) else value
-                for key, value in group.items()
-                if key != "params"
-            }
-            for group in stage.optimizer.param_groups
-        ]
-        momenta = [
-            (module.training, getattr(module, "momentum", None), getattr(module, "eps", None))
-            for module in stage.trained.modules()
-        ]
-        return repr(groups), momenta
+        values = [(key, value.data_ptr() if isinstance(value, torch.Tensor) else value)
+                  for group in stage.optimizer.param_groups for key, value in group.items() if key != "params"]
+        modes = [(module.training, getattr(module, "momentum", None), getattr(module, "eps", None))
+                 for module in stage.trained.modules()]
+        return repr(values), modes
 
     def replay(self):
         if self.fresh:
@@ -57,9 +49,7 @@ class Graph:
         if lost := sum(ref() is None for ref in self.used.values()):
             raise Wrong(f"{lost} tensors that the captured step uses were freed before a replay")
         if self.baked() != self.before:
-            raise Wrong(
-                "the optimiser, a batch norm's momentum or a module's mode changed after the capture"
-            )
+            raise Wrong("the optimiser, a batch norm's momentum or a module's mode changed after the capture")
         self.step.losses.copy_(self.step.run(self.step.start))
 
 
@@ -113,10 +103,8 @@ def grouped(plain):
 
     def by_device(*args, **kwargs):
         found = plain(*args, **kwargs)
-        return {
-            (GPU if lists[0][0].is_cuda else device, dtype): (lists, places)
-            for (device, dtype), (lists, places) in found.items()
-        }
+        return {(GPU if lists[0][0].is_cuda else device, dtype): (lists, places)
+                for (device, dtype), (lists, places) in found.items()}
 
     return staticmethod(by_device)
 
@@ -127,6 +115,10 @@ def pretended():
     machine = Machine()
     functions = Functions(machine)
     autocast = torch.autocast
+
+    def on_cpu(device_type, *args, **kwargs):
+        return autocast("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
     stand_ins = {
         "is_available": lambda: True,
         "device_count": lambda: 1,
@@ -151,18 +143,9 @@ def pretended():
             stack.enter_context(patch.object(torch.cuda, name, stand_in))
         stack.enter_context(patch.object(torch, "Generator", Generator))
         group = "_group_tensors_by_device_and_dtype"
-        stack.enter_context(
-            patch.object(torch.optim.Optimizer, group, grouped(getattr(torch.optim.Optimizer, group)))
-        )
-        stack.enter_context(
-            patch.object(
-                torch,
-                "autocast",
-                lambda device_type, *args, **kwargs: autocast(
-                    "cpu" if device_type == "cuda" else device_type, *args, **kwargs
-                ),
-            )
-        )
+        by_device = grouped(getattr(torch.optim.Optimizer, group))
+        stack.enter_context(patch.object(torch.optim.Optimizer, group, by_device))
+        stack.enter_context(patch.object(torch, "autocast", on_cpu))
         stack.enter_context(functions)
         stack.enter_context(Operations(machine, functions))
         yield machine

@@ -1,0 +1,51 @@
+"""Settings and data that a learner can't run with, refused before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dataloaders.datasets import DATASETS
+from dataloaders.tasks import check_split, task_ranges
+from models import image_sides
+from utils.errors import UserError
+from utils.settings import Settings
+
+if TYPE_CHECKING:
+    from learners.base import Learner
+
+
+def check_settings(learner: type[Learner], settings: Settings) -> None:
+    """Check what all learners need. Raises UserError."""
+    name = settings.learner_name
+    if settings.learner_type != learner.learner_type:
+        raise UserError(f"--learner_type {settings.learner_type}: {name} is of type {learner.learner_type}")
+    if settings.memory and not learner.takes_coreset:
+        raise UserError(f"--memory {settings.memory}: {name} keeps no coreset; use --memory 0")
+    if settings.oracle_flag and not learner.takes_oracle:
+        raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {name} learns task by task")
+    check_split(settings)
+    if needed := learner.generator_type:
+        kind, size = settings.gen_model_type, settings.gen_model_name
+        if kind != needed:
+            raise UserError(f"--gen_model_type {kind}: {name} needs --gen_model_type {needed}")
+        side, sides = DATASETS[settings.dataset].image_size, image_sides(kind)
+        if sides.get(size) != side:
+            fitting = ", ".join(other for other in sides if sides[other] == side)
+            raise UserError(
+                f"--gen_model_name {size}: makes no images of {side} x {side} pixels, the "
+                f"size of {settings.dataset}; these do: {fitting or 'none'}")
+
+
+def check_batches(learner: type[Learner], settings: Settings, counts: Sequence[int]) -> None:
+    """Refuse data of which a task would have no batch, since incomplete batches are dropped. Raises
+    UserError.
+
+    Args:
+        counts: number of training images of each class, in learning order.
+    """
+    for index, new in enumerate(task_ranges(settings)):
+        if (images := learner.images_to_learn(settings, counts, new)) < settings.batch_size:
+            raise UserError(
+                f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, less "
+                "than one batch")
