@@ -79,8 +79,9 @@ def pairs_in(network: nn.Module, x: Tensor) -> tuple[list[tuple[str, str]], list
         found = outputs(network, x)
     for handle in handles:
         handle.remove()
-    feeds = [(convs[0], norm) for norm, convs in read.items() if convs == convs[:1] * calls[convs[0]]]
-    return [(names[conv], names[norm]) for conv, norm in feeds if conv is not None], found
+    feeds = [(conv, norm) for norm, (conv, *others) in read.items()
+             if conv is not None and others == [conv] * (calls[conv] - 1)]
+    return [(names[conv], names[norm]) for conv, norm in feeds], found
 
 
 def replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
