@@ -108,9 +108,9 @@ def build(
     name: str, settings: Settings, model: ResNet, teacher: ResNet, generator: nn.Module | None = None
 ) -> Learner:
     learner_class = LEARNERS[name]
-    networks = (
-        [model, generator or Generator(*GENERATORS["CIFAR_GEN_SMALL"])] if learner_class.generator_type else [model]
-    )
+    networks = [model]
+    if learner_class.generator_type:
+        networks.append(generator or Generator(*GENERATORS["CIFAR_GEN_SMALL"]))
     learner = learner_class(settings, Streams(), *networks)
     learner.teacher.load_state_dict(teacher.state_dict())
     return learner.to(memory_format=torch.channels_last)  # as a run on a CPU

@@ -167,7 +167,8 @@ def drawn(kind: str, recipe: Numbers, draw: int) -> dict[str, Tensor]:
         torch.manual_seed(draw)
         return tensors_of(classifier("rdfcil_resnet", "resnet18", sum(sizes)), [])
     learner = learner_of(
-        method if what else "R-DFCIL", sizes, draw, model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]],
+        method if what else "R-DFCIL", sizes, draw,
+        model_name={1: "resnet8", 2: "resnet14"}[recipe["blocks"]],
         gen_model_name="CIFAR_GEN" if kind == "generator" else "CIFAR_GEN_SMALL")
     for task, stop in enumerate(itertools.accumulate(sizes)):
         learner.streams.start(draw, task)

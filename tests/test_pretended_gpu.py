@@ -285,7 +285,7 @@ def test_a_rate_that_is_a_number_is_captured_again_when_it_falls_or_the_fault_is
     monkeypatch.setattr(Stage, "start_epoch", plain_rates)
     Faulty(problem).run()  # five epochs, the first without a capture
     assert machine.captures == 4 * ["learn"]
-    monkeypatch.setattr(TrainingStep, "outdated", lambda self: False)
+    monkeypatch.setattr(TrainingStep, "plain_rates", lambda self: [])
     with pytest.raises(Wrong, match="changed after the capture"):
         Faulty(problem).run()
 

@@ -36,8 +36,9 @@ class Graph:
     def baked(self):
         """What a capture takes as it is: numbers by their value, tensors by their place."""
         stage = self.step.stage
-        values = [(key, value.data_ptr() if isinstance(value, torch.Tensor) else value)
-                  for group in stage.optimizer.param_groups for key, value in group.items() if key != "params"]
+        values = [
+            (key, value.data_ptr() if isinstance(value, torch.Tensor) else value)
+            for group in stage.optimizer.param_groups for key, value in group.items() if key != "params"]
         modes = [(module.training, getattr(module, "momentum", None), getattr(module, "eps", None))
                  for module in stage.trained.modules()]
         return repr(values), modes

@@ -10,6 +10,7 @@ import pytest
 from dataloaders.orders import read_order
 from tests.utils.reports.conftest import PUBLISHED, TWO, matrix
 from utils.errors import UserError
+from utils.files import read_yaml, write_yaml
 from utils.reports.paper import TABLES
 from utils.reports.paper_tables import PaperTables
 from utils.reports.tables import accuracy_table, main
@@ -226,7 +227,7 @@ def test_a_folder_without_runs_gives_the_published_numbers_alone(tmp_path, recor
 
 @pytest.mark.parametrize(
     "content",
-    ["[1, 2", "- 1", "history: [[1.0, 2.0], [3.0]]", "history: 3", "mean: [1]"])
+    ["[1, 2", "- 1", "history: [[1.0, 2.0], [3.0]]", "history: 3", "mean: [1]", "history: [[1.0]]"])
 @pytest.mark.parametrize(("part", "shown"), [
     ("args.yaml", ""), ("results-acc/global.yaml", ""), ("results-acc/pt.yaml", "55.000000"),
     ("results-time/global.yaml", "55.000000")])
