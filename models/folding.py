@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.batch_norm import NORMS
@@ -33,6 +34,15 @@ class Predictable(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if UNPREDICTABLE & set(func.tags):
             raise ValueError(f"{func} may give something else next time")
+        return func(*args, **(kwargs or {}))
+
+
+class NoHostReads(TorchFunctionMode):
+    """The same for values that reach Python without an operation of torch's."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("tolist", "numpy", "__array__"):
+            raise ValueError(f"{func.__name__} may lead to another decision next time")
         return func(*args, **(kwargs or {}))
 
 
@@ -75,7 +85,7 @@ def pairs_in(network: nn.Module, x: Tensor) -> tuple[list[tuple[str, str]], list
             handles.append(layer.register_forward_hook(after_convolution))
         elif type(layer) in NORMS and layer.running_mean is not None:
             handles.append(layer.register_forward_pre_hook(before_norm))
-    with Predictable():
+    with Predictable(), NoHostReads():
         found = outputs(network, x)
     for handle in handles:
         handle.remove()

@@ -139,6 +139,12 @@ class Branching(Net):
         return self.bn2(y) if maps.mean() > 0 else y
 
 
+class BranchingOnAList(Branching):
+    def later_stages(self, maps):
+        y = self.conv2(maps)
+        return self.bn2(y) if maps.mean().tolist() > 0 else y
+
+
 class OwnForward(Net):
     """Has features and outputs, and no stages."""
 
@@ -168,6 +174,7 @@ NETWORKS = {
     Hooked: (1, "bn1 bn2"),
     Subclassed: (0, "bn1 bn2"),
     Branching: (0, None),
+    BranchingOnAList: (0, None),
     OwnForward: (2, "bn1 bn2"),
 }
 
