@@ -7,8 +7,9 @@ teacher's rows for the old classes.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dataloaders.tasks import Task
 from learners.base import Losses
@@ -28,10 +29,11 @@ class AlwaysBeDreaming(DreamingLearner):
     def start_task(self, task: Task) -> None:
         super().start_task(task)
         # For L_ft the published code runs the student a second time in training mode. Its one effect is that
-        # the same batch updates batch norm's running statistics twice: one update with momentum 1 - 0.9^2.
-        for layer in self.model.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = 0.1 if task.old == 0 else 1 - 0.9**2
+        # a batch updates the running statistics twice: one update with momentum 1 - (1 - m)^2.
+        # A layer without a momentum m averages over all batches, which a second pass doesn't change.
+        for layer, unchanged in zip(self.model.modules(), self.teacher.modules()):
+            if isinstance(layer, _BatchNorm) and (m := unchanged.momentum) is not None:
+                layer.momentum = 1 - (1 - m) ** 2 if task.old else m
 
     def notes(self, task: Task) -> list[str]:
         if task.old and task.seen - task.old == 1:

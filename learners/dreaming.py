@@ -18,6 +18,7 @@ from dataloaders.tasks import Task
 from learners.base import Learner, Losses, Stage
 from learners.stage import adam
 from models import Classifier, Frozen, Generator, Observed, image_generator
+from models.batch_norm import OBSERVED
 from utils.errors import UserError
 from utils.settings import Settings
 from utils.streams import Streams
@@ -104,6 +105,10 @@ class DreamingLearner(Learner):
         self.generator = generator
         self.dream_lr, self.statistics_weight, self.smoothness_weight = settings.deep_inv_params[:3]
         self.temperature, self.content_weight = settings.deep_inv_params[3:]
+        if not any(isinstance(layer, OBSERVED) for layer in model.modules()):
+            raise UserError(
+                f"{settings.learner_name} makes dreams from the statistics of batch norms, and "
+                f"{type(model).__name__} has no BatchNorm2d; use another network or learner")
         if self.keeps_generator:
             self.dream_optimizer = self.generator_optimizer()
 

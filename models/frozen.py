@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.batch_norm import NORMS
+from models.batch_norm import NORMS, OBSERVED
 from models.folding import folded, plain
 from models.heads import HeadPairs
 from models.resnet import Classifier
@@ -96,7 +97,7 @@ class NormWithStatistics(torch.autograd.Function):
 class Observed:
     """Compute what a classifier computes now, with gradients for the images alone, and the statistics that
     its 2-d batch norms see on the way: those with running statistics, once per run and in the order in which
-    they run. It is no module, see Frozen.
+    they run. It is no module, see Frozen. A network may have none; then there are no statistics.
 
     Args:
         bf16: for use under autocast to bfloat16, see cast_once.
@@ -111,27 +112,27 @@ class Observed:
     def __init__(self, network: Classifier, bf16: bool = False):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.last = self.network.last
-        self.noted: list[tuple[nn.BatchNorm2d, Tensor, Tensor]] = []
-        self.order: list[nn.BatchNorm2d] = []
+        self.noted: list[tuple[_BatchNorm, Tensor, Tensor]] = []
+        self.order: list[_BatchNorm] = []
         for layer in self.network.modules():
-            if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and not layer.training:
+            if isinstance(layer, OBSERVED) and layer.running_mean is not None and not layer.training:
                 own: Any = layer
                 own.forward = partial(self.observe, layer, self.normalisation(layer))
         if bf16:
             cast_once(self.network)
 
     @staticmethod
-    def normalisation(layer: nn.BatchNorm2d) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+    def normalisation(layer: _BatchNorm) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
         """Return what computes the layer's output and the mean and biased variance of its input."""
         if type(layer) not in NORMS or not plain(layer):
             forward = layer.forward
-            return lambda x: (forward(x), *torch.var_mean(x, (0, 2, 3), correction=0)[::-1])
+            return lambda x: (forward(x), *torch.var_mean(x, (0, *range(2, x.dim())), correction=0)[::-1])
         assert layer.running_mean is not None and layer.running_var is not None
         scale = (layer.weight if layer.affine else 1) / (layer.running_var + layer.eps).sqrt()
         shift = (layer.bias if layer.affine else 0) - layer.running_mean * scale
         return lambda x: NormWithStatistics.apply(x, scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1))
 
-    def observe(self, layer: nn.BatchNorm2d, normalise: Callable[[Tensor], Any], input: Tensor) -> Tensor:
+    def observe(self, layer: _BatchNorm, normalise: Callable[[Tensor], Any], input: Tensor) -> Tensor:
         y, mean, var = normalise(input)
         self.noted.append((layer, mean, var))
         return y

@@ -8,6 +8,8 @@ from conftest import train
 from torch import nn
 from torch.nn import functional as F
 
+from learners.abd import AlwaysBeDreaming
+from models import ResNet
 from tests.learners.conftest import learn_task, prepare, same, state
 
 
@@ -87,3 +89,17 @@ def test_dgrs_solver_and_generator_do_not_touch_each_other(problem):
     (losses["reconstruction"] + losses["divergence"]).backward()
     assert all(torch.equal(p.grad, before) for p, before in zip(learner.model.parameters(), grads))
     assert all(p.grad is not None for p in learner.generator.parameters())
+
+
+def test_abd_starts_from_the_momentum_that_a_network_declares(problem, monkeypatch):
+    def declared(settings):
+        model = ResNet(1, 10)
+        model.bn1.momentum, model.layer1[0].bn1.momentum = 0.01, None
+        return model
+
+    monkeypatch.setattr(AlwaysBeDreaming, "new_model", declared)
+    learner, tasks = problem("AlwaysBeDreaming")
+    for task, momentum in zip(tasks, (0.01, 1 - 0.99**2)):
+        learner.start_task(task)
+        assert learner.model.bn1.momentum == pytest.approx(momentum)
+        assert learner.model.layer1[0].bn1.momentum is None

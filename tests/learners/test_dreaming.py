@@ -6,9 +6,11 @@ from conftest import train
 from torch import nn
 from torch.nn import functional as F
 
+from learners.abd import AlwaysBeDreaming
 from learners.dreaming import class_balance, smoothness, statistics_distance
 from models import Observed, ResNet
 from tests.learners.conftest import DREAMING, same, state
+from utils.errors import UserError
 
 # Class balance
 
@@ -176,3 +178,19 @@ def test_stored_values_count_the_model_and_the_generator(problem):
         learner, _ = problem(name)
         parts = (learner.model, learner.generator)
         assert learner.stored_values() == sum(p.numel() for part in parts for p in part.parameters())
+
+
+# Networks of one's own
+
+
+def test_a_network_without_batch_norm_is_refused_by_learners_that_dream(problem, monkeypatch):
+    def without_norms(settings):
+        model = ResNet(1, 10)
+        for name, layer in list(model.named_modules()):
+            if isinstance(layer, nn.BatchNorm2d):
+                model.set_submodule(name, nn.GroupNorm(2, layer.num_features))
+        return model
+
+    monkeypatch.setattr(AlwaysBeDreaming, "new_model", without_norms)
+    with pytest.raises(UserError, match="ResNet has no BatchNorm2d"):
+        problem("AlwaysBeDreaming")

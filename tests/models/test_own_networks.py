@@ -244,3 +244,20 @@ def test_another_order_of_layers_in_a_later_run_has_its_own_statistics():
     images = [torch.full((2, *SHAPE), value) for value in (-1e3, 1e3)]
     shapes = {observed(image)[1].shape == observed.mean.shape and observed.mean.shape for image in images}
     assert shapes == {torch.Size([4]), torch.Size([8])}
+
+
+def test_a_synchronised_norm_is_observed():
+    network = lived_in(Net())
+    network.bn1 = lived_in(nn.SyncBatchNorm(4))
+    observed = Observed(network)
+    observed(torch.randn(6, *SHAPE))
+    assert torch.equal(observed.mean, torch.cat([network.bn1.running_mean, network.bn2.running_mean]))
+
+
+@pytest.mark.parametrize("how", [{"momentum": None}, {"track_running_stats": False}, {"momentum": 0.3}])
+def test_our_batch_norm_computes_what_torchs_does(how):
+    ours, theirs = BatchNorm2d(4, **how), nn.BatchNorm2d(4, **how)
+    for _ in range(3):
+        x = torch.randn(6, 4, 5, 5)
+        assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours.eval()(x), theirs.eval()(x))
