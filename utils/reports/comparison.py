@@ -114,32 +114,11 @@ def bars(name: str) -> Callable[[Panel, Axes], None]:
     return draw
 
 
-def against_memory(panel: Panel, axes: Axes) -> None:
-    """Final accuracy over what a method stores between tasks; hollow around it the published accuracy."""
-    for line in panel.lines:
-        style = {**panel.styles[line.name], "linestyle": "none"}
-        mean, deviation, _ = panel.measured(line, "accuracy")
-        stored = panel.measured(line, "stored_values").mean / 1e6
-        if not isnan(mean) and not isnan(stored):
-            label = "\n".join(textwrap.wrap(line.name, 34))
-            error = np.nan_to_num(deviation)
-            axes.errorbar(stored, mean, error, capsize=2, markersize=7, label=label, **style)
-            if number := panel.published(line):
-                axes.errorbar(stored, *number, capsize=4, markersize=12, markerfacecolor="none", **style)
-    axes.set_xscale("log")
-    axes.margins(x=0.15)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("stored values (millions): parameters, pixels of the coreset")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, fontsize=8, frameon=False)
-
-
 # {name: (what draws a panel, label of its values, the measure that a line needs)}
 FIGURES: dict[str, tuple[Callable[[Panel, Axes], None], str, str]] = {
     "accuracy": (curves, "{} on all classes so far (%)", ""),
     "final-accuracy": (bars("accuracy"), "final {} (%)", "accuracy"),
     "forgetting": (bars("forgetting"), "forgetting (points of {})", "forgetting"),
-    "accuracy-against-memory": (against_memory, "final {} (%)", "stored_values"),
 }
 
 

@@ -31,12 +31,10 @@ from utils.command_line import parse
 from utils.device import choose_device, device_failure, probe, set_precision
 from utils.errors import Parser, RunError, UserError, run_main
 from utils.files import read_tensors, user_path
-from utils.reports.diagnosis_figure import diagnosis_figure
-from utils.reports.diagnosis_measures import DIAGNOSTICS, MEASURED, Diagnosis, diagnose_model
+from utils.reports.diagnosis import DIAGNOSTICS, MEASURED, Diagnosis, diagnose_model, diagnosis_figure
 from utils.reports.figures import save_figure
 from utils.reports.forms import add_forms, show_rows, show_value
-from utils.reports.repeats import merged
-from utils.reports.runs import Run, is_run, read_history, read_run, run_names
+from utils.reports.runs import Run, is_run, names_of, read_history, read_runs
 from utils.settings import Settings
 from utils.streams import Streams, seed_of
 
@@ -203,8 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_precision("fp32")
     most = max(settings_of(folder).workers for folder in given.runs)  # all are runs, before one is measured
     warnings: list[str] = []
-    found = [read_run(folder, name, warnings) for folder, name in zip(given.runs, run_names(given.runs))]
-    runs = merged(found, warnings)
+    runs = read_runs(given.runs, names_of(given.runs), warnings)
     for line in warnings:
         print(f"{NAME}: {line}", file=sys.stderr)
     diagnoses: list[Diagnosis] = []

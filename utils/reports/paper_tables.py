@@ -16,8 +16,7 @@ from utils.reports.forms import (
 )
 from utils.reports.paper import PAPER, TABLES, UB, Method, Number, Study
 from utils.reports.places import SPLIT, Place, place
-from utils.reports.repeats import differing, merged, value_of
-from utils.reports.runs import MEASURES, Run, Stat, read_run, runs_under
+from utils.reports.runs import MEASURES, Run, Stat, differing, read_runs, runs_under, value_of
 from utils.training.log import duration
 
 
@@ -44,18 +43,12 @@ class PaperTables:
             raise UserError(
                 f"{outputs.absolute()}: there is no such folder; name the one that holds the runs")
         self.warnings: list[str] = []
-        found = []
-        for folder in runs_under(outputs):
-            try:
-                found.append(read_run(folder, str(folder.relative_to(outputs)), self.warnings))
-            except UserError as error:
-                self.warnings.append(str(error))
-        if not found and not self.warnings:
+        folders = runs_under(outputs)
+        runs = read_runs(folders, [str(folder.relative_to(outputs)) for folder in folders], self.warnings)
+        if not folders:
             self.warnings.append(
                 f"{outputs.absolute()}: holds no runs, so the tables show the published numbers alone")
-        places = {
-            run: place(run.settings, bool(run.compared["load_model_dir"]))
-            for run in merged(found, self.warnings)}
+        places = {run: place(run.settings, bool(run.compared["load_model_dir"])) for run in runs}
         self.places = {run: there for run, there in places.items() if there}
         if elsewhere := [run.name for run in places if run not in self.places]:
             named = f"in no table for their data set or split: {', '.join(elsewhere)}"

@@ -14,6 +14,7 @@ from utils.reports.runs import accuracy_kind
 from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.measures import Measures
+from utils.training.results import percent
 from utils.training.state import RunState
 
 
@@ -52,10 +53,9 @@ class RunFigures(Listener):
     def task_ended(self, run: RunState, measures: Measures) -> None:
         """Draw the accuracies and losses of the repeat so far, over the figures of the task before."""
         repeat, done, count = run.place.repeat, run.task.index + 1, len(run.tasks)
-        known, held_out = DATASETS[run.settings.dataset], run.settings.validation
         after = f"{run.settings.learner_name}: repeat {repeat + 1}, after task {done} of {count}"
-        kind = accuracy_kind(known.top_k, held_out)
-        title = f"{after}\n{'validation ' * held_out}accuracy {run.results.latest(repeat, known.percent)}"
+        kind = accuracy_kind(DATASETS[run.settings.dataset].top_k, run.settings.validation)
+        title = f"{after}\naccuracy {run.results.latest(repeat, percent(run.settings))}"
         rows = run.results.matrix[repeat]
         self.draw(run, "accuracy", accuracy_figure(rows, count, title, kind), done)
         if len(rows) == count:

@@ -1,5 +1,6 @@
-"""What runs have recorded and measured, and which of them are repeats of one another."""
+"""What runs have recorded and measured. Runs that differ in nothing but their seed are repeats: one Run."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,7 @@ import numpy as np
 from learners import LEARNERS
 from utils.errors import UserError
 from utils.files import read_yaml
-from utils.reports.paper import PROTOCOL
-from utils.reports.places import SPLIT, task_sizes
+from utils.reports.places import show_setting, task_sizes
 from utils.settings import NOT_IN_RESULTS, Settings
 from utils.training.first_task import differences
 
@@ -28,9 +28,6 @@ MEASURES = (
     "average_incremental_accuracy_over_images",
     "forgetting", "normalised_accuracy", "seconds", "stored_values",
 )
-WHOLE_NUMBERS = ("seed", "repeat", "memory", "max_task")
-RECORDED = (
-    "dataset", "learner_name", "log_dir", "load_model_dir", "load_any", *SPLIT, *WHOLE_NUMBERS, *PROTOCOL)
 # Repeats of one run may differ in these. The number of threads changes the last digits alone.
 REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
 
@@ -140,27 +137,15 @@ def runs_under(folder: Path) -> list[Path]:
     return [path.parent for path in sorted(folder.rglob("args.yaml"))]
 
 
-def run_names(folders: Sequence[Path]) -> list[str]:
+def names_of(folders: Sequence[Path]) -> list[str]:
     """The folders' names or, if two are the same, the paths as given."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else list(map(str, folders))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What args.yaml records, with the default of each setting that is newer. Raises UserError, naming the
-    file."""
-    path = folder / "args.yaml"
-    recorded = read_yaml(path)
-    if lacking := [name for name in RECORDED if name not in recorded]:
-        named = ", ".join(lacking[:3])
-        raise UserError(f"{path} lacks {named}: this is no run of this code (those of 2021 are not read)")
-    for name in WHOLE_NUMBERS:
-        if type(recorded[name]) is not int:
-            raise UserError(f"{path}: {name} {recorded[name]!r} is not a whole number")
-    try:
-        task_sizes(recorded)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: {', '.join(SPLIT)} do not split the classes ({error})") from error
+    """What args.yaml records, with the default of each setting that is newer."""
+    recorded = read_yaml(folder / "args.yaml")
     learner = LEARNERS.get(recorded["learner_name"])
     return {**vars((learner.Settings if learner else Settings)()), **recorded}
 
@@ -178,50 +163,91 @@ def compared_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
                 compared["load_model_dir"] = ""
             elif path.resolve() != folder.resolve():
                 compared["load_model_dir"] = compared_settings(path, theirs)
-        except UserError:
+        except (UserError, KeyError):
             pass  # the source is gone: the recorded path tells
     return compared
 
 
 def read_history(path: Path, dimensions: int) -> tuple[np.ndarray, int]:
-    """``history`` and ``top_k`` of a results file. Raises UserError, naming the file."""
+    """``history`` and ``top_k`` of a results file."""
     content = read_yaml(path)
+    history = np.array(content["history"], dtype=float)
+    if history.ndim != dimensions:
+        raise ValueError(f"{path} has a history of {history.ndim} dimensions, not {dimensions}")
+    return history, int(content.get("top_k", 1))
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Read a run, under way or finished. Raises UserError if a file of it cannot be read."""
+    path = folder / "args.yaml"
     try:
-        history = np.array(content["history"], dtype=float)
-        if history.ndim != dimensions or not history.size:
-            raise ValueError(history.shape)
-        return history, int(content.get("top_k", 1))
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} holds no numbers by task and repeat under 'history'") from error
+        settings = read_settings(folder)
+        tasks = len(task_sizes(settings))
+        tasks = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
+        found, top_k = {}, 1
+        for part, file in PARTS.items():
+            if (path := folder / file).exists():
+                found[part], top_k_here = read_history(path, 3 if part == "matrix" else 2)
+                top_k = max(top_k, top_k_here)
+        accuracy = found.get("accuracy", np.empty((tasks, 0)))
+        begun = accuracy.shape[1]
+        # A repeat begins when the one before ends.
+        count = begun + (begun < settings["repeat"] and bool(np.isfinite(accuracy[-1]).all()))
+        results = {}
+        for part, file in PARTS.items():
+            path = folder / file
+            results[part] = np.full((tasks, tasks, count) if part == "matrix" else (tasks, count), nan)
+            if part in found:
+                results[part][..., :begun] = found[part]
+        seeds = [settings["seed"] + repeat for repeat in range(count)]
+        return Run(name, [folder], settings, compared_settings(folder, settings), seeds, results, top_k)
+    except (UserError, LookupError, TypeError, ValueError) as error:
+        told = f"{path}: cannot be read as part of a run of this code ({type(error).__name__}: {error})"
+        raise error if isinstance(error, UserError) else UserError(told) from error
 
 
-def read_run(folder: Path, name: str, warnings: list[str]) -> Run:
-    """Read a run. Unreadable results are NaN and named in ``warnings``. Raises UserError if args.yaml cannot
-    be read."""
-    settings = read_settings(folder)
-    found: dict[str, np.ndarray] = {}
-    top_k = 1
-    for part, file in PARTS.items():
+def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]) -> list[Run]:
+    """The runs in folders, repeats joined. A run that cannot be read is a line in ``warnings``."""
+    groups: dict[str, list[Run]] = {}
+    for folder, name in zip(folders, names):
         try:
-            if (folder / file).exists():
-                found[part], marked = read_history(folder / file, 3 if part == "matrix" else 2)
-                top_k = max(top_k, marked)
+            run = read_run(folder, name)
+            key = json.dumps([run.compared, run.top_k], sort_keys=True, default=str)
+            groups.setdefault(key, []).append(run)
         except UserError as error:
             warnings.append(str(error))
-    tasks = len(task_sizes(settings))
-    tasks = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
-    accuracy = found.get("accuracy", np.empty((tasks, 0)))
-    begun = accuracy.shape[1]
-    # A repeat begins when the one before ends.
-    count = begun + (begun < settings["repeat"] and bool(np.isfinite(accuracy[-1]).all()))
-    results = {}
-    for part, file in PARTS.items():
-        shape = (tasks, tasks) if part == "matrix" else (tasks,)
-        results[part] = np.full((*shape, count), nan)
-        history = found.get(part, results[part])
-        if history.shape[:-1] == shape:
-            results[part][..., : history.shape[-1]] = history[..., :count]
-        else:
-            warnings.append(f"{folder / file} is not about {tasks} tasks, as args.yaml is")
-    seeds = [settings["seed"] + repeat for repeat in range(count)]
-    return Run(name, [folder], settings, compared_settings(folder, settings), seeds, results, top_k)
+    return [joined(group, warnings) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def joined(runs: Sequence[Run], warnings: list[str]) -> Run:
+    """Repeats in several folders as one run; of a seed that is there twice, the one that came furthest."""
+    each = [
+        (seed, -int(np.isfinite(run.accuracy[:, repeat]).sum()), place, repeat)
+        for place, run in enumerate(runs) for repeat, seed in enumerate(run.seeds)]
+    chosen: dict[int, tuple[Run, int]] = {}
+    for seed, undone, place, repeat in sorted(each):
+        kept, _ = chosen.setdefault(seed, (runs[place], repeat))
+        if kept is not runs[place] and undone:
+            left = runs[place].name
+            warnings.append(f"seed {seed} is there twice: {kept.name} counts, {left} does not")
+    results = {
+        part: np.stack([run.results[part][..., repeat] for run, repeat in chosen.values()], axis=-1)
+        for part in PARTS}
+    names = [run.name for run in runs]
+    name = ", ".join(names if len(names) <= 3 else [names[0], "…", names[-1]])
+    folders = [folder for run in runs for folder in run.folders]
+    return Run(name, folders, runs[0].settings, runs[0].compared, list(chosen), results, runs[0].top_k)
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which runs differ."""
+    names = dict.fromkeys(name for run in runs for name in run.compared)
+    first = runs[0].compared if runs else {}
+    return [name for name in names if any(run.compared.get(name) != first.get(name) for run in runs)]
+
+
+def value_of(run: Run, name: str) -> str:
+    """A setting of a run as tables show it; "" for one that its learner lacks."""
+    if name == "load_model_dir" and not run.compared[name]:
+        return ""
+    return show_setting(run.settings.get(name, ""))

@@ -25,8 +25,7 @@ from utils.reports.forms import (
     show_value,
 )
 from utils.reports.paper_tables import PaperTables
-from utils.reports.repeats import differing, merged, value_of
-from utils.reports.runs import Run, Stat, is_run, read_run, run_names, runs_under
+from utils.reports.runs import Run, Stat, differing, is_run, names_of, read_runs, runs_under, value_of
 
 NAME = "utils.reports.tables"
 
@@ -41,16 +40,11 @@ def accuracy_table(folders: Sequence[Path], form: str, warnings: list[str]) -> s
     Results that are missing or cannot be read are lines in ``warnings``. Raises UserError if a folder is no
     run.
     """
-    found = []
-    for folder, name in zip(folders, run_names(folders)):
+    for folder in folders:
         if not is_run(folder):
             raise UserError(
                 f"{folder}: is no run, it has no args.yaml; name runs, or one folder alone that holds them")
-        try:
-            found.append(read_run(folder, name, warnings))
-        except UserError as error:
-            warnings.append(str(error))
-    runs = merged(found, warnings)
+    runs = read_runs(folders, names_of(folders), warnings)
     warnings += [
         f"{run.name}: has not finished its first task" for run in runs
         if not (run.accuracy == run.accuracy).any()]

@@ -67,7 +67,7 @@ class EventFiles:
                 for name, value in {**record["losses"], "lr": record["lr"]}.items():
                     self.writer.add_scalar(f"{record['stage']}/{name}", value, self.count)
                 continue
-            top_k = f"top-{record['top_k']}"
+            top_k = f"top-{record.get('top_k', 1)}"
             values = {tag.replace("top-K", top_k): record[name] for tag, name in ACCURACIES.items()}
             values |= {f"task {task} ({top_k})": value for task, value in enumerate(record["by_task"], 1)}
             for tag, value in values.items():

@@ -3,6 +3,7 @@ import dataclasses
 import io
 
 import pytest
+import torch
 
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import split_classes
@@ -12,6 +13,11 @@ from utils.files import write_yaml
 from utils.reports.paper_tables import PaperTables
 from utils.training.measures import Measures
 from utils.training.results import Results
+
+
+def measures(by_task, images=None):
+    nothing = torch.zeros(len(by_task), len(by_task), dtype=torch.int64)
+    return Measures(by_task, by_task, images or [100] * len(by_task), 0.0, 0.0, 0.0, nothing)
 
 
 def matrix(tasks, start=80.0, drop=10.0, done=None):
@@ -33,18 +39,17 @@ def leave(root, tmp_path):
             parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
         path = tmp_path / folder
         write_yaml(path / "args.yaml", settings)
-        results = Results()
+        results, known = Results(), DATASETS.get(settings["dataset"])
+        if known and known.top_k > 1:
+            results.notes["top_k"] = known.top_k
         for repeat, rows in enumerate(matrices):
             for row in rows:
                 counts = [images] * len(row) if isinstance(images, int) else images[: len(row)]
-                results.add(repeat, Measures(row, row, counts), stored, 3600.0)
+                results.add(repeat, measures(row, counts), stored, 3600.0)
         if matrices:
             sizes = settings["first_split_size"], settings["other_split_size"]
-            known = DATASETS.get(settings["dataset"])
             tasks = len(split_classes(known.classes if known else 100, *sizes, sizes=settings["task_sizes"]))
-            results.save(
-                path, tasks if settings["max_task"] < 0 else settings["max_task"],
-                known.top_k if known else 1)
+            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"])
         return path
 
     return run

@@ -81,13 +81,6 @@ def test_bars_stand_above_the_papers_and_forgetting_has_none_of_the_papers(leave
     assert curves(draw("accuracy").axes[0])["UB (1 repeat)"] == [70, 70]
 
 
-def test_accuracy_stands_over_memory_with_the_papers_around_it(leave, draw):
-    leave("abd", [FALLING], stored=2_000_000)
-    marks = [line for line in draw("accuracy-against-memory").axes[0].lines if line.get_marker() == "P"]
-    assert {tuple(line.get_xydata()[0]): line.get_markerfacecolor() == "none" for line in marks} == {
-        (2, 60): False, (2, 43.9): True}
-
-
 def test_learners_without_published_numbers_are_grey_and_variants_are_told_apart(leave, draw):
     leave("a", [FALLING], learner_name="Own", mse_weight=0.1)
     leave("b", [HIGHER], learner_name="Own", mse_weight=0.2)
@@ -130,8 +123,7 @@ def test_the_command_draws_a_folder_per_protocol_and_says_so(leave, tmp_path, ca
     paths = list((tmp_path / "drawn").rglob("*.png"))
     assert printed.out.startswith("Table 1") and printed.err.count("drawn:") == len(paths)
     assert {path.name for path in paths if path.parent.name == "published-protocol"} == {
-        *(f"{kind}-5-tasks.png" for kind in (
-            "accuracy", "final-accuracy", "forgetting", "accuracy-against-memory")),
+        *(f"{kind}-5-tasks.png" for kind in ("accuracy", "final-accuracy", "forgetting")),
         "accuracy-10-tasks.png"}
     assert len({path.parent for path in paths}) == 4
     assert all(

@@ -11,25 +11,25 @@ from PIL import Image
 
 from utils.errors import RunError, UserError
 from utils.reports.diagnose import diagnose, load_after, main, table
-from utils.reports.diagnosis_figure import PANELS, diagnosis_figure
-from utils.reports.diagnosis_measures import (
+from utils.reports.diagnosis import (
     DIAGNOSTICS,
+    PANELS,
     Diagnosis,
     diagnose_model,
+    diagnosis_figure,
     linear_cka,
     median_distance,
     squared_mmd,
 )
 from utils.reports.figures import save_figure
-from utils.reports.repeats import merged
-from utils.reports.runs import read_run
+from utils.reports.runs import names_of, read_runs
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
 OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
 
 
 def run_in(*folders):
-    run, = merged([read_run(folder, folder.name, []) for folder in folders], [])
+    run, = read_runs(folders, names_of(folders), [])
     return run
 
 
@@ -101,16 +101,15 @@ def test_rows_confusion_and_alignment_of_a_known_model(problem, sample):
 @pytest.mark.parametrize(("name", "other", "path"), [
     (ABD, "generator", "task-1/generator"), (DGR, "old_generator", "task-1/generator"),
     ("BIC", "bias", "task-2/bias")])
-def test_the_networks_are_those_of_the_task(finished, trainer, tmp_path, name, other, path):
+def test_the_networks_are_those_of_the_task(finished, problem, name, other, path):
     models = finished(name) / "models" / "repeat-1"
-    started = trainer(tmp_path, name)
-    started.start_repeat()
-    load_after(started.state.learner, 1, models)
+    learner, _ = problem(name)
+    load_after(learner, 1, models)
     for network, saved_as in (("model", "task-2/class"), ("teacher", "task-1/class"), (other, path)):
         saved = torch.load(models / f"{saved_as}.pth")
         assert all(
             torch.equal(value, saved[key]) for key,
-            value in started.state.learner.get_submodule(network).state_dict().items())
+            value in learner.get_submodule(network).state_dict().items())
 
 
 def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repeats_alike(finished):
@@ -247,7 +246,7 @@ def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(
 
 
 @pytest.mark.parametrize(("error", "message"), [
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "cpu: CUDA out of memory"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "CUDA out of memory"),
     (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "--workers")])
 def test_a_gpu_that_fails_or_a_worker_that_dies_is_one_line(finished, monkeypatch, error, message):
     def fail(*_):

@@ -258,7 +258,7 @@ def test_a_run_draws_its_figures_and_says_what_its_accuracies_are(trainer, tmp_p
         ("losses", 2)}
     assert {path.name for path in (tmp_path / "figures" / "repeat-1").iterdir()} == {
         f"{name}.png" for name, _ in drawn}
-    assert drawn["accuracy", 2].get_suptitle().split("\n")[1].startswith("validation accuracy ")
+    assert drawn["accuracy", 2].get_suptitle().split("\n")[1].count("% (validation)")
     assert drawn["accuracy", 2].axes[1].get_ylabel() == "top-1 validation accuracy (%)"
     assert drawn["confusion", 2].axes[0].get_ylabel() == "validation images of task"
     titles = {axes.get_title() for axes in drawn["dreams-after-task-1", 1].axes}

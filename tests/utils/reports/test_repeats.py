@@ -8,8 +8,7 @@ import pytest
 from tests.utils.reports.conftest import PUBLISHED, TWO, matrix
 from utils.files import read_yaml
 from utils.reports.paper_tables import PaperTables
-from utils.reports.repeats import merged
-from utils.reports.runs import Stat, read_run
+from utils.reports.runs import Stat, read_runs
 from utils.reports.tables import accuracy_table
 from utils.settings import NOT_IN_RESULTS
 
@@ -19,7 +18,7 @@ def merge(leave, tmp_path):
     """The runs in folders as reports see them: merge(name, ...) -> ([run], [warning])."""
     def read(*names):
         warnings = []
-        return merged([read_run(tmp_path / name, name, warnings) for name in names], warnings), warnings
+        return read_runs([tmp_path / name for name in names], names, warnings), warnings
 
     return read
 
@@ -74,14 +73,6 @@ def test_the_same_seed_twice_counts_once_and_a_line_says_so(leave, merge):
         "seed 0 is there twice: b counts, a does not", "seed 1 is there twice: b counts, c does not"]
 
 
-def test_threads_alone_tell_runs_apart_only_where_the_seeds_do_not(leave, merge):
-    for name, seed, threads in (("a", 0, 1), ("b", 1, 4), ("c", 0, 4)):
-        leave(name, TWO[:1], repeat=1, seed=seed, threads=threads)
-    assert [run.name for run in merge("a", "b")[0]] == ["a, b"]
-    runs, warnings = merge("a", "b", "c")
-    assert ([run.name for run in runs], warnings) == (["a", "b, c"], [])
-
-
 def test_a_repeat_under_way_or_not_begun_is_marked_and_in_no_mean(leave, records, tmp_path):
     leave("a", [*TWO, matrix(5, 10.0, done=2)])
     leave("b", [], repeat=1, seed=3)
@@ -129,7 +120,7 @@ def test_a_subclass_stands_last_under_its_class_name_and_not_in_its_parents_row(
     from learners import LEARNERS
 
     @dataclass
-    class OwnSettings(LEARNERS["AlwaysBeDreaming"].settings_class()):
+    class OwnSettings(LEARNERS["AlwaysBeDreaming"].Settings):
         mse_weight: float = 0.1
 
     class ABDMSE(LEARNERS["AlwaysBeDreaming"]):

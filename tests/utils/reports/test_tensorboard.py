@@ -136,12 +136,9 @@ def test_a_missing_package_is_named_with_the_remedy(missing):
         require_tensorboard()
 
 
-def test_a_missing_package_is_found_before_any_work(missing, monkeypatch, capsys, tiny, tmp_path):
-    import run
+def test_a_missing_package_is_found_before_any_work(missing, tiny, tmp_path):
+    from run import main
 
-    monkeypatch.setattr(
-        "sys.argv", ["run.py", *tiny("NormalNN", "--tensorboard", "--log_dir", tmp_path / "run")])
-    assert run.main() == 2
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith("run.py: --tensorboard") and "install_requirements.sh tensorboard" in line
+    with pytest.raises(UserError, match="--tensorboard.*install_requirements.sh tensorboard"):
+        main(tiny("NormalNN", "--tensorboard", "--log_dir", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
