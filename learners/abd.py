@@ -32,7 +32,7 @@ class AlwaysBeDreaming(DreamingLearner):
         # a batch updates the running statistics twice: one update with momentum 1 - (1 - m)^2.
         # A layer without a momentum m averages over all batches, which a second pass doesn't change.
         for layer, unchanged in zip(self.model.modules(), self.teacher.modules()):
-            if isinstance(layer, _BatchNorm) and (m := unchanged.momentum) is not None:
+            if isinstance(layer, _BatchNorm) and isinstance(m := unchanged.momentum, float):
                 layer.momentum = 1 - (1 - m) ** 2 if task.old else m
 
     def notes(self, task: Task) -> list[str]:
