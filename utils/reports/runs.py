@@ -199,7 +199,7 @@ def read_run(folder: Path, name: str) -> Run:
             results[part] = np.full((tasks, tasks, count) if part == "matrix" else (tasks, count), nan)
             if part in found:
                 if found[part].shape != results[part][..., :begun].shape:  # NumPy would spread a single row
-                    raise UserError(f"{path}: does not hold {tasks} tasks and {begun} repeats, as the run does")
+                    raise UserError(f"{path}: does not hold {tasks} tasks and {begun} repeats as the run")
                 results[part][..., :begun] = found[part]
         seeds = [settings["seed"] + repeat for repeat in range(count)]
         return Run(name, [folder], settings, compared_settings(folder, settings), seeds, results, top_k)
