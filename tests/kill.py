@@ -89,7 +89,7 @@ class Runner:
 
     def __init__(self) -> None:
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["run", "sklearn.datasets"])
+        self.context.set_forkserver_preload(["run", "sklearn.datasets", "torch._inductor"])
 
     def start(self, flags: list[str], output: Path, limit: float | None = None,
               fatal: int | str | None = None) -> int:

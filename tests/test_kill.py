@@ -6,8 +6,8 @@ import kill
 import pytest
 
 # What has just happened, and repeat, task, stage and epoch of the place. The first stage of dreaming learners
-# is "dream", in three rounds of two steps.
-QUICK = "--task_sizes 2 1 --schedule 2 --batch_size 128 --power_iters 6".split()
+# is "dream", in two rounds of two steps.
+QUICK = "--task_sizes 2 1 --schedule 2 --batch_size 48 --power_iters 4".split()
 MOMENTS = {
     "NormalNN": [
         "repeat_began 0 0 0 0", "task_ended 0 0 1 0", "step_taken 0 1 0 1", "saved 0 2 0 0",

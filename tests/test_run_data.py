@@ -2,14 +2,13 @@
 
 import os
 
-import pytest
 import yaml
 
 from dataloaders.sets.imagenet import ilsvrc, published_order
 
 TINYIMAGENET = (
     "--dataset TinyImageNet --incomplete_data 1 --gen_model_name TINYIMNET_GEN --train_aug --batch_size 4 "
-    "--power_iters 2 --schedule 5").split()
+    "--power_iters 2 --schedule 1").split()
 IMAGENET = (
     "--dataset ImageNet --incomplete_data 1 --model_name resnet18 --gen_model_name IMNET_GEN --train_aug "
     "--batch_size 2 --power_iters 2 --schedule 1").split()
@@ -29,9 +28,8 @@ def test_tinyimagenet_runs_to_its_final_accuracy(main, tiny, tinyimagenet, tmp_p
     assert list(read(tmp_path / "results-acc" / "global.yaml")) == ["mean", "std", "history"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_imagenet_runs_to_its_final_accuracy_which_is_top_5(main, tiny, imagenet, tmp_path, workers):
-    flags = tiny("NormalNN", *IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path, "--workers", workers)
+def test_imagenet_runs_to_its_final_accuracy_which_is_top_5(main, tiny, imagenet, tmp_path):
+    flags = tiny("NormalNN", *IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path, "--workers", 2)
     assert main(*flags) == (0, [])
     results = read(tmp_path / "results-acc" / "global.yaml")  # of four classes
     assert results == {"mean": [100.0] * 2, "std": [0.0] * 2, "history": [[100.0]] * 2, "top_k": 5}
@@ -50,25 +48,20 @@ def test_an_incomplete_data_set_is_refused_before_work(main, tiny, tinyimagenet,
 def test_a_list_of_classes_is_recorded_and_another_one_is_another_run(main, tiny, imagenet, tmp_path):
     path, chosen = tmp_path / "classes.txt", [ilsvrc()[label] for label in published_order()[10:14]]
     path.write_text("\n".join(chosen))
-    flags = [*IMAGENET, "--dataroot", imagenet, "--imagenet_classes", path, "--max_task", 1]
+    flags = [*IMAGENET, "--dataroot", imagenet, "--imagenet_classes", path, "--max_task", 1, "--workers", 0]
     assert main(*tiny("NormalNN", *flags, "--log_dir", tmp_path / "run")) == (0, [])
     assert read(tmp_path / "run" / "args.yaml")["imagenet_classes"] == chosen
     path.write_text("\n".join(reversed(chosen)))
     status, (line,) = main(*tiny("NormalNN", *flags, "--log_dir", tmp_path / "run"))
     assert status == 2 and "(imagenet_classes " in line
-    path.unlink()  # the run itself has the list
-    status = main("--config", tmp_path / "run" / "args.yaml", "--log_dir", tmp_path / "again")
-    results = [read(tmp_path / name / "results-acc" / "global.yaml") for name in ("run", "again")]
-    assert status == (0, []) and results[0] == results[1]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_cannot_be_decoded_fails_in_one_line(main, tiny, write_imagenet, tmp_path, workers):
+def test_a_file_that_cannot_be_decoded_fails_in_one_line(main, tiny, write_imagenet, tmp_path):
     classes = {f"n{label:08}": label for label in range(4)}
     write_imagenet(tmp_path, classes)
-    damaged = sorted((tmp_path / "ilsvrc" / "val" / "n00000001").iterdir())[1]
+    damaged = sorted((tmp_path / "ilsvrc" / "train" / "n00000001").iterdir())[1]
     damaged.write_bytes(damaged.read_bytes()[:400])
-    data = ["--dataroot", tmp_path, "--workers", workers, "--imagenet_classes", *classes]
+    data = ["--dataroot", tmp_path, "--workers", 1, "--imagenet_classes", *classes]
     status, (line,) = main(*tiny("NormalNN", *IMAGENET, *data, "--log_dir", tmp_path / "run"))
     assert status == 1 and line.startswith(f"run.py: --dataroot: {damaged} cannot be decoded")
 

@@ -1,8 +1,6 @@
 """--load_model_dir: which first tasks are taken over, and what is refused."""
 
 import dataclasses
-import hashlib
-import io
 import shutil
 
 import pytest
@@ -13,7 +11,6 @@ from dataloaders.datasets import DATASETS
 from dataloaders.image_folder import image_folder
 from learners import LEARNERS, REGISTRY
 from tests.utils.training.conftest import ABD, lines_of, read, records
-from tests.utils.training.test_folder import Hostile
 from utils.command_line import parse
 from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
@@ -85,20 +82,15 @@ def test_load_any_takes_another_first_task_and_says_what_differs(other, take):
 
 @pytest.mark.parametrize(("name", "content", "reason"), [
     ("args.yaml", None, "does not hold a run"), ("args.yaml", b"- a list\n", "does not hold a run"),
-    (MODEL, None, "is missing"), (MODEL, b"nonsense", "damaged"), (MODEL, Hostile, "damaged"),
+    (MODEL, None, "is missing"), (MODEL, b"nonsense", "damaged"),
     ("provenance.yaml", None, "provenance.yaml"), ("models/repeat-1/classes.yaml", None, "classes.yaml")])
-def test_a_run_with_missing_or_damaged_files_is_refused(other, take, tmp_path, name, content, reason):
-    if content is Hostile:
-        buffer = io.BytesIO()
-        torch.save(Hostile(tmp_path / "marker"), buffer)
-        content = buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
+def test_a_run_with_missing_or_damaged_files_is_refused(other, name, content, reason):
     (other / name).write_bytes(content) if content else (other / name).unlink()
     if name == "args.yaml":
         (other / "checkpoint.pt").unlink()
         (other / "checkpoint-previous.pt").unlink()
     flags = ["--dataset", "Digits", "--load_model_dir", str(other), "--load_any", "1"]
     assert reason in refused(first_task, parse(REGISTRY, flags), 0, "", [])
-    assert not (tmp_path / "marker").exists()
 
 
 def test_a_repeat_that_the_other_run_lacks_is_refused(take):

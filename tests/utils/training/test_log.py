@@ -118,12 +118,6 @@ def test_a_part_of_the_first_epoch_is_enough_for_a_first_answer(monkeypatch):
     assert clock.left.left(clock.run, clock.learn, 0.5) == "35 s left in this task"
 
 
-def test_first_tasks_that_are_taken_over_take_no_time(monkeypatch):
-    clock = Clocked(monkeypatch, load_model_dir="there")
-    clock.begin(1, clock.learn)
-    assert clock.epochs(clock.learn, [1])[0] == duration(3 + 4 + 8) + " left"
-
-
 def test_an_hour_in_which_the_run_was_suspended_is_soon_forgotten(monkeypatch):
     clock = Clocked(monkeypatch, repeat=1)
     clock.learn.epochs = 100

@@ -63,14 +63,6 @@ def test_accuracy_is_among_all_seen_classes_and_among_the_tasks_own(tasks):
     assert (measures.by_task, measures.local) == ([50.0, 50.0], [100.0, 75.0])
 
 
-def test_outputs_that_have_not_been_learned_do_not_count(shown):
-    few = shown[torch.tensor([0, 2])]
-    found = measure(Fixed(), [task(0, 2, 3, few)])
-    assert (found.by_task, found.local) == ([50.0], [100.0])
-    shown.source.stored[0, 0, 0, 3] = 255
-    assert measure(Fixed(), [task(0, 2, 3, shown[torch.tensor([0])])]).by_task == [100.0]
-
-
 @pytest.mark.parametrize(("top_k", "expected"), [(1, (50.0, 75.0)), (2, (75.0, 100.0)), (5, (100.0, 100.0))])
 def test_top_k_counts_a_class_among_the_k_best_of_those_that_compete(shown, top_k, expected):
     measures = measure(Fixed(), [task(1, 2, 4, shown)], top_k)
@@ -141,14 +133,6 @@ def test_measuring_draws_no_random_number_and_changes_no_learner(problem, name):
     assert all(torch.equal(value, learner.state_dict()[key]) for key, value in kept.items())
     assert not learner.model.last._forward_pre_hooks
     assert (first.by_task, first.ncm) == (second.by_task, second.ncm)
-
-
-def test_a_signal_stops_it_between_tasks(tasks):
-    def stop():
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        measure(Fixed(), tasks, between=stop)
 
 
 def test_the_log_says_old_new_and_nearest_class_mean():

@@ -14,6 +14,7 @@ from utils.errors import RunError, UserError
 from utils.files import read_tensors, read_yaml, write_tensors
 from utils.training import provenance
 from utils.training import trainer as trainer_module
+from utils.training.folder import RunFolder
 from utils.training.state import Place
 from utils.training.trainer import Trainer
 
@@ -71,13 +72,9 @@ def test_a_finished_run_trains_nothing_and_leaves_deleted_results_again(
 
 def test_checkpoints_that_take_long_wait_for_the_end_of_the_stage(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.training.folder.SAVING_SHARE", 1e-9)
-    save, saves = Trainer.save, []
-
-    def noted(self):
-        save(self)
-        saves.append(vars(self.state.place).copy())
-
-    monkeypatch.setattr(Trainer, "save", noted)
+    save, saves = RunFolder.save, []
+    monkeypatch.setattr(
+        RunFolder, "save", lambda self, state: (save(self, state), saves.append(state["place"])))
     trainer(tmp_path, "NormalNN", *SHORT).run()
     assert saves == [vars(Place(*place)) for place in ((), (0, 0, 0, 2), (0, 1), (1,))]
 
@@ -88,7 +85,6 @@ def test_checkpoints_that_take_long_wait_for_the_end_of_the_stage(trainer, tmp_p
 @pytest.mark.parametrize(("changed", "said"), [
     ({}, None), ({"commit": "fedcba"}, "commit abcdef before, fedcba now"),
     ({"learner": "2", "code": "2"}, "the learner's file has changed"),
-    ({"code": "2"}, "the code has changed"),
     ({"torch": "9.9"}, "torch 2.0 before, 9.9 now")])
 def test_a_resume_with_other_code_says_so_in_the_log_and_the_results(
         halted, trainer, tmp_path, monkeypatch, changed, said):

@@ -41,9 +41,9 @@ def test_a_step_is_the_plain_loop(problem):
                if isinstance(value, torch.Tensor))
 
 
-@pytest.mark.parametrize("name", ["Generative_Replay", "AlwaysBeDreaming", "RFD"])
-def test_in_bf16_losses_are_nearly_those_of_fp32_and_weights_stay_in_fp32(problem, name):
-    (full, _), (half, state) = (trained(problem, name, epochs=2, bf16=bf16) for bf16 in (False, True))
+def test_in_bf16_losses_are_nearly_those_of_fp32_and_weights_stay_in_fp32(problem):
+    full, _ = trained(problem, "AlwaysBeDreaming", epochs=2)
+    half, state = trained(problem, "AlwaysBeDreaming", epochs=2, bf16=True)
     torch.testing.assert_close(full[0], half[0], rtol=0.05, atol=0.05)
     assert half[0].dtype == torch.float32 and not torch.equal(full[0], half[0])
     assert {value.dtype for value in state.values() if isinstance(value, torch.Tensor)
