@@ -45,9 +45,11 @@ def provenance(learner: type[Learner], device: torch.device) -> dict[str, str]:
     folders = (ROOT / name for name in ("learners", "models", "dataloaders", "utils"))
     code = [ROOT / "run.py", *sorted(path for folder in folders for path in folder.rglob("*.py"))]
     own = {Path(inspect.getfile(kind)): None for kind in learner.__mro__ if issubclass(kind, Learner)}
+    commit = git("rev-parse", "HEAD") or "unknown"
+    changed = "yes" if git("status", "--porcelain", "--", *map(str, code)) else "no"
     return {
-        "commit": git("rev-parse", "HEAD") or "unknown",
-        "uncommitted_changes": "yes" if git("status", "--porcelain", "--", *map(str, code)) else "no",
+        "commit": commit,
+        "uncommitted_changes": changed if commit != "unknown" else "unknown",
         "code": digest(code),
         "learner": digest(own),
         "python": platform.python_version(),
