@@ -19,7 +19,7 @@ from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
-from models import FAMILIES, GENERATORS, RESNETS, image_generator
+from models import FAMILIES, GENERATORS, RESNETS, check_copies, image_generator
 from utils.device import memory_format
 from utils.errors import UserError
 from utils.settings import Reader, Registry, Settings, flags_of
@@ -102,6 +102,8 @@ def build_learner(
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(settings.seed + repeat, task):
         networks: list[Any] = [learner_class.new_model(settings)]
+        side = DATASETS[settings.dataset].image_size
+        check_copies(networks[0], (3, side, side))
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     form = memory_format(settings, device)
