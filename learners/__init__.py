@@ -19,7 +19,7 @@ from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
-from models import FAMILIES, GENERATORS, RESNETS, image_generator
+from models import FAMILIES, GENERATORS, RESNETS, check_copies, image_generator
 from utils.device import memory_format
 from utils.errors import UserError
 from utils.settings import Reader, Registry, Settings, flags_of
@@ -39,7 +39,7 @@ def _import(name: str) -> None:
     """Import a file of this folder, which makes its classes known."""
     try:
         importlib.import_module(f"{__name__}.{name}")
-    except Exception as error:  # whatever is in a user's file
+    except (Exception, SystemExit) as error:  # whatever is in a user's file
         file = Path(__path__[0], f"{name}.py")
         text = file.read_text(errors="replace") if file.is_file() else ""
         classes, reason = re.findall(r"^class (\w+)", text, re.MULTILINE), " ".join(str(error).split())
@@ -60,6 +60,10 @@ def _add(name: str, learner: type[Learner], *namesakes: type[Learner]) -> None:
     if not learner.learner_type:  # a base of others, so no reason to warn
         UNUSABLE[name] = f'{files[0]}: {name} has no learner_type; give it one, such as learner_type = "kd"'
         return
+    if not isinstance(learner.learner_type, str):
+        return _refuse([name], f"{files[0]}: {name}.learner_type is {learner.learner_type!r}, not a string")
+    if not (isinstance(learner.Settings, type) and issubclass(learner.Settings, Settings)):
+        return _refuse([name], f"{files[0]}: {name}.Settings must be a subclass of utils.settings.Settings")
     try:
         _flags.update(flags_of(learner.Settings, _flags))
         LEARNERS[name] = learner
@@ -98,6 +102,8 @@ def build_learner(
     learner_class = LEARNERS[settings.learner_name]
     with seeded_weights(settings.seed + repeat, task):
         networks: list[Any] = [learner_class.new_model(settings)]
+        side = DATASETS[settings.dataset].image_size
+        check_copies(networks[0], (3, side, side))
         if learner_class.generator_type:
             networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
     form = memory_format(settings, device)

@@ -107,8 +107,13 @@ class Stage:
         if isinstance(losses, dict) and losses:
             if all(isinstance(value, Tensor) and not value.shape for value in losses.values()):
                 return
+        returned = f"a {type(losses).__name__}"
+        for name, value in losses.items() if isinstance(losses, dict) else ():
+            if not isinstance(value, Tensor) or value.shape:
+                shape = f" {[*value.shape]}" if isinstance(value, Tensor) else ""
+                returned = f"a {type(value).__name__}{shape} as {name!r}"
         function: Any = getattr(self.loss, "func", self.loss)
         file = f"{function.__module__.replace('.', '/')}.py"
         raise RunError(
-            f"{file}: {function.__qualname__} returned a {type(losses).__name__}; it must return a dict "
+            f"{file}: {function.__qualname__} returned {returned}; it must return a dict "
             'of scalar tensors by name, such as {"classification": loss}')

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from models.autoencoder import AUTOENCODERS, Autoencoder
-from models.folding import folded
+from models.folding import check_copies, folded
 from models.frozen import Frozen, Observed
 from models.generator import GENERATORS, Generator
 from models.heads import HeadPairs, Heads
@@ -12,8 +12,8 @@ from models.resnet import RESNETS, Classifier, ResNet
 
 __all__ = [
     "AUTOENCODERS", "FAMILIES", "GENERATORS", "RESNETS", "Autoencoder", "Classifier", "Frozen", "Generator",
-    "HeadPairs", "Heads", "Observed", "RDFCILResNet", "ResNet", "classifier", "folded", "image_generator",
-    "image_sides"]
+    "HeadPairs", "Heads", "Observed", "RDFCILResNet", "ResNet", "check_copies", "classifier", "folded",
+    "image_generator", "image_sides"]
 
 # By --model_type: the published networks of ABD's code, and those of R-DFCIL's.
 FAMILIES: dict[str, Callable[[str, int], Classifier]] = {

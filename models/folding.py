@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from models.batch_norm import NORMS
 from models.generator import UpsampledConv2d
 from models.resnet import Classifier
+from utils.errors import UserError
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -117,6 +119,38 @@ def same(a: Tensor, b: Tensor) -> bool:
     """Return whether two outputs agree to a millionth of the largest value."""
     tolerance = 1e-6 * float(a[a.isfinite()].abs().max()) if a.isfinite().any() else 0.0
     return a.shape == b.shape and torch.allclose(a, b, rtol=0.0, atol=tolerance, equal_nan=True)
+
+
+class Reads(TorchDispatchMode):
+    """Collect, while open, the memory that operations read: where the storages of their tensors begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        self.memory |= {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def check_copies(network: nn.Module, shape: Sequence[int]) -> None:
+    """Raise UserError if a copy of the network computes with tensors of the original: copying leaves
+    functions as they are, so with a ``lambda x: self.norm(x)`` a teacher would change with its student.
+
+    Args:
+        shape: that of one input.
+    """
+    twin = copy.deepcopy(network).eval()
+    with torch.random.fork_rng(devices=[]), Reads() as reads:
+        twin(torch.zeros(2, *shape))
+    for name, tensor in network.state_dict().items():
+        if tensor.numel() and tensor.untyped_storage().data_ptr() in reads.memory:
+            kind = type(network).__name__
+            raise UserError(
+                f"a copy of {kind} computes with {name} of the network that it was copied from; "
+                f"{kind} must not keep a function, such as a lambda, that holds its layers")
 
 
 @torch.no_grad()

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models import Classifier, Frozen, Observed, folded
+from models import Classifier, Frozen, Observed, check_copies, folded
 from models.batch_norm import BatchNorm2d
+from utils.errors import UserError
 
 SHAPE = (3, 8, 8)
 
@@ -261,3 +262,18 @@ def test_our_batch_norm_computes_what_torchs_does(how):
         x = torch.randn(6, 4, 5, 5)
         assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
+
+
+def test_a_network_whose_copy_computes_with_the_original_is_refused():
+    class Keeping(Net):
+        def __init__(self):
+            super().__init__()
+            self.block = lambda x: self.bn2(self.conv2(x))
+
+        def later_stages(self, maps):
+            return self.block(maps)
+
+    with pytest.raises(UserError, match="a copy of Keeping computes with conv2.weight"):
+        check_copies(Keeping(), SHAPE)
+    for kind in NETWORKS:
+        check_copies(kind(), SHAPE)

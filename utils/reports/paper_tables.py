@@ -179,9 +179,11 @@ def lines_of(method: Method, runs: dict[Run, Place], numbers: dict[int, Number])
     """The lines of a method: one for each combination of settings, named by where they depart and in what
     they differ."""
     varied = [name for name in differing(list(runs)) if name not in SPLIT]
+    kinds = {run.kind for run in runs}
     lines: dict[str, Line] = {}
     for run, there in runs.items():
         differs = [f"{setting} {value_of(run, setting)}" for setting in varied]
+        differs += [run.kind] * (len(kinds) > 1)
         name = ", ".join(dict.fromkeys([method.name, *there.own, *differs]))
         if name in lines and not lines[name].runs.keys().isdisjoint(there.columns):
             name = f"{name}, {run.name}"

@@ -7,7 +7,7 @@ from dataloaders.datasets import DATASETS
 from dataloaders.orders import order_name
 from dataloaders.tasks import split_classes
 from learners import LEARNERS
-from utils.reports.paper import DREAM_LOSS, PAPER, STUDIES, TABLES, UB, Method, Study
+from utils.reports.paper import DREAM_LOSS, METHODS, PAPER, STUDIES, TABLES, UB, Method, Study
 
 SPLIT = ("first_split_size", "other_split_size", "task_sizes")
 LENGTH = ("schedule", "power_iters")
@@ -78,8 +78,13 @@ def method_of(study: Study, settings: dict[str, Any], at_once: bool) -> Method:
     for method in (method for table in TABLES.values() if table.study is study for method in table.rows):
         if method is not UB and (method.learner, method.memory > 0) == (learner, coreset):
             return method
-    dreams = learner in LEARNERS and LEARNERS[learner].generator_type == "generator"
-    return Method(learner + " (coreset)" * coreset, learner, DREAM_LOSS if dreams else {}, 2000 * coreset)
+    if learner in LEARNERS:
+        dreams = LEARNERS[learner].generator_type == "generator"
+    else:  # its file is gone
+        dreams = settings["learner_type"] == "datafree"
+    taken = learner in METHODS and METHODS[learner].learner != learner  # such as a class named BiC
+    name = learner + " (own class)" * taken + " (coreset)" * coreset
+    return Method(name, learner, DREAM_LOSS if dreams else {}, 2000 * coreset)
 
 
 def place(settings: dict[str, Any], other_first_task: bool = False) -> Place | None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from dataloaders.coreset import first_of_each_class
 from dataloaders.tasks import Task
 from learners import Learner
+from utils.errors import RunError
 from utils.files import on_cpu
 
 # A class mean is of at most this many training images, as many as CIFAR-100 has test images of a class:
@@ -107,6 +108,10 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
                 for images, labels in task.test.in_order():
                     features.clear()
                     logits = learner.predict(images)
+                    if logits.dim() != 2 or logits.shape[1] < seen:
+                        raise RunError(
+                            f"{type(learner).__name__}.predict returned {[*logits.shape]}; "
+                            f"it must return [{len(images)}, {seen} or more]")
                     right += torch.where(logits.isfinite().all(), 0.0, torch.nan)
                     hits = _hits(logits[:, :seen], labels, max(top_k, 5))
                     own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)

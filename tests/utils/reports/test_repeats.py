@@ -175,3 +175,24 @@ def test_top_5_and_top_1_are_told_apart(leave, tmp_path):
     assert heading.startswith(
         "accuracy (%)") and "top-5 accuracy" in lines[0] and "top-1 accuracy" in lines[1]
     assert accuracy_table(folders[:1], "markdown", []).startswith("| top-5 accuracy (%) after task")
+
+
+def test_a_class_with_the_name_of_a_published_row_is_told_from_it(leave, records):
+    leave("own", TWO, learner_name="BiC", memory=2000)
+    cell, = [cell for cell in records() if cell["run"]]
+    assert (cell["method"].split(",")[0], cell["paper"]) == ("BiC (own class) (coreset)", "")
+
+
+def test_a_run_whose_learner_file_is_gone_is_not_in_the_published_protocol_if_it_dreamed_less(leave, records):
+    leave("gone", TWO, learner_name="Gone", power_iters=100)
+    cell, = [cell for cell in records() if cell["run"]]
+    assert "power_iters 100" in cell["method"] and cell["protocol"] != "published protocol"
+
+
+def test_top_5_and_top_1_of_one_method_say_which_they_are(leave, records):
+    leave("a", TWO)
+    path = leave("b", TWO, beta=7.0)
+    file = path / "results-acc" / "global.yaml"
+    file.write_text(file.read_text() + "top_k: 5\n")
+    methods = {cell["run"]: cell["method"] for cell in records(table=1) if cell["run"]}
+    assert methods["a"].endswith("top-1 accuracy") and methods["b"].endswith("top-5 accuracy")

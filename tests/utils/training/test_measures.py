@@ -6,6 +6,7 @@ import torch
 
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
+from utils.errors import RunError
 from utils.training.measures import IMAGES_A_MEAN, Measures, class_means, measure, over_images
 
 
@@ -138,3 +139,13 @@ def test_measuring_draws_no_random_number_and_changes_no_learner(problem, name):
 def test_the_log_says_old_new_and_nearest_class_mean():
     found = Measures([30.0, 60.0], [0.0] * 2, [1, 1], 0.0, 0.0, 44.44, torch.zeros(4, 4))
     assert found.text() == "task by task: 30.0 60.0  old 30.0  new 60.0  nearest class mean 44.4"
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_logits_of_fewer_classes_than_seen_are_refused(tasks, columns):
+    class Few(Fixed):
+        def predict(self, images):
+            return super().predict(images)[:, :columns]
+
+    with pytest.raises(RunError, match="Few.predict returned"):
+        measure(Few(), tasks)
