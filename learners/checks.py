@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import check_split, task_ranges
@@ -11,11 +11,8 @@ from models import image_sides
 from utils.errors import UserError
 from utils.settings import Settings
 
-if TYPE_CHECKING:
-    from learners.base import Learner
 
-
-def check_settings(learner: type[Learner], settings: Settings) -> None:
+def check_settings(learner: Any, settings: Settings) -> None:
     """Check what all learners need. Raises UserError."""
     name = settings.learner_name
     if settings.learner_type != learner.learner_type:
@@ -37,7 +34,7 @@ def check_settings(learner: type[Learner], settings: Settings) -> None:
                 f"size of {settings.dataset}; these do: {fitting or 'none'}")
 
 
-def check_batches(learner: type[Learner], settings: Settings, counts: Sequence[int]) -> None:
+def check_batches(learner: Any, settings: Settings, counts: Sequence[int]) -> None:
     """Refuse data of which a task would have no batch, since incomplete batches are dropped. Raises
     UserError.
 
