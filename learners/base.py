@@ -20,7 +20,7 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import Task, task_ranges
-from learners.checks import check_batches, check_settings
+from learners.checks import check_batches, check_settings, first_task_of
 from learners.losses import distillation, inverse_frequency
 from learners.stage import Losses, Stage, optimizer_for
 from models import Classifier, Frozen, HeadPairs, Heads, classifier, folded
@@ -114,7 +114,7 @@ class Learner(nn.Module):
     @classmethod
     def shares_first_task(cls, other: type[Learner] | None) -> bool:
         """Return whether this learner can start from the first-task model of the other."""
-        return other is cls or (other is not None and cls.first_task == other.first_task != "")
+        return other is cls or (other is not None and first_task_of(cls) == first_task_of(other) != "")
 
     @classmethod
     def reads_DW(cls, memory: int) -> bool:

@@ -46,3 +46,11 @@ def check_batches(learner: Any, settings: Settings, counts: Sequence[int]) -> No
             raise UserError(
                 f"--batch_size {settings.batch_size}: task {index + 1} has {images} images to learn, less "
                 "than one batch")
+
+
+def first_task_of(learner: Any) -> str:
+    """What a learner's first task trains, by its ``first_task``; "" if a subclass inherits that name but has
+    a loss of its own, which may train something else."""
+    declared = next(place for place, kind in enumerate(learner.__mro__) if "first_task" in vars(kind))
+    loss = next(place for place, kind in enumerate(learner.__mro__) if "loss" in vars(kind))
+    return "" if loss < declared else learner.first_task

@@ -60,6 +60,10 @@ def test_which_learners_share_their_first_task():
     alone = [LEARNERS[name].first_task for name in ("AlwaysBeDreaming", "LWF_MC", "Generative_Replay")]
     assert all(alone) and len(set(alone)) == 3
     assert LEARNERS["CwD"].shares_first_task(LEARNERS["RDFCIL"])
+    same = type("Same", (LEARNERS["LWF"],), {})
+    other = type("Other", (LEARNERS["LWF"],), {"loss": lambda self, x, y: {}})  # maybe another
+    told = type("Told", (other,), {"first_task": LEARNERS["LWF"].first_task})
+    assert [kind.shares_first_task(LEARNERS["LWF"]) for kind in (same, other, told)] == [True, False, True]
     assert [name for name in PUBLISHED if LEARNERS["RFD"].shares_first_task(LEARNERS[name])] == ["RFD"]
 
 
