@@ -64,14 +64,17 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 
 def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, str]]) -> list[str]:
-    """How the data that a run learned from differ from this run's. Raises UserError if it has no record of
-    them."""
-    theirs = read_yaml(folder / PROVENANCE).get("data")
-    classes_there = read_yaml(folder / "models" / f"repeat-{repeat + 1}" / "classes.yaml")["classes"]
-    names = [entry["name"] for entry in classes_there]
-    different = [(old, new) for old, (_, new) in zip(names, classes) if old != new]
-    if different or len(names) != len(classes):
-        old, new = different[0] if different else (f"{len(names)} classes", f"{len(classes)} classes")
+    """How the data that a run learned from differ from this run's. Either run may learn more of the classes
+    (``--max_task``)."""
+    path = folder / PROVENANCE
+    try:
+        theirs = read_yaml(path)["data"]
+        path = folder / "models" / f"repeat-{repeat + 1}" / "classes.yaml"
+        names = [entry["name"] for entry in read_yaml(path)["classes"]]
+    except (UserError, KeyError, TypeError):
+        return [f"its data are unknown ({path} is missing or damaged)"]
+    if different := [(old, new) for old, (_, new) in zip(names, classes) if old != new]:
+        old, new = different[0]
         return [f"its classes are others ({old} there, {new} here)"]
     return ["its images or labels are others"] if theirs != data else []
 
