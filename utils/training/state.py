@@ -100,7 +100,10 @@ class RunState:
             self.results = Results(saved["results"])
             self.code = list(saved["code"])
         self.results.notes |= notes_of(self.settings)
-        if self.code and (changed := changes(self.code[-1], now)):
+        changed = changes(self.code[-1], now) if self.code else ""
+        if self.place.repeat >= self.settings.repeat:  # nothing is computed any more
+            return
+        if changed:
             self.log.line(f"resuming with other code or on another machine: {changed}")
             self.results.notes.setdefault("resumed_with", []).append(changed)
         if not self.code or changed:
