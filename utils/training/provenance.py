@@ -17,9 +17,12 @@ PROVENANCE = "provenance.yaml"  # in the run's folder
 
 
 def git(*words: str) -> str:
-    """What git prints about this repository, or "" if it cannot tell."""
+    """What git prints about this repository, or "" if it cannot tell. Nothing in it is locked or written, so
+    that a run which starts never stands in the way of a commit."""
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(ROOT), *words],
+            capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
