@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
@@ -76,9 +77,11 @@ class StopRequest:
 
 def answer_signals(handler: Any) -> dict[int, Any]:
     """Install a handler of SIGINT and SIGTERM and return the ones before. A background job ignores SIGINT; it
-    stays so."""
+    stays so, and so does what Python cannot put back: a host program's handler in C, or any from a thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     numbers = (signal.SIGINT, signal.SIGTERM)
-    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     return {number: signal.signal(number, handler) for number in heard}
 
 

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -92,7 +93,7 @@ class Journal(Listener):
         self.notes = list(notes)
         self.time = TimeLeft()
         self.bar = tqdm(
-            total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not sys.stderr.isatty(),
+            total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not on_terminal(sys.stderr),
             leave=False, dynamic_ncols=True)
         self.said: set[str] = set()
         self.latest: Epoch | None = None  # of the stage under way
@@ -184,6 +185,11 @@ class Journal(Listener):
 
     def close(self) -> None:
         self.bar.close()
+
+
+def on_terminal(stream: Any) -> bool:
+    """Whether a stream shows on a terminal; what notebooks put in its place may not even have ``isatty``."""
+    return bool(getattr(stream, "isatty", bool)())
 
 
 def show_losses(losses: dict[str, float]) -> list[str]:
