@@ -4,13 +4,14 @@ losses."""
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -18,11 +19,12 @@ from utils.files import replacing
 
 DOTS_PER_INCH = 150
 
-matplotlib.rcParams["text.parse_math"] = False  # a $ in a folder's or a class's name is a dollar
-
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write a PNG file; a lower compression level takes half the time."""
+    """Write a PNG file; a lower compression level takes half the time. A $ in the name of a folder or a class
+    is a dollar, in this figure alone: a program that imports us may have formulas in its own."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
 
@@ -34,7 +36,8 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
 
 
 def set_title(figure: Figure, text: str) -> None:
-    figure.suptitle(text, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=10)
+    lines = [part for line in text.splitlines() for part in wrap(line, int(12 * figure.get_figwidth()))]
+    figure.suptitle("\n".join(lines), y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=10)
 
 
 # Accuracies and confusion

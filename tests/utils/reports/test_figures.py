@@ -1,8 +1,11 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from dataloaders.batches import Images, InMemory, Pixels
@@ -263,3 +266,18 @@ def test_a_run_draws_its_figures_and_says_what_its_accuracies_are(trainer, tmp_p
     assert drawn["confusion", 2].axes[0].get_ylabel() == "validation images of task"
     titles = {axes.get_title() for axes in drawn["dreams-after-task-1", 1].axes}
     assert "real validation images of that class, for this picture only" in titles
+
+
+def test_importing_figures_leaves_the_formulas_of_a_host_program_alone(root):
+    code = "import matplotlib, utils.reports.figures; print(matplotlib.rcParams['text.parse_math'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "True\n"
+
+
+def test_a_long_title_is_not_cut_off_by_the_edge_of_the_picture():
+    title = "accuracy 33.3 % (top-5, validation) mean of tasks, 33.0 % (top-5, validation) over images"
+    figure = accuracy_figure([[60.0], [50.0, 40.0]], 2, f"ABD: repeat 1\n{title}")
+    text = figure.get_suptitle()
+    assert " ".join(text.split()) == f"ABD: repeat 1 {title}" and text.startswith("ABD: repeat 1\n")
+    drawn = figure._suptitle.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert drawn.width < figure.bbox.width
