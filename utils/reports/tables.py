@@ -72,10 +72,12 @@ def accuracy_table(folders: Sequence[Path], form: str, warnings: list[str]) -> s
 
 
 def remarks(run: Run) -> list[str]:
-    """How a run's data differ from what the data set's name stands for."""
+    """How a run's data differ from what the data set's name stands for, and whether it took over whatever
+    first task there was."""
     named = len(run.settings["imagenet_classes"])
     incomplete = ["incomplete data"] * bool(run.settings["incomplete_data"])
-    return incomplete + [f"{named} named classes"] * bool(named)
+    forced = run.settings["load_any"] and run.settings["load_model_dir"]
+    return incomplete + [f"{named} named classes"] * bool(named) + ["load_any"] * bool(forced)
 
 
 # The command

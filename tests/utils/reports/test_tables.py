@@ -294,3 +294,9 @@ def test_the_command_as_a_user_starts_it(root, tmp_path, environment):
         0,
         [f"utils.reports.tables: {tmp_path}: holds no runs, so the tables show the published numbers alone"])
     assert done.stdout.startswith("### Table 1")
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "markdown"])
+def test_a_run_that_took_over_whatever_first_task_there_was_says_so_even_alone(leave, tmp_path, form):
+    leave("abd", TWO, load_any=True, load_model_dir="other")
+    assert "abd, load_any" in accuracy_table([tmp_path / "abd"], form, [])
