@@ -23,17 +23,17 @@ FAMILIES: dict[str, Callable[[str, int], Classifier]] = {
 
 
 def classifier(kind: str, name: str, classes: int) -> Classifier:
-    """What learns, by ``--model_type`` and ``--model_name``, with so many outputs."""
+    """The classifier of a ``--model_type`` and ``--model_name``, with ``classes`` outputs."""
     return FAMILIES[kind](name, classes)
 
 
 def image_sides(kind: str) -> dict[str, int]:
-    """Pixels a side of the images that each generator or autoencoder makes, by name."""
+    """The side, in pixels, of the images that each generator or autoencoder makes, by name."""
     if kind == "autoencoder":
         return {name: side for name, (side, *_) in AUTOENCODERS.items()}
     return {name: start * 2 ** (len(channels) - 1) for name, (start, channels) in GENERATORS.items()}
 
 
 def image_generator(kind: str, name: str) -> Generator | Autoencoder:
-    """What makes old images, by ``--gen_model_type`` and ``--gen_model_name``."""
+    """The generator or autoencoder of a ``--gen_model_type`` and ``--gen_model_name``."""
     return Autoencoder(*AUTOENCODERS[name]) if kind == "autoencoder" else Generator(*GENERATORS[name])

@@ -34,7 +34,7 @@ class UpsampledConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1)
 
     def kernel(self) -> Tensor:
-        """Of the transposed convolution, [inputs, outputs, 4, 4]."""
+        """The kernel of the transposed convolution, [inputs, outputs, 4, 4]."""
         kernel = nn.functional.pad(self.weight, (1, 1, 1, 1))
         kernel = kernel[:, :, 1:] + kernel[:, :, :-1]
         kernel = kernel[..., 1:] + kernel[..., :-1]

@@ -52,7 +52,7 @@ class HeadPairs(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """What both layers of every task do to the features: [classes, features]."""
+        """The product of both layers of every task, [classes, features]."""
         return torch.cat([second @ first for first, second in zip(self.first, self.second)])
 
     def forward(self, features: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class PlainBlock(BasicBlock):
     """A basic block that ends with the addition."""
 
     def shortcut(self, x: Tensor) -> Tensor:
-        """Where the size changes, every second pixel, and the zero channels all behind."""
+        """If the size changes, take every second pixel and append the zero channels."""
         if not self.added_channels:
             return x
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added_channels))

@@ -66,7 +66,7 @@ class BasicBlock(nn.Module):
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
 
     def sum(self, x: Tensor) -> Tensor:
-        """What the convolutions make of x and the shortcut, added."""
+        """Add the output of the convolutions and the shortcut."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         out += self.shortcut(x)

@@ -11,6 +11,7 @@ from utils.reports.runs import Run, Stat
 HERE = "± std (n-1)"  # the deviation of what was measured here: the sample's
 OVER_IMAGES = ("final, over images", "average, over images")
 
+
 def add_forms(parser: argparse.ArgumentParser) -> None:
     """Add ``--markdown`` and ``--csv``, which set ``form``."""
     forms = parser.add_mutually_exclusive_group()

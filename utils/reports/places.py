@@ -20,7 +20,7 @@ LENGTHS = {
 
 @dataclass(eq=False)
 class Place:
-    """Where a run stands.
+    """The place of a run in the published tables.
 
     Attributes:
         columns: of the table; all of them for UB on all classes at once.
@@ -88,7 +88,7 @@ def method_of(study: Study, settings: dict[str, Any], at_once: bool) -> Method:
 
 
 def place(settings: dict[str, Any], other_first_task: bool = False) -> Place | None:
-    """Where a run stands; None if no table has its data set and split.
+    """The place of a run; None if no table has its data set and split.
 
     Args:
         other_first_task: it took over a first task that it would not have learned itself.

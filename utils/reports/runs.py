@@ -144,7 +144,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What args.yaml records, with the default of each setting that is newer."""
+    """The settings in args.yaml, with the default of each setting that is newer."""
     recorded = read_yaml(folder / "args.yaml")
     learner = LEARNERS.get(recorded["learner_name"])
     return {**vars((learner.Settings if learner else Settings)()), **recorded}

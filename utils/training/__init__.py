@@ -1,2 +1,2 @@
-"""What trains a run: the loop, its step, checkpoints, the log, metrics. Imports learners, dataloaders, models
+"""What trains a run: the loop, its step, checkpoints, results, the log. Imports learners, dataloaders, models
 and utils' own files; never reports or sweeps."""

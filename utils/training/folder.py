@@ -152,9 +152,9 @@ class RunFolder:
         for name, value in computed_from(self.settings).items():
             if name == "threads" and not value:  # not given: as many as the saved run had
                 continue
-            if saved[name] != value:
+            if saved.get(name) != value:  # a learner may have gained a setting since
                 raise UserError(
-                    f"{self.flag}: holds a run with other settings ({name} {shown(saved[name])} there, "
+                    f"{self.flag}: holds a run with other settings ({name} {shown(saved.get(name))} there, "
                     f"{shown(value)} here); choose another folder, or delete that run with --overwrite 1")
 
     def save(self, state: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ class RunFolder:
             raise RunError(f"{failure}; {self.resume_hint()}") from error
 
     def task_folder(self, repeat: int, task: int) -> Path:
-        """Where the networks of a finished task are; the names count from 1, as published."""
+        """The folder of a finished task's networks; the names count from 1, as published."""
         return self.path / "models" / f"repeat-{repeat + 1}" / f"task-{task + 1}"
 
 
@@ -225,7 +225,7 @@ class ResultFiles(Listener):
     def repeat_began(self, run: RunState) -> None:
         write_yaml(self.folder.path / PROVENANCE, {"data": run.data, "code": run.code})
         models = self.folder.task_folder(run.place.repeat, 0).parent
-        write_yaml(models / "classes.yaml", by_output(run.classes))
+        write_yaml(models / "classes.yaml", by_output(run.results.classes[run.place.repeat]))
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
         self.write_results(run)

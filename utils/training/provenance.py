@@ -1,4 +1,4 @@
-"""Which code, packages, device and classes a run was computed with, recorded in its folder."""
+"""The code, packages and device that a run was computed with, recorded in its folder."""
 
 import hashlib
 import inspect

@@ -43,7 +43,6 @@ class RunState:
         seconds: time spent training the current task.
         log: output.log and metrics.jsonl; a checkpoint holds their lengths.
         tasks, learner: those of the current repeat.
-        classes: [output] number and name of the class that each output of the current repeat's model learns.
         stage: the stage under way, None between stages.
         saved: the loaded checkpoint, from which the learner and the stage under way are restored once they
             exist.
@@ -51,7 +50,6 @@ class RunState:
 
     tasks: list[Task]
     learner: Learner
-    classes: list[tuple[int, str]]
 
     def __init__(self, settings: Settings, data: str, device: torch.device, log: Log):
         self.settings = settings
@@ -132,8 +130,12 @@ class RunState:
 
     def start_repeat(self, tasks: list[Task], learner: Learner, classes: list[tuple[int, str]]) -> None:
         """Take a fresh learner, or restore it if the checkpoint is in the middle of this repeat. Raises
-        RunError."""
-        self.tasks, self.learner, self.classes = tasks, learner, classes
+        RunError.
+
+        Args:
+            classes: [output] number and name of the class that each output learns.
+        """
+        self.tasks, self.learner = tasks, learner
         self.results.classes[self.place.repeat :] = [classes]
         if self.resumed:
             self._load_learner()

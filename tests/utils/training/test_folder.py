@@ -4,15 +4,18 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from learners import REGISTRY
 from tests.utils.training.conftest import STATE, lines_of, read, refusal
+from utils.command_line import parse
 from utils.errors import RunError, UserError
-from utils.files import read_tensors
-from utils.training.folder import LEFT_BEHIND, Place, RunFolder
+from utils.files import read_tensors, write_tensors
+from utils.training.folder import CHECKPOINT, LEFT_BEHIND, PREVIOUS, Place, RunFolder
 from utils.training.step import NotFinite
 
 # Checkpoints
@@ -223,3 +226,14 @@ def test_what_ends_a_run_is_one_line_with_how_to_resume_it(settings, error, expe
 def test_a_defect_of_the_program_keeps_its_traceback(settings):
     with pytest.raises(RuntimeError, match="a defect"), RunFolder(settings()).resumable(lambda: None):
         raise RuntimeError("a defect")
+
+
+def test_a_setting_that_a_learner_has_gained_since_is_another_setting_and_no_damage(finished, tmp_path):
+    folder = shutil.copytree(finished("BIC"), tmp_path / "run")
+    state = read_tensors(folder / CHECKPOINT)
+    del state["settings"]["bias_at_test"]
+    write_tensors(folder / CHECKPOINT, state)
+    (folder / PREVIOUS).unlink(missing_ok=True)
+    again = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--log_dir", str(folder)])
+    with pytest.raises(UserError, match=r"other settings \(bias_at_test None there, False here\)"):
+        RunFolder(again)
