@@ -1,131 +1,118 @@
-"""Which row of which published table a run is, and where it departs from what was published."""
+"""Where runs stand: a table for each data set and split, rows in the papers' order beside published numbers."""
 
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from dataloaders.datasets import DATASETS
-from dataloaders.orders import order_name
-from dataloaders.tasks import split_classes
 from learners import LEARNERS
-from utils.reports.paper import DREAM_LOSS, METHODS, PAPER, STUDIES, TABLES, UB, Method, Study
+from utils.reports.paper import METHODS, STUDIES, Number, Study
+from utils.reports.runs import Run, task_sizes
+from utils.settings import Settings
+from utils.training.folder import shown
 
-SPLIT = ("first_split_size", "other_split_size", "task_sizes")
-LENGTH = ("schedule", "power_iters")
-# Names of lengths that are so many times shorter than published.
-LENGTHS = {
-    2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth", 20: "a twentieth", 50: "a fiftieth",
-    100: "a hundredth",
-}
+# Columns of any table in which they differ; all others only if runs of the same method differ in them.
+SHARED = {"model_type", "model_name"} | {
+    setting.name for setting in dataclasses.fields(Settings)
+    if setting.metadata["group"] in ("data", "optimisation", "run") and "load_" not in setting.name}
 
 
 @dataclass(eq=False)
-class Place:
-    """The place of a run in the published tables.
+class Row:
+    """A run and its published number, if there is one.
 
     Attributes:
-        columns: of the table; all of them for UB on all classes at once.
-        protocol: where the run departs from the study's protocol, as "setting value".
-        own: where it departs from its method's own published settings.
-        shorter: how many times shorter than published (LENGTHS); only if the run departs in nothing else.
+        departures: where the run departs from the number's settings, as "setting value".
     """
 
-    study: Study
-    columns: list[int]
-    method: Method
-    protocol: list[str]
-    own: list[str]
-    shorter: int
+    method: str
+    run: Run
+    number: Number | None
+    departures: list[str]
 
-    @property
-    def tables(self) -> list[int]:
-        """The numbers of the tables; a learner without published numbers stands with those that have a
-        coreset or not."""
-        numbers = [number for number, table in TABLES.items() if table.study is self.study]
-        listed = [number for number in numbers if self.method in TABLES[number].rows]
-        return listed or [numbers[-1] if self.method.memory else numbers[0]]
-
-    @property
-    def label(self) -> str:
-        """The protocol in headings."""
-        if self.shorter > 1:
-            return f"{self.study.name} at {LENGTHS[self.shorter]} of its length"
-        if not self.protocol + self.own:
-            return self.study.name
-        changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
-        return changed if self.study is PAPER else f"{self.study.name}, {changed}"
+    def setting(self, name: str) -> str:
+        return shown(self.run.settings.get(name, ""))
 
 
-def show_setting(value: Any) -> str:
-    """A setting in a few words; of a long list, such as a class order, how it begins and a digest."""
-    if isinstance(value, list):
-        return order_name(value) if len(value) > 9 else " ".join(map(str, value))
-    return str(value)
+class Table:
+    """The runs of one data set, split and kind of accuracy, in the papers' order and then by name.
+
+    Attributes:
+        study: the publication that has the split.
+        settings: those in which the runs differ.
+        missing: the published rows that have no run.
+    """
+
+    def __init__(self, dataset: str, sizes: tuple[int, ...], kind: str, runs: Sequence[Run]):
+        self.study, self.tasks, self.kind = place(dataset, sizes), len(sizes), kind
+        self.missing = {name: row[sizes] for name, row in self.study.rows.items()} if self.study else {}
+        self.rows = []
+        for run in runs:
+            name = method_of(run.settings)
+            number = self.missing.get(name)
+            changed = departures(self.study, name, run.settings) if self.study and number else []
+            self.rows.append(Row(name, run, number, changed))
+        order = {name: place for place, name in enumerate(METHODS)}
+        self.rows.sort(key=lambda row: (order.get(row.method, len(order)), row.method))
+        for row in self.rows:
+            self.missing.pop(row.method, None)
+        self.settings = differing(self.rows)
+        each = [(size, len([*same])) for size, same in groupby(sizes)]
+        split = " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in each)
+        self.name = f"{dataset}, {split} classes, {kind}"
 
 
-def task_sizes(settings: dict[str, Any]) -> list[int]:
-    """The number of classes of each task, regardless of ``--max_task``."""
-    known = DATASETS.get(settings["dataset"])
-    classes = len(settings.get("imagenet_classes") or ()) or (known.classes if known else 0)
-    first, other, sizes = (settings[name] for name in SPLIT)
-    return [len(task) for task in split_classes(classes, first, other, sizes=sizes)]
+def place(dataset: str, sizes: tuple[int, ...]) -> Study | None:
+    """The published table of a data set and split."""
+    found = (study for study in STUDIES if study.dataset == dataset and sizes in study.splits)
+    return next(found, None)
 
 
-def method_of(study: Study, settings: dict[str, Any], at_once: bool) -> Method:
-    """The published row of exactly this learner, or one under the learner's name."""
+def method_of(settings: dict[str, Any]) -> str:
+    """The published row of exactly this learner, with a coreset or not; otherwise the learner's name."""
     learner, coreset = settings["learner_name"], settings["memory"] > 0
-    if study is PAPER and learner == UB.learner and not coreset and (at_once or settings["oracle_flag"]):
-        return UB
-    for method in (method for table in TABLES.values() if table.study is study for method in table.rows):
-        if method is not UB and (method.learner, method.memory > 0) == (learner, coreset):
-            return method
-    if learner in LEARNERS:
-        dreams = LEARNERS[learner].generator_type == "generator"
-    else:  # its file is gone
-        dreams = settings["learner_type"] == "datafree"
-    taken = learner in METHODS and METHODS[learner].learner != learner  # such as a class named BiC
-    name = learner + " (own class)" * taken + " (coreset)" * coreset
-    return Method(name, learner, DREAM_LOSS if dreams else {}, 2000 * coreset)
+    if learner == "NormalNN" and not coreset and (settings["oracle_flag"] or len(task_sizes(settings)) == 1):
+        return "UB"
+    for method in METHODS.values():
+        if method.name != "UB" and (method.learner, method.memory > 0) == (learner, coreset):
+            return method.name
+    return learner + " (own class)" * (learner in METHODS) + " (coreset)" * coreset
 
 
-def place(settings: dict[str, Any], other_first_task: bool = False) -> Place | None:
-    """The place of a run; None if no table has its data set and split.
-
-    Args:
-        other_first_task: it took over a first task that it would not have learned itself.
-    """
-    sizes = task_sizes(settings)
-    for study in (study for study in STUDIES if study.dataset == settings["dataset"]):
-        at_once = study is PAPER and sizes == [study.classes]
-        columns = [column for column in study.columns if at_once or sizes == study.sizes(column)]
-        method = method_of(study, settings, at_once)
-        if columns and (method is UB or not at_once):
-            return placed(study, columns, method, dict(settings), other_first_task)
-    return None
-
-
-def placed(
-    study: Study, columns: list[int], method: Method, settings: dict[str, Any], other_first_task: bool,
-) -> Place:
-    learner = LEARNERS.get(method.learner)
-    settings["DW"] = settings["DW"] and (learner is None or learner.reads_DW(settings["memory"]))
-    settings["oracle_flag"] = settings["oracle_flag"] and method is not UB
+def departures(study: Study, name: str, settings: dict[str, Any]) -> list[str]:
+    """Where settings depart from those of a published row."""
+    method, read = METHODS[name], dict(settings)
+    if method.learner in LEARNERS:
+        read["DW"] = settings["DW"] and LEARNERS[method.learner].reads_DW(settings["memory"])
+    read["oracle_flag"] = settings["oracle_flag"] and name != "UB"
     dreams = study.dreams if "deep_inv_params" in method.settings else {}
-    own = {"memory": method.memory, **method.settings, **dreams}
-    published = {**study.protocol, **own}
-    changed = {
-        name: f"{name} {show_setting(settings.get(name))}" for name in published
-        if settings.get(name) != published[name]}
-    if other_first_task:
-        forced = " (load_any 1)" * bool(settings["load_any"])
-        changed["load_model_dir"] = f"load_model_dir {settings['load_model_dir']}{forced}"
-    lengths = {name: published[name] for name in LENGTH if name in published}
-    shorter = [
-        times for times in LENGTHS if changed and changed.keys() <= lengths.keys()
-        and all(settings[name] == divided(length, times) for name, length in lengths.items())]
-    protocol = [text for name, text in changed.items() if name not in own and not shorter]
-    own_changed = [changed[name] for name in own if name in changed and not shorter]
-    return Place(study, columns, method, protocol, own_changed, shorter[0] if shorter else 1)
+    published = {**study.protocol, "load_any": False, "memory": method.memory, **method.settings, **dreams}
+    return [f"{setting} {shown(read.get(setting))}" for setting, value in published.items()
+            if read.get(setting) != value]
 
 
-def divided(length: Any, times: int) -> Any:
-    return [number / times for number in length] if isinstance(length, list) else length / times
+def differing(rows: Sequence[Row]) -> list[str]:
+    """The settings in which the runs of rows differ."""
+    names = dict.fromkeys(name for row in rows for name in row.run.compared)
+    return [
+        name for name in names
+        if any(one.run.compared.get(name) != other.run.compared.get(name) for one in rows for other in rows
+               if name in SHARED or one.method == other.method)]
+
+
+def tables_of(runs: Iterable[Run]) -> list[Table]:
+    """The tables of runs. A run that learns all classes at once is in those of every split."""
+    groups: dict[tuple[str, str], dict[tuple[int, ...], list[Run]]] = {}
+    for run in runs:
+        splits = groups.setdefault((run.settings["dataset"], run.kind), {})
+        splits.setdefault(run.sizes, []).append(run)
+    tables = []
+    for (dataset, kind), splits in sorted(groups.items()):
+        for sizes, group in sorted(splits.items()):
+            at_once = splits.get((sum(sizes),), [])
+            if group is not at_once:
+                tables.append(Table(dataset, sizes, kind, at_once + group))
+            elif not any(sum(other) == sum(sizes) for other in splits if other != sizes):
+                tables.append(Table(dataset, sizes, kind, group))
+    return tables

@@ -1,127 +1,133 @@
-"""The published tables with what has been measured, or the accuracies of some runs side by side.
+"""Tables and figures of any runs beside the published numbers (docs/run-folder.md, "Tables").
 
-    python -m utils.reports.tables [OUTPUTS]        the published tables with all runs under OUTPUTS
-    python -m utils.reports.tables RUN [RUN ...]    these runs side by side, accuracy after each task
-
-Runs that differ in nothing but ``--seed`` and ``--repeat`` are repeats of one another and share a row.
-Accuracies are in percent over the repeats that have finished. ``±`` is the sample's standard deviation (n-1)
-of what was measured here.
+    python -m utils.reports.tables [RUN or FOLDER ...]
 """
 
 import sys
 from collections.abc import Sequence
+from math import isnan, nan
 from pathlib import Path
 
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
-from utils.reports.forms import (
-    HERE,
-    OVER_IMAGES,
-    add_forms,
-    csv_columns,
-    show_number,
-    show_repeats,
-    show_rows,
-    show_value,
-)
-from utils.reports.paper_tables import PaperTables
-from utils.reports.runs import Run, Stat, differing, is_run, names_of, read_runs, runs_under, value_of
+from utils.reports.forms import MARKUP, add_forms, show_number, show_rows, show_value
+from utils.reports.paper import Number
+from utils.reports.places import Row, Table, tables_of
+from utils.reports.runs import Run, Stat, names_of, read_runs
 
 NAME = "utils.reports.tables"
+MEASURES = ["final", "average", "forgetting", "backward transfer"]
+UNEVEN = ["final", "final over images", "average", "average over images", *MEASURES[2:]]
 
 
-# Runs side by side
+def show_repeats(run: Run) -> str:
+    """Finished repeats, of all if some are not, and how far those under way are."""
+    finished, under_way = run.done.count(len(run.sizes)), [done for done in run.done if 0 < done < len(run.sizes)]
+    total = f" of {len(run.done)}" * (finished < len(run.done))
+    return ", ".join([f"{finished}{total}", *(f"task {done + 1}/{len(run.sizes)}" for done in under_way)])
 
 
-def accuracy_table(folders: Sequence[Path], form: str, warnings: list[str]) -> str:
-    """One row per run: mean accuracy after each task, then over finished repeats the final and the average
-    accuracy, and the settings in which runs of one learner differ.
+def show_method(row: Row) -> str:
+    """The method and how a run's data or first task differ from what names stand for."""
+    settings = row.run.settings
+    named, forced = len(settings["imagenet_classes"]), settings["load_any"] and settings["load_model_dir"]
+    marks = {"incomplete data": settings["incomplete_data"], f"{named} named classes": named, "load_any": forced}
+    return ", ".join([row.method, *(mark for mark, applies in marks.items() if applies)])
 
-    Results that are missing or cannot be read are lines in ``warnings``. Raises UserError if a folder is no
-    run.
+
+def show_published(number: Number | None, departs: bool = False) -> str:
+    """The number, in parentheses beside a run at other settings."""
+    if number is None:
+        return ""
+    average = "" if isnan(number.average) else f" / {number.average:.1f}"
+    text = show_number(Stat(number.mean, number.std)) + average
+    return f"({text})" if departs else text
+
+
+def show_table(table: Table, form: str, paper: bool) -> str:
+    """Best means are marked, except for upper bounds; lines below say what the published numbers are.
+
+    Args:
+        paper: with the published rows that have no run.
     """
-    for folder in folders:
-        if not is_run(folder):
-            raise UserError(
-                f"{folder}: is no run, it has no args.yaml; name runs, or one folder alone that holds them")
-    runs = read_runs(folders, names_of(folders), warnings)
-    warnings += [
-        f"{run.name}: has not finished its first task" for run in runs
-        if not (run.accuracy == run.accuracy).any()]
-    varied = [name for name in differing(runs) if name != "learner_type"]  # learner_name tells
-    kinds = {run.kind for run in runs}
-    kind = kinds.pop() if len(kinds) == 1 and form != "csv" else ""
-    tasks = max((len(run.accuracy) for run in runs), default=0)
-    uneven = form == "csv" or any(run.uneven for run in runs)
-    ends = {"final": "accuracy", "average": "average_incremental_accuracy"}
-    if uneven:
-        ends |= zip(OVER_IMAGES, ("accuracy_over_images", "average_incremental_accuracy_over_images"))
-    measured = csv_columns([*ends]) if form == "csv" else [f"{name} {HERE}" for name in ends]
-    heading = [f"{kind or 'accuracy'} (%) after task", *([] if kind else ["measured"]), *varied]
-    rows = [[*heading, *(str(task + 1) for task in range(tasks)), *measured, "repeats"]]
-    for run in runs:
-        measures = run.measures()
-        after = [show_value(Stat.of(row).mean) for row in run.accuracy]
-        row = [", ".join([run.name, *remarks(run)]), *([] if kind else [run.kind])]
-        row += [*(value_of(run, name) for name in varied), *after, *[""] * (tasks - len(after))]
-        for name in ends.values():
-            stat = measures[name]
-            row += [show_value(value, ".6f") for value in stat] if form == "csv" else [show_number(stat)]
-        rows.append([*row, show_repeats(run)])
-    return show_rows(rows, form)
+    measured = {row: row.run.measures() for row in table.rows}
+    cells = {row: [show_method(row), *map(row.setting, table.settings)] for row in table.rows}
+    uneven = any(show_number(each["final"]) != show_number(each["final over images"]) for each in measured.values())
+    names = UNEVEN if uneven else MEASURES
+    for name in names:
+        compared = {row: each[name].mean for row, each in measured.items() if row.method != "UB" and each[name].count}
+        best = (min if name == "forgetting" else max)(compared.values(), default=nan)
+        for row, each in measured.items():
+            mark = len(compared) > 1 and compared.get(row) == best
+            cells[row].append("*" * mark + show_number(each[name]))
+    for row, line in cells.items():
+        line += [show_repeats(row.run), show_published(row.number, row.departures != []), row.run.name]
+    rows = [["method", *table.settings, *names, "repeats", "paper", "run"], *cells.values()]
+    for name, number in table.missing.items() if paper else ():
+        rows.append([name, *[""] * (len(rows[0]) - 3), show_published(number), ""])
+    notes = []
+    if table.study and any(row[-2] for row in rows[1:]):
+        average = " over images, / average" if table.study.over_images else ""
+        notes.append(f"paper: {table.study.name}, final accuracy ± {table.study.deviation}{average}")
+    changed: dict[str, dict[str, None]] = {}
+    for row in table.rows:
+        changed.setdefault(", ".join(row.departures), {})[row.method] = None
+    notes += [f"(…): not at the published settings: {', '.join(methods)} with {text}"
+              for text, methods in changed.items() if text]
+    lines = [line.translate(MARKUP[form][0]) for line in (f"{table.name} in %, ± std (n-1) over repeats", *notes)]
+    return "\n".join([lines[0], "", show_rows(rows, form), "", *lines[1:]])
 
 
-def remarks(run: Run) -> list[str]:
-    """How a run's data differ from what the data set's name stands for, and whether it took over whatever
-    first task there was."""
-    named = len(run.settings["imagenet_classes"])
-    incomplete = ["incomplete data"] * bool(run.settings["incomplete_data"])
-    forced = run.settings["load_any"] and run.settings["load_model_dir"]
-    return incomplete + [f"{named} named classes"] * bool(named) + ["load_any"] * bool(forced)
-
-
-# The command
-
-
-def say(*lines: str) -> None:
-    for line in lines:
-        print(f"{NAME}: {line}", file=sys.stderr)
+def records(tables: Sequence[Table]) -> list[list[str]]:
+    """A heading, then a line for each run and measure, and for each task of its accuracy curve."""
+    settings = list(dict.fromkeys(name for table in tables for name in table.settings))
+    lines = [[
+        "table", "method", "run", *settings, "finished", "departures", "measure", "task", "mean", "std (n-1)",
+        "std (n)", "repeats", "published", "published std"]]
+    for table, row in ((table, row) for table in tables for row in table.rows):
+        start = [table.name, show_method(row), row.run.name, *map(row.setting, settings)]
+        start += [show_repeats(row.run), ", ".join(row.departures)]
+        number, over = row.number or Number(), " over images" * bool(table.study and table.study.over_images)
+        published = {f"final{over}": number[:2], f"average{over}": (number.average, nan)}
+        found = [(name, "", stat) for name, stat in row.run.measures().items()]
+        for part in ("accuracy", "accuracy over images"):
+            found += [(part, str(task), stat) for task, stat in enumerate(row.run.curve(part), 1)]
+        for name, task, (*values, count) in found:
+            values += published.get(name, (nan, nan))
+            mean, sample, population, *paper = (show_value(value, ".6f") for value in values)
+            lines.append([*start, name, task, mean, sample, population, str(count), *paper])
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(
-        prog=NAME, allow_abbrev=False,
-        description="The published tables with what has been measured, or runs side by side.")
+        prog=NAME, allow_abbrev=False, description="Tables and figures of any runs beside the published numbers.")
     parser.add_argument(
         "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
-        help="one folder that holds runs, at any depth, for the published tables; runs for their accuracies "
-             "side by side; default: outputs")
+        help="runs, or folders that hold runs at any depth; default: outputs")
     add_forms(parser)
-    parser.add_argument(
-        "--figures", type=user_path, metavar="DIR",
-        help="also draw figures that compare the runs of the tables")
+    parser.add_argument("--paper", action="store_true", help="also show published rows that no run stands in")
+    parser.add_argument("--figures", type=user_path, metavar="DIR", help="also draw the tables into DIR")
+    parser.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="of figures; default: png")
     given = parser.parse_args(arguments)
-    first, *others = given.folders
-    if others or is_run(first):
-        if given.figures:
-            raise UserError(
-                f"--figures {given.figures}: goes with the published tables; name one folder that holds runs")
-        if not others and (below := [str(run) for run in runs_under(first) if run != first]):
-            hidden = ", ".join(below[:3]) + ", …" * (len(below) > 3)
-            say(f"{first}: is itself a run and shown alone, without the runs in it ({hidden})")
-        warnings: list[str] = []
-        table = accuracy_table(given.folders, given.form, warnings)
-        say(*warnings)
-        print(table)
-        return
-    tables = PaperTables(first)
-    say(*tables.warnings)
-    print(tables.show(given.form))
+    found = []
+    for folder in given.folders:
+        found += (below := [path.parent for path in sorted(folder.rglob("args.yaml"))])
+        if not below:
+            raise UserError(f"{folder.absolute()}: holds no run at any depth (no args.yaml); name a run's log_dir")
+    folders, warnings = list(dict.fromkeys(found)), []
+    tables = tables_of(read_runs(folders, names_of(folders), warnings))
+    for line in warnings:
+        print(f"{NAME}: {line}", file=sys.stderr)
+    if given.form == "csv":
+        print(show_rows(records(tables), "csv"))
+    else:
+        print("\n\n".join(show_table(table, given.form, given.paper) for table in tables))
     if given.figures:
         from utils.reports.comparison import draw_comparison  # imports matplotlib, which takes a second
 
-        for path in draw_comparison(tables, given.figures):
-            say(f"drawn: {path.absolute()}")
+        for path in draw_comparison(tables, given.figures, given.format):
+            print(f"{NAME}: drawn: {path.absolute()}", file=sys.stderr)
 
 
 if __name__ == "__main__":
