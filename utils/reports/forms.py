@@ -3,17 +3,14 @@
 import argparse
 import csv
 import io
+import re
 from collections.abc import Sequence
 from math import isnan
 
 from utils.reports.runs import Stat
 
-# {form: (characters that it escapes, bold)}
-MARKUP = {
-    "text": ({}, "*{}"),
-    "markdown": (str.maketrans({"|": r"\|"}), "**{}**"),
-    "latex": (str.maketrans({
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "±": r"$\pm$", "\\": r"\textbackslash{}"}), r"\textbf{{{}}}")}
+# {form: (characters to escape, bold)}
+MARKUP = {"text": ("\0", "*{}"), "markdown": ("|", "**{}**"), "latex": ("&%$#_{}", r"\textbf{{{}}}")}
 
 
 def add_forms(parser: argparse.ArgumentParser) -> None:
@@ -34,15 +31,18 @@ def show_number(stat: Stat, form: str = ".1f") -> str:
     return show_value(stat.mean, form) if isnan(stat.sample) else f"{stat.mean:{form}} ± {stat.sample:{form}}"
 
 
+def escape(text: str, form: str) -> str:
+    return re.sub(f"([{MARKUP[form][0]}])", r"\\\1", text)
+
+
 def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
-    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``. A cell with a * before it is bold."""
+    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; a cell that begins with * is bold."""
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().rstrip("\n")
-    signs, bold = MARKUP[form]
-    cells = [[cell.translate(signs) for cell in row] for row in rows]
-    cells = [[bold.format(cell[1:]) if cell.startswith("*") else cell for cell in row] for row in cells]
+    plain = [[escape(cell, form) for cell in row] for row in rows]
+    cells = [[MARKUP[form][1].format(cell[1:]) if cell[:1] == "*" else cell for cell in row] for row in plain]
     if form == "text":
         widths = [max(map(len, column)) for column in zip(*cells)]
         aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in cells)
@@ -51,5 +51,5 @@ def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
         head, *lines = (f"| {' | '.join(row)} |" for row in cells)
         return "\n".join([head, "|" + " --- |" * len(rows[0]), *lines])
     head, *lines = (" & ".join(row) + r" \\" for row in cells)
-    top = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}} \hline"
-    return "\n".join([top, rf"{head} \hline", *lines, r"\hline \end{tabular}"])
+    columns = "l" + "r" * (len(rows[0]) - 1)
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", head, r"\hline", *lines, r"\end{tabular}"])

@@ -1,8 +1,8 @@
 """Every published number, and the settings that make a run a row of a published table.
 
-The tables are those of Always Be Dreaming (Smith et al. 2021) and, for half of the classes first, the CIFAR-100
-and TinyImageNet parts of R-DFCIL's (Gao et al. 2022). A cell is the final accuracy in percent, ± its deviation
-over three repeats, / the average incremental accuracy.
+The tables are those of Always Be Dreaming (Smith et al. 2021) and the parts for CIFAR-100 and TinyImageNet of
+R-DFCIL's (Gao et al. 2022). A cell is the final accuracy in percent ± its deviation over three repeats / the
+average incremental accuracy.
 """
 
 import re
@@ -11,6 +11,7 @@ from math import nan
 from typing import Any, NamedTuple
 
 DREAM_LOSS = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
+DISTILLED = {"mu": 1.0, "temp": 2.0}
 TWO_PHASES = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
 RELATIONS = {**TWO_PHASES, "old_logits_weight": 0.15, "angle_weight": 0.5}
 CWD = {
@@ -27,35 +28,27 @@ class Number(NamedTuple):
     average: float = nan
 
 
-@dataclass(frozen=True)
-class Method:
-    """A row of the tables: the runs with exactly this ``--learner_name``, with or without a coreset.
-
-    Attributes:
-        memory: images in the coreset.
-        settings: the method's own published settings.
-    """
+class Method(NamedTuple):
+    """A row: runs with exactly this ``--learner_name``, a coreset or none, and the method's own settings."""
 
     name: str
     learner: str
-    settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    settings: dict[str, Any] = {}
     memory: int = 0
 
 
 METHODS = {method.name: method for method in (
     Method("UB", "NormalNN"),  # trained on all classes as one task, or with --oracle_flag
     Method("Base", "NormalNN"),
-    Method("LwF", "LWF", {"mu": 1.0, "temp": 2.0}),
+    Method("LwF", "LWF", DISTILLED),
     Method("LwF.MC", "LWF_MC"),
-    Method(
-        "DGR", "Generative_Replay",
-        {"mu": 1.0, "temp": 2.0, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),
-    Method("DeepInversion", "DeepInversionGenBN", {"mu": 1.0, "temp": 2.0, **DREAM_LOSS}),
+    Method("DGR", "Generative_Replay", {**DISTILLED, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),
+    Method("DeepInversion", "DeepInversionGenBN", {**DISTILLED, **DREAM_LOSS}),
     Method("LwF-Synthetic", "DeepInversionLWF", {"mu": 0.1, "temp": 2.0, **DREAM_LOSS}),
-    Method("ABD", "AlwaysBeDreaming", {"mu": 0.1, **DREAM_LOSS}),
+    Method("ABD", "AlwaysBeDreaming", {"mu": 0.1, **DREAM_LOSS}),  # "Ours" in its paper
     Method("Naive Rehearsal", "NormalNN", memory=2000),
-    Method("LwF (coreset)", "LWF", {"mu": 1.0, "temp": 2.0}, memory=2000),
-    Method("E2E", "ETE", {"mu": 1.0, "temp": 2.0}, memory=2000),
+    Method("LwF (coreset)", "LWF", DISTILLED, memory=2000),
+    Method("E2E", "ETE", DISTILLED, memory=2000),
     Method("BiC", "BIC", {"temp": 2.0, "bias_at_test": False}, memory=2000),
     Method("R-DFCIL", "RDFCIL", {**RELATIONS, **DREAM_LOSS}),
     Method("CwD", "CwD", CWD),
@@ -63,17 +56,15 @@ METHODS = {method.name: method for method in (
 )}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Study:
     """A published table and the protocol of its runs.
 
     Attributes:
-        dataset: ``--dataset``.
         splits: the number of classes of each task, for each column.
-        protocol: settings of every run.
-        dreams: settings of the runs that dream.
+        protocol: settings of every run. dreams: of the runs that dream.
         over_images: accuracies are over all test images of the classes seen, not means over tasks.
-        deviation: the kind of deviation that the publication prints.
+        deviation: the kind of deviation that is printed.
         rows: {method: {split: its number}}, as far as the publication has them.
     """
 
@@ -91,9 +82,8 @@ class Study:
         for line in table.strip().splitlines():
             name, *cells = (cell.strip() for cell in line.split("|"))
             found = [re.fullmatch(r"([\d.]+)(?: ± ([\d.]+))?(?: / ([\d.]+))?", cell) for cell in cells]
-            self.rows[METHODS[name].name] = {
-                split: Number(*(float(part or nan) for part in match.groups()))
-                for split, match in zip(self.splits, found, strict=True) if match}
+            numbers = [Number(*(float(part or nan) for part in match.groups())) for match in found if match]
+            self.rows[name] = dict(zip(self.splits, numbers, strict=True))
         return self
 
 
@@ -104,7 +94,6 @@ PROTOCOL = {
     "validation": False, "precision": "fp32", "class_order": [], "incomplete_data": False,
     "oracle_flag": False,
 }
-# "Ours" in the paper is ABD. UB is no class-incremental method: it is the same for every split.
 PAPER = Study(
     "Smith et al. 2021", "CIFAR100", [(20,) * 5, (10,) * 10, (5,) * 20], PROTOCOL,
     {"gen_model_name": "CIFAR_GEN", "power_iters": 10000}, False,

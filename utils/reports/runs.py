@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,34 +15,33 @@ from dataloaders.datasets import DATASETS
 from dataloaders.tasks import split_classes
 from utils.errors import UserError
 from utils.files import read_yaml
+from utils.reports.paper import METHODS, STUDIES, Study
 from utils.settings import NOT_IN_RESULTS
 
 # {history: its file}; each is [after task, repeat], pt.yaml's [on task, after task, repeat].
 PARTS = {
     "accuracy": "results-acc/global.yaml", "accuracy over images": "results-acc/over-images.yaml",
     "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml",
-    "memory": "results-mem/global.yaml",
-}
+    "memory": "results-mem/global.yaml"}
 SPLIT = ("first_split_size", "other_split_size", "max_task", "task_sizes")
 # Repeats of one run may differ in these. The number of threads changes the last digits alone.
 REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
 
 
 class Stat(NamedTuple):
-    """Mean over repeats, the sample's (n-1) and the population's (n) deviation, and the number of repeats."""
+    """Mean over repeats, and the sample's (n-1) and the population's (n) deviation; NaN if there is none."""
 
     mean: float = nan
     sample: float = nan
     population: float = nan
-    count: int = 0
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Stat":
         """Statistics of the finite values; a repeat that has not finished is NaN."""
         known = [float(value) for value in values if isfinite(value)]
         if len(known) < 2:
-            return cls(*known, count=len(known))
-        return cls(float(np.mean(known)), float(np.std(known, ddof=1)), float(np.std(known)), len(known))
+            return cls(*known)
+        return cls(float(np.mean(known)), float(np.std(known, ddof=1)), float(np.std(known)))
 
 
 @dataclass(eq=False)
@@ -50,35 +50,39 @@ class Run:
 
     Attributes:
         settings: of the first folder.
-        compared: the settings that repeats share, apart from the split.
         sizes: the number of classes of each task that is learned.
-        top_k: an image counts as recognised if its class is among this many likeliest.
         repeats: {seed: {part: history}}, NaN if not measured.
     """
 
     names: list[str]
     folders: list[Path]
     settings: dict[str, Any]
-    compared: dict[str, Any]
     sizes: tuple[int, ...]
-    top_k: int
     repeats: dict[int, dict[str, np.ndarray]]
 
     @property
     def name(self) -> str:
         """As a shell abbreviates several: abd/seed-{0,1,2}."""
-        start = len(os.path.commonprefix(self.names))
-        ends = ",".join(name[start:] for name in self.names)
-        return f"{self.names[0][:start]}{{{ends}}}" if len(self.names) > 1 else self.names[0]
+        start = os.path.commonprefix(self.names)
+        return f"{start}{{{','.join(name.removeprefix(start) for name in self.names)}}}".removesuffix("{}")
 
     @property
-    def kind(self) -> str:
-        return accuracy_kind(self.top_k, self.settings["validation"])
+    def method(self) -> str:
+        """The published row of exactly this learner, with a coreset or not; otherwise the learner's name."""
+        learner, coreset = self.settings["learner_name"], self.settings["memory"] > 0
+        if learner == "NormalNN" and not coreset and (self.settings["oracle_flag"] or len(self.sizes) == 1):
+            return "UB"
+        for method in METHODS.values():
+            if method.name != "UB" and (method.learner, method.memory > 0) == (learner, coreset):
+                return method.name
+        return learner + " (own class)" * (learner in METHODS) + " (coreset)" * coreset
 
-    @property
-    def done(self) -> list[int]:
-        """The number of finished tasks of each repeat."""
-        return np.isfinite(self.history("accuracy")).sum(0).tolist()
+    @cached_property
+    def compared(self) -> dict[str, Any]:
+        """The settings that repeats share, apart from the split. Without ``--load_any``, a first task that was
+        taken over is the one that the run would have learned."""
+        apart = (*REPEATS_DIFFER, *SPLIT, *["load_model_dir"] * (not self.settings["load_any"]))
+        return {name: value for name, value in self.settings.items() if name not in apart}
 
     def history(self, part: str) -> np.ndarray:
         """A history with all repeats, which are last."""
@@ -91,14 +95,14 @@ class Run:
         return [Stat.of(row) for row in (finished if finished.size else history)]
 
     def measures(self) -> dict[str, Stat]:
-        """Measures over finished repeats; docs/run-folder.md ("Measures") defines them."""
+        """Measures over finished repeats; docs/run-folder.md ("Tables") defines them."""
         accuracy, images, matrix, seconds, memory = map(self.history, PARTS)
-        before, last = matrix[:-1, :-1], matrix[:-1, -1]  # of all tasks but the last
+        before, last = matrix[:-1, :-1], matrix[:-1, -1]  # on all tasks but the last
         each = {
-            "final": accuracy[-1], "average": accuracy.mean(0),
-            "final over images": images[-1], "average over images": images.mean(0),
-            "forgetting": (before.max(1) - last).mean(0) if len(before) else (),
-            "backward transfer": (last - before.diagonal().T).mean(0) if len(before) else (),
+            "final": accuracy[-1], "final over images": images[-1],
+            "average": accuracy.mean(0), "average over images": images.mean(0),
+            "forgetting": (before.max(1) - last).mean(0) if len(last) else (),
+            "backward transfer": (last - before.diagonal().T).mean(0) if len(last) else (),
             "seconds": seconds.sum(0), "stored values": memory[-1]}
         return {name: Stat.of(values) for name, values in each.items()}
 
@@ -107,10 +111,11 @@ class Run:
         self.names += other.names
         self.folders += other.folders
         for seed, theirs in other.repeats.items():
-            done, more = (np.isfinite(each["accuracy"]).sum() for each in (self.repeats.get(seed, theirs), theirs))
-            if seed in self.repeats and done and more:
-                warnings.append(f"{self.name}: seed {seed} is there twice; the run that came furthest counts")
-            if seed not in self.repeats or more > done:
+            ours = self.repeats.setdefault(seed, theirs)
+            done, more = (np.isfinite(histories["accuracy"]).sum() for histories in (ours, theirs))
+            if ours is not theirs and done and more:
+                warnings.append(f"{self.name}: seed {seed} is there twice; the one that came furthest counts")
+            if more > done:
                 self.repeats[seed] = theirs
 
 
@@ -124,11 +129,13 @@ def task_sizes(settings: dict[str, Any]) -> tuple[int, ...]:
     return tuple(len(task) for task in split_classes(classes, *(settings[name] for name in SPLIT)))
 
 
+def place(settings: dict[str, Any]) -> Study | None:
+    """The published table with the data set and split of a run."""
+    dataset, sizes = settings["dataset"], task_sizes(settings)
+    return next((study for study in STUDIES if study.dataset == dataset and sizes in study.splits), None)
+
+
 # Reading
-
-
-def is_run(folder: Path) -> bool:
-    return (folder / "args.yaml").is_file()
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
@@ -138,37 +145,23 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path, common) for path in paths]
 
 
-def read_history(path: Path, dimensions: int) -> tuple[np.ndarray, int]:
-    """``history`` and ``top_k`` of a results file."""
-    content = read_yaml(path)
-    history = np.array(content["history"], dtype=float)
-    if history.ndim != dimensions:
-        raise ValueError(f"a history of {history.ndim} dimensions, not {dimensions}")
-    return history, int(content.get("top_k", 1))
-
-
 def read_run(folder: Path, name: str) -> Run:
     """Read a run, under way or finished. Raises UserError if a file of it cannot be read."""
     path = folder / "args.yaml"
     try:
         settings = read_yaml(path)
-        # Without --load_any, a first task that was taken over is the one that the run would have learned.
-        apart = (*REPEATS_DIFFER, *SPLIT, *["load_model_dir"] * (not settings["load_any"]))
-        compared = {name: value for name, value in settings.items() if name not in apart}
-        sizes, top_k, count = task_sizes(settings), 1, settings["repeat"]
-        repeats: dict[int, dict[str, np.ndarray]] = {}
+        run = Run([name], [folder], settings, task_sizes(settings), {})
         for part, file in PARTS.items():
-            shape, path = [len(sizes)] * (1 + (part == "matrix")), folder / file
-            history, top = read_history(path, len(shape) + 1) if path.exists() else (np.empty((*shape, 0)), 1)
-            top_k, count = max(top_k, top), max(count, history.shape[-1])
-            for repeat in range(count):
-                done = repeat < history.shape[-1]
-                values = np.array(history[..., repeat] if done else np.full(shape, nan)).reshape(shape)
-                repeats.setdefault(settings["seed"] + repeat, {})[part] = values
-        return Run([name], [folder], settings, compared, sizes, top_k, repeats)
+            shape, path = (len(run.sizes),) * (1 + (part == "matrix")), folder / file
+            history = np.array(read_yaml(path)["history"] if path.exists() else np.empty((*shape, 0)), float)
+            begun = history.shape[-1]
+            for repeat in range(max(begun, settings["repeat"])):
+                values = history[..., repeat] if repeat < begun else np.full(shape, nan)
+                run.repeats.setdefault(settings["seed"] + repeat, {})[part] = values.reshape(shape)
+        return run
     except (LookupError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read as part of a run of this code ({type(error).__name__}: {error})") from error
+        reason = f"cannot be read as part of a run of this code ({type(error).__name__}: {error})"
+        raise UserError(f"{path}: {reason}") from error
 
 
 def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]) -> list[Run]:
@@ -179,8 +172,8 @@ def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]
             run = read_run(folder, name)
         except UserError as error:
             warnings.append(str(error))
-            continue
-        first = runs.setdefault(json.dumps([run.compared, run.sizes, run.top_k], sort_keys=True, default=str), run)
-        if first is not run:
-            first.join(run, warnings)
+        else:
+            first = runs.setdefault(json.dumps([run.compared, run.sizes], sort_keys=True, default=str), run)
+            if first is not run:
+                first.join(run, warnings)
     return list(runs.values())

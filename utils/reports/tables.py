@@ -3,126 +3,196 @@
     python -m utils.reports.tables [RUN or FOLDER ...]
 """
 
+import dataclasses
 import sys
-from collections.abc import Sequence
-from math import isnan, nan
+from collections.abc import Iterable, Sequence
+from itertools import groupby, zip_longest
+from math import isnan
 from pathlib import Path
 
+from dataloaders.datasets import DATASETS
+from learners import LEARNERS
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
-from utils.reports.forms import MARKUP, add_forms, show_number, show_rows, show_value
-from utils.reports.paper import Number
-from utils.reports.places import Row, Table, tables_of
-from utils.reports.runs import Run, Stat, names_of, read_runs
+from utils.reports.forms import add_forms, escape, show_number, show_rows, show_value
+from utils.reports.paper import METHODS, Number
+from utils.reports.runs import Run, Stat, accuracy_kind, names_of, place, read_runs
+from utils.settings import Settings
+from utils.training.folder import shown
 
 NAME = "utils.reports.tables"
-MEASURES = ["final", "average", "forgetting", "backward transfer"]
-UNEVEN = ["final", "final over images", "average", "average over images", *MEASURES[2:]]
+MEASURES = (
+    "final", "final over images", "average", "average over images", "forgetting", "backward transfer")
+# Settings are columns if the runs of one method differ in them; these, if any runs do.
+SHARED = {"model_type", "model_name"} | {
+    setting.name for setting in dataclasses.fields(Settings)
+    if setting.metadata["group"] in ("data", "optimisation", "run") and not setting.name.startswith("load_")}
+# A run with one of these is not what the names of its data set and method say: always a column.
+MARKS = ("incomplete_data", "imagenet_classes", "load_any")
+
+
+# Which runs share a table
+
+
+class Table:
+    """The runs of one data set, split and kind of accuracy.
+
+    Attributes:
+        over: " over images" if the published accuracies are, instead of means over tasks.
+        numbers: those of the published rows.
+        runs: in the papers' order, then by name.
+        settings: the columns.
+    """
+
+    def __init__(self, kind: str, runs: Sequence[Run]):
+        sizes = runs[0].sizes
+        each = [(size, len([*same])) for size, same in groupby(sizes)]
+        split = " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in each)
+        self.name, self.tasks = f"{runs[0].settings['dataset']}, {split} classes, {kind}", len(sizes)
+        self.study = place(runs[0].settings)
+        self.numbers = {name: row[sizes] for name, row in self.study.rows.items()} if self.study else {}
+        self.over = " over images" if self.study and self.study.over_images else ""
+        self.runs = sorted(runs, key=lambda run: ([*METHODS, run.method].index(run.method), run.method))
+        self.settings = [
+            name for name in dict.fromkeys(name for run in runs for name in run.compared)
+            if name in MARKS and any(run.settings.get(name) for run in runs)
+            or any(one.compared.get(name) != other.compared.get(name) for one in runs for other in runs
+                   if name in SHARED or one.method == other.method)]
+
+    def departures(self, run: Run) -> str:
+        """Where a run departs from the settings of its published number."""
+        if not self.study or run.method not in self.numbers:
+            return ""
+        method, read = METHODS[run.method], dict(run.settings)
+        if method.learner in LEARNERS:
+            read["DW"] = read["DW"] and LEARNERS[method.learner].reads_DW(read["memory"])
+        read["oracle_flag"] = read["oracle_flag"] and run.method != "UB"
+        dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
+        wanted = {**self.study.protocol, "load_any": False, "memory": method.memory, **method.settings, **dreams}
+        return ", ".join(
+            f"{name} {shown(read.get(name))}" for name, value in wanted.items() if read.get(name) != value)
+
+    def notes(self) -> list[str]:
+        """What the published numbers are, and which runs are not to be compared with them."""
+        departing: dict[str, list[str]] = {}
+        for run in self.runs:
+            departing.setdefault(self.departures(run), []).append(run.name)
+        paper = self.study and f"paper: {self.study.name}, final accuracy{self.over} ± {self.study.deviation}"
+        return [paper] * bool(paper) + [
+            f"(...): not at the published settings: {', '.join(names)}: {text}"
+            for text, names in departing.items() if text]
+
+
+def tables_of(runs: Iterable[Run]) -> list[Table]:
+    """The tables of runs. A run that learns all classes at once is in those of every split."""
+    groups: dict[tuple[str, str, tuple[int, ...]], list[Run]] = {}
+    for run in runs:
+        dataset = run.settings["dataset"]
+        kind = accuracy_kind(DATASETS[dataset].top_k, run.settings["validation"])
+        groups.setdefault((dataset, kind, run.sizes), []).append(run)
+    tables = []
+    for (dataset, kind, sizes), group in sorted(groups.items()):
+        same = [split for *key, split in groups if key == [dataset, kind] and sum(split) == sum(sizes)]
+        if len(sizes) > 1:
+            tables.append(Table(kind, group + groups.get((dataset, kind, (sum(sizes),)), [])))
+        elif len(same) == 1:
+            tables.append(Table(kind, group))
+    return tables
+
+
+# What is shown
 
 
 def show_repeats(run: Run) -> str:
-    """Finished repeats, of all if some are not, and how far those under way are."""
-    finished, under_way = run.done.count(len(run.sizes)), [done for done in run.done if 0 < done < len(run.sizes)]
-    total = f" of {len(run.done)}" * (finished < len(run.done))
-    return ", ".join([f"{finished}{total}", *(f"task {done + 1}/{len(run.sizes)}" for done in under_way)])
+    """The number of finished repeats, "1 of 3" if others are under way or planned."""
+    finished = sum(not isnan(histories["accuracy"][-1]) for histories in run.repeats.values())
+    return str(finished) if finished == len(run.repeats) else f"{finished} of {len(run.repeats)}"
 
 
-def show_method(row: Row) -> str:
-    """The method and how a run's data or first task differ from what names stand for."""
-    settings = row.run.settings
-    named, forced = len(settings["imagenet_classes"]), settings["load_any"] and settings["load_model_dir"]
-    marks = {"incomplete data": settings["incomplete_data"], f"{named} named classes": named, "load_any": forced}
-    return ", ".join([row.method, *(mark for mark, applies in marks.items() if applies)])
-
-
-def show_published(number: Number | None, departs: bool = False) -> str:
-    """The number, in parentheses beside a run at other settings."""
+def show_published(number: Number | None, departures: str = "") -> str:
+    """In parentheses beside a run at other settings."""
     if number is None:
         return ""
     average = "" if isnan(number.average) else f" / {number.average:.1f}"
     text = show_number(Stat(number.mean, number.std)) + average
-    return f"({text})" if departs else text
+    return f"({text})" if departures else text
 
 
 def show_table(table: Table, form: str, paper: bool) -> str:
-    """Best means are marked, except for upper bounds; lines below say what the published numbers are.
+    """A table with the best means marked, upper bounds apart, and without empty columns.
 
     Args:
         paper: with the published rows that have no run.
     """
-    measured = {row: row.run.measures() for row in table.rows}
-    cells = {row: [show_method(row), *map(row.setting, table.settings)] for row in table.rows}
-    uneven = any(show_number(each["final"]) != show_number(each["final over images"]) for each in measured.values())
-    names = UNEVEN if uneven else MEASURES
-    for name in names:
-        compared = {row: each[name].mean for row, each in measured.items() if row.method != "UB" and each[name].count}
-        best = (min if name == "forgetting" else max)(compared.values(), default=nan)
-        for row, each in measured.items():
-            mark = len(compared) > 1 and compared.get(row) == best
-            cells[row].append("*" * mark + show_number(each[name]))
-    for row, line in cells.items():
-        line += [show_repeats(row.run), show_published(row.number, row.departures != []), row.run.name]
-    rows = [["method", *table.settings, *names, "repeats", "paper", "run"], *cells.values()]
-    for name, number in table.missing.items() if paper else ():
-        rows.append([name, *[""] * (len(rows[0]) - 3), show_published(number), ""])
-    notes = []
-    if table.study and any(row[-2] for row in rows[1:]):
-        average = " over images, / average" if table.study.over_images else ""
-        notes.append(f"paper: {table.study.name}, final accuracy ± {table.study.deviation}{average}")
-    changed: dict[str, dict[str, None]] = {}
-    for row in table.rows:
-        changed.setdefault(", ".join(row.departures), {})[row.method] = None
-    notes += [f"(…): not at the published settings: {', '.join(methods)} with {text}"
-              for text, methods in changed.items() if text]
-    lines = [line.translate(MARKUP[form][0]) for line in (f"{table.name} in %, ± std (n-1) over repeats", *notes)]
-    return "\n".join([lines[0], "", show_rows(rows, form), "", *lines[1:]])
+    runs, columns = table.runs, {"method": [run.method for run in table.runs]}
+    columns |= {name: [shown(run.settings.get(name, "")) for run in runs] for name in table.settings}
+    for name in MEASURES:
+        stats = {run: run.measures()[name] for run in runs}
+        means = [stat.mean for run, stat in stats.items() if run.method != "UB" and not isnan(stat.mean)]
+        best = (min if name == "forgetting" else max)(means) if len(means) > 1 else None
+        columns[name] = [
+            "*" * (stat.mean == best and run.method != "UB") + show_number(stat) for run, stat in stats.items()]
+        if "over" in name and columns[name] == columns[name.removesuffix(" over images")]:
+            del columns[name]
+    columns["repeats"] = [show_repeats(run) for run in runs]
+    columns["paper"] = [show_published(table.numbers.get(run.method), table.departures(run)) for run in runs]
+    columns["run"] = [run.name for run in runs]
+    if paper:
+        missing = {name: number for name, number in table.numbers.items() if name not in columns["method"]}
+        columns["method"] += missing
+        columns["paper"] += map(show_published, missing.values())
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    rows = show_rows([[*filled], *zip_longest(*filled.values(), fillvalue="")], form)
+    title, *notes = [f"{table.name} in %, mean ± std (n-1) over repeats", *table.notes()]
+    return "\n".join([escape(title, form), "", rows, "", *(escape(note, form) for note in notes), ""])
 
 
 def records(tables: Sequence[Table]) -> list[list[str]]:
     """A heading, then a line for each run and measure, and for each task of its accuracy curve."""
     settings = list(dict.fromkeys(name for table in tables for name in table.settings))
     lines = [[
-        "table", "method", "run", *settings, "finished", "departures", "measure", "task", "mean", "std (n-1)",
-        "std (n)", "repeats", "published", "published std"]]
-    for table, row in ((table, row) for table in tables for row in table.rows):
-        start = [table.name, show_method(row), row.run.name, *map(row.setting, settings)]
-        start += [show_repeats(row.run), ", ".join(row.departures)]
-        number, over = row.number or Number(), " over images" * bool(table.study and table.study.over_images)
-        published = {f"final{over}": number[:2], f"average{over}": (number.average, nan)}
-        found = [(name, "", stat) for name, stat in row.run.measures().items()]
-        for part in ("accuracy", "accuracy over images"):
-            found += [(part, str(task), stat) for task, stat in enumerate(row.run.curve(part), 1)]
-        for name, task, (*values, count) in found:
-            values += published.get(name, (nan, nan))
-            mean, sample, population, *paper = (show_value(value, ".6f") for value in values)
-            lines.append([*start, name, task, mean, sample, population, str(count), *paper])
+        "table", "method", "run", *settings, "departures", "repeats", "measure", "task", "mean", "std (n-1)",
+        "std (n)"]]
+    for table in tables:
+        for run in table.runs:
+            found = [(name, "", stat) for name, stat in run.measures().items()]
+            for part in ("accuracy", "accuracy over images"):
+                found += [(part, str(task), stat) for task, stat in enumerate(run.curve(part), 1)]
+            if number := table.numbers.get(run.method):
+                found.append((f"published final{table.over}", "", Stat(number.mean)))
+            told = [*(shown(run.settings.get(name, "")) for name in settings), table.departures(run)]
+            start = [table.name, run.method, run.name, *told, show_repeats(run)]
+            lines += [[*start, name, task, *(show_value(value, ".6f") for value in stat)]
+                      for name, task, stat in found]
     return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(
-        prog=NAME, allow_abbrev=False, description="Tables and figures of any runs beside the published numbers.")
+        prog=NAME, allow_abbrev=False, description="Tables and figures of runs beside the published numbers.")
     parser.add_argument(
         "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
         help="runs, or folders that hold runs at any depth; default: outputs")
     add_forms(parser)
     parser.add_argument("--paper", action="store_true", help="also show published rows that no run stands in")
     parser.add_argument("--figures", type=user_path, metavar="DIR", help="also draw the tables into DIR")
-    parser.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="of figures; default: png")
+    parser.add_argument(
+        "--format", choices=["png", "svg", "pdf"], default="png", help="of figures; default: png")
     given = parser.parse_args(arguments)
-    found = []
+    folders: dict[Path, None] = {}
     for folder in given.folders:
-        found += (below := [path.parent for path in sorted(folder.rglob("args.yaml"))])
+        below = [path.parent for path in sorted(folder.rglob("args.yaml"))]
+        folders |= dict.fromkeys(below)
         if not below:
-            raise UserError(f"{folder.absolute()}: holds no run at any depth (no args.yaml); name a run's log_dir")
-    folders, warnings = list(dict.fromkeys(found)), []
-    tables = tables_of(read_runs(folders, names_of(folders), warnings))
+            raise UserError(f"{folder.absolute()}: holds no run at any depth; name the log_dir of one")
+    warnings: list[str] = []
+    tables = tables_of(read_runs([*folders], names_of([*folders]), warnings))
     for line in warnings:
         print(f"{NAME}: {line}", file=sys.stderr)
     if given.form == "csv":
         print(show_rows(records(tables), "csv"))
     else:
-        print("\n\n".join(show_table(table, given.form, given.paper) for table in tables))
+        print("\n".join(show_table(table, given.form, given.paper) for table in tables))
     if given.figures:
         from utils.reports.comparison import draw_comparison  # imports matplotlib, which takes a second
 
