@@ -30,13 +30,14 @@ from learners import REGISTRY, Learner, build_learner
 from utils.command_line import parse
 from utils.device import choose_device, device_failure, probe, set_precision
 from utils.errors import Parser, RunError, UserError, run_main
-from utils.files import read_tensors, user_path
+from utils.files import read_tensors, read_yaml, user_path
 from utils.reports.diagnosis import DIAGNOSTICS, MEASURED, Diagnosis, diagnose_model, diagnosis_figure
 from utils.reports.figures import save_figure
 from utils.reports.forms import add_forms, show_rows, show_value
-from utils.reports.runs import Run, is_run, names_of, read_history, read_runs
+from utils.reports.runs import Run, names_of, read_runs
 from utils.settings import Settings
 from utils.streams import Streams, seed_of
+from utils.training.folder import is_run
 
 NAME = "utils.reports.diagnose"
 CPU = torch.device("cpu")
@@ -81,8 +82,8 @@ def sample(images: Sequence[Images], count: int, seed: int) -> list[Tensor]:
 
 
 def measured(folder: Path, repeat: int, task: int) -> dict[str, float]:
-    histories = {name: read_history(folder / "results-acc" / f"{name}.yaml", 2)[0] for name in MEASURED}
-    return {name: float(history[task, repeat]) for name, history in histories.items()}
+    histories = {name: read_yaml(folder / "results-acc" / f"{name}.yaml")["history"] for name in MEASURED}
+    return {name: float(history[task][repeat]) for name, history in histories.items()}
 
 
 def settings_of(folder: Path) -> Settings:

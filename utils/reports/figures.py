@@ -21,14 +21,14 @@ DOTS_PER_INCH = 150
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write a PNG, SVG or PDF file. A $ in the name of a folder or a class is a dollar, in this figure alone: a
-    program that imports us may have formulas in its own."""
+    """Write a PNG, SVG or PDF file. A $ in the name of a folder or a class is a dollar, in this figure alone:
+    a program that imports us may have formulas in its own."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     form = path.suffix[1:]
-    faster = {"pil_kwargs": {"compress_level": 3}} if form == "png" else {}  # half the time
+    more: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if form == "png" else {}  # half the time
     with replacing(path) as partial:
-        figure.savefig(partial, format=form, dpi=DOTS_PER_INCH, **faster)
+        figure.savefig(partial, format=form, dpi=DOTS_PER_INCH, **more)
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -8,8 +8,7 @@ from shlex import quote
 import numpy as np
 
 from utils.reports.forms import show_number, show_rows
-from utils.reports.places import place
-from utils.reports.runs import Stat
+from utils.reports.runs import Stat, place
 from utils.settings import Settings
 from utils.training.listeners import Listener
 from utils.training.log import duration

@@ -36,13 +36,14 @@ def escape(text: str, form: str) -> str:
 
 
 def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
-    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; a cell that begins with * is bold."""
+    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; cells that begin with * are bold."""
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().rstrip("\n")
     plain = [[escape(cell, form) for cell in row] for row in rows]
-    cells = [[MARKUP[form][1].format(cell[1:]) if cell[:1] == "*" else cell for cell in row] for row in plain]
+    bold = MARKUP[form][1]
+    cells = [[bold.format(cell[1:]) if cell[:1] == "*" else cell for cell in row] for row in plain]
     if form == "text":
         widths = [max(map(len, column)) for column in zip(*cells)]
         aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in cells)
@@ -51,5 +52,4 @@ def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
         head, *lines = (f"| {' | '.join(row)} |" for row in cells)
         return "\n".join([head, "|" + " --- |" * len(rows[0]), *lines])
     head, *lines = (" & ".join(row) + r" \\" for row in cells)
-    columns = "l" + "r" * (len(rows[0]) - 1)
-    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", head, r"\hline", *lines, r"\end{tabular}"])
+    return "\n".join([rf"\begin{{tabular}}{{{'r' * len(rows[0])}}}", head, r"\hline", *lines, r"\end{tabular}"])

@@ -79,8 +79,8 @@ class Run:
 
     @cached_property
     def compared(self) -> dict[str, Any]:
-        """The settings that repeats share, apart from the split. Without ``--load_any``, a first task that was
-        taken over is the one that the run would have learned."""
+        """The settings that repeats share, apart from the split. Without ``--load_any``, a first task that
+        was taken over is the one that the run would have learned."""
         apart = (*REPEATS_DIFFER, *SPLIT, *["load_model_dir"] * (not self.settings["load_any"]))
         return {name: value for name, value in self.settings.items() if name not in apart}
 

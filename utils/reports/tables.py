@@ -68,18 +68,17 @@ class Table:
             read["DW"] = read["DW"] and LEARNERS[method.learner].reads_DW(read["memory"])
         read["oracle_flag"] = read["oracle_flag"] and run.method != "UB"
         dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
-        wanted = {**self.study.protocol, "load_any": False, "memory": method.memory, **method.settings, **dreams}
-        return ", ".join(
-            f"{name} {shown(read.get(name))}" for name, value in wanted.items() if read.get(name) != value)
+        common = {**self.study.protocol, "load_any": False, "memory": method.memory}
+        wanted = {**common, **method.settings, **dreams}.items()
+        return ", ".join(f"{name} {shown(read.get(name))}" for name, value in wanted if read.get(name) != value)
 
     def notes(self) -> list[str]:
         """What the published numbers are, and which runs are not to be compared with them."""
         departing: dict[str, list[str]] = {}
         for run in self.runs:
             departing.setdefault(self.departures(run), []).append(run.name)
-        paper = self.study and f"paper: {self.study.name}, final accuracy{self.over} ± {self.study.deviation}"
-        return [paper] * bool(paper) + [
-            f"(...): not at the published settings: {', '.join(names)}: {text}"
+        return [f"paper: {self.study.name}" if self.study else ""] + [
+            f"not at the published settings, so not comparable: {', '.join(names)} with {text}"
             for text, names in departing.items() if text]
 
 
@@ -109,15 +108,6 @@ def show_repeats(run: Run) -> str:
     return str(finished) if finished == len(run.repeats) else f"{finished} of {len(run.repeats)}"
 
 
-def show_published(number: Number | None, departures: str = "") -> str:
-    """In parentheses beside a run at other settings."""
-    if number is None:
-        return ""
-    average = "" if isnan(number.average) else f" / {number.average:.1f}"
-    text = show_number(Stat(number.mean, number.std)) + average
-    return f"({text})" if departures else text
-
-
 def show_table(table: Table, form: str, paper: bool) -> str:
     """A table with the best means marked, upper bounds apart, and without empty columns.
 
@@ -130,17 +120,18 @@ def show_table(table: Table, form: str, paper: bool) -> str:
         stats = {run: run.measures()[name] for run in runs}
         means = [stat.mean for run, stat in stats.items() if run.method != "UB" and not isnan(stat.mean)]
         best = (min if name == "forgetting" else max)(means) if len(means) > 1 else None
-        columns[name] = [
-            "*" * (stat.mean == best and run.method != "UB") + show_number(stat) for run, stat in stats.items()]
+        marks = ["*" * (stat.mean == best and run.method != "UB") for run, stat in stats.items()]
+        columns[name] = [mark + show_number(stat) for mark, stat in zip(marks, stats.values())]
         if "over" in name and columns[name] == columns[name.removesuffix(" over images")]:
             del columns[name]
     columns["repeats"] = [show_repeats(run) for run in runs]
-    columns["paper"] = [show_published(table.numbers.get(run.method), table.departures(run)) for run in runs]
+    numbers = [table.numbers.get(run.method, Number()).text for run in runs]
+    columns["paper"] = [f"({text})" if table.departures(run) else text for run, text in zip(runs, numbers)]
     columns["run"] = [run.name for run in runs]
     if paper:
         missing = {name: number for name, number in table.numbers.items() if name not in columns["method"]}
         columns["method"] += missing
-        columns["paper"] += map(show_published, missing.values())
+        columns["paper"] += [number.text for number in missing.values()]
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     rows = show_rows([[*filled], *zip_longest(*filled.values(), fillvalue="")], form)
     title, *notes = [f"{table.name} in %, mean ± std (n-1) over repeats", *table.notes()]
