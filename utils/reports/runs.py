@@ -84,6 +84,11 @@ class Run:
         apart = (*REPEATS_DIFFER, *SPLIT, *["load_model_dir"] * (not self.settings["load_any"]))
         return {name: value for name, value in self.settings.items() if name not in apart}
 
+    @property
+    def finished(self) -> int:
+        """The number of finished repeats."""
+        return sum(isfinite(histories["accuracy"][-1]) for histories in self.repeats.values())
+
     def history(self, part: str) -> np.ndarray:
         """A history with all repeats, which are last."""
         return np.stack([histories[part] for histories in self.repeats.values()], axis=-1)

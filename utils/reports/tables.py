@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby, zip_longest
@@ -69,8 +70,9 @@ class Table:
         read["oracle_flag"] = read["oracle_flag"] and run.method != "UB"
         dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
         common = {**self.study.protocol, "load_any": False, "memory": method.memory}
-        wanted = {**common, **method.settings, **dreams}.items()
-        return ", ".join(f"{name} {shown(read.get(name))}" for name, value in wanted if read.get(name) != value)
+        wanted = {**common, **method.settings, **dreams}
+        other = [name for name, value in wanted.items() if read.get(name) != value]
+        return ", ".join(f"{name} {shown(read.get(name))}" for name in other)
 
     def notes(self) -> list[str]:
         """What the published numbers are, and which runs are not to be compared with them."""
@@ -102,12 +104,6 @@ def tables_of(runs: Iterable[Run]) -> list[Table]:
 # What is shown
 
 
-def show_repeats(run: Run) -> str:
-    """The number of finished repeats, "1 of 3" if others are under way or planned."""
-    finished = sum(not isnan(histories["accuracy"][-1]) for histories in run.repeats.values())
-    return str(finished) if finished == len(run.repeats) else f"{finished} of {len(run.repeats)}"
-
-
 def show_table(table: Table, form: str, paper: bool) -> str:
     """A table with the best means marked, upper bounds apart, and without empty columns.
 
@@ -124,7 +120,8 @@ def show_table(table: Table, form: str, paper: bool) -> str:
         columns[name] = [mark + show_number(stat) for mark, stat in zip(marks, stats.values())]
         if "over" in name and columns[name] == columns[name.removesuffix(" over images")]:
             del columns[name]
-    columns["repeats"] = [show_repeats(run) for run in runs]
+    columns["repeats"] = [
+        f"{run.finished}" + f" of {len(run.repeats)}" * (run.finished < len(run.repeats)) for run in runs]
     numbers = [table.numbers.get(run.method, Number()).text for run in runs]
     columns["paper"] = [f"({text})" if table.departures(run) else text for run, text in zip(runs, numbers)]
     columns["run"] = [run.name for run in runs]
@@ -142,8 +139,8 @@ def records(tables: Sequence[Table]) -> list[list[str]]:
     """A heading, then a line for each run and measure, and for each task of its accuracy curve."""
     settings = list(dict.fromkeys(name for table in tables for name in table.settings))
     lines = [[
-        "table", "method", "run", *settings, "departures", "repeats", "measure", "task", "mean", "std (n-1)",
-        "std (n)"]]
+        "table", "method", "run", *settings, "departures", "planned", "repeats", "measure", "task", "mean",
+        "std (n-1)", "std (n)"]]
     for table in tables:
         for run in table.runs:
             found = [(name, "", stat) for name, stat in run.measures().items()]
@@ -152,7 +149,7 @@ def records(tables: Sequence[Table]) -> list[list[str]]:
             if number := table.numbers.get(run.method):
                 found.append((f"published final{table.over}", "", Stat(number.mean)))
             told = [*(shown(run.settings.get(name, "")) for name in settings), table.departures(run)]
-            start = [table.name, run.method, run.name, *told, show_repeats(run)]
+            start = [table.name, run.method, run.name, *told, str(len(run.repeats)), str(run.finished)]
             lines += [[*start, name, task, *(show_value(value, ".6f") for value in stat)]
                       for name, task, stat in found]
     return lines
@@ -172,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     folders: dict[Path, None] = {}
     for folder in given.folders:
-        below = [path.parent for path in sorted(folder.rglob("args.yaml"))]
+        below = [path.parent for path in sorted(Path(os.path.abspath(folder)).rglob("args.yaml"))]
         folders |= dict.fromkeys(below)
         if not below:
             raise UserError(f"{folder.absolute()}: holds no run at any depth; name the log_dir of one")

@@ -1,6 +1,4 @@
-import csv
 import dataclasses
-import io
 
 import pytest
 import torch
@@ -10,7 +8,8 @@ from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.paper_tables import PaperTables
+from utils.reports.runs import names_of, read_runs
+from utils.reports.tables import show_table, tables_of
 from utils.training.measures import Measures
 from utils.training.results import Results
 
@@ -26,7 +25,6 @@ def matrix(tasks, start=80.0, drop=10.0, done=None):
 
 
 TWO = [matrix(5), matrix(5, 90.0, 20.0)]  # after each task 80 75 70 65 60, and 90 80 70 60 50
-PUBLISHED = {"protocol": "published protocol"}
 
 
 @pytest.fixture
@@ -56,11 +54,27 @@ def leave(root, tmp_path):
 
 
 @pytest.fixture
-def records(tmp_path):
-    """The rows of --csv: records(table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
+def tables(tmp_path):
+    """The tables of runs: tables("abd", "base"), or of all in tmp_path; warnings raise."""
 
-    def read(**wanted):
-        lines = csv.DictReader(io.StringIO(PaperTables(tmp_path).show("csv")))
-        return [line for line in lines if all(line[name] == str(value) for name, value in wanted.items())]
+    def read(*names):
+        folders = [tmp_path / name for name in names] or [
+            path.parent for path in sorted(tmp_path.rglob("args.yaml"))]
+        warnings = []
+        found = tables_of(read_runs(folders, names_of(folders), warnings))
+        assert warnings == []
+        return found
+
+    return read
+
+
+@pytest.fixture
+def rows(tables):
+    """The lines of the first table as people see it: rows("abd") -> [{column: cell}]."""
+
+    def read(*names, paper=False):
+        _, _, heading, _, *lines = show_table(tables(*names)[0], "markdown", paper).splitlines()
+        cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in (heading, *lines)]
+        return [dict(zip(cells[0], row)) for row in cells[1:] if len(row) == len(cells[0])]
 
     return read
