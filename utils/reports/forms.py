@@ -36,7 +36,7 @@ def escape(text: str, form: str) -> str:
 
 
 def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
-    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; a cell beginning with * is bold."""
+    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; cells with a * first are bold."""
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
@@ -52,5 +52,5 @@ def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
         head, *lines = (f"| {' | '.join(row)} |" for row in cells)
         return "\n".join([head, "|" + " --- |" * len(rows[0]), *lines])
     head, *lines = (" & ".join(row) + r" \\" for row in cells)
-    begin = rf"\begin{{tabular}}{{{'r' * len(rows[0])}}}"
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
     return "\n".join([begin, head, r"\hline", *lines, r"\end{tabular}"])

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby, zip_longest
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 
 from dataloaders.datasets import DATASETS
@@ -79,7 +79,7 @@ class Table:
         departing: dict[str, list[str]] = {}
         for run in self.runs:
             departing.setdefault(self.departures(run), []).append(run.name)
-        return [f"paper: {self.study.name}" if self.study else ""] + [
+        return [f"paper: {study.name}" for study in (self.study,) if study] + [
             f"not at the published settings, so not comparable: {', '.join(names)} with {text}"
             for text, names in departing.items() if text]
 
@@ -110,13 +110,14 @@ def show_table(table: Table, form: str, paper: bool) -> str:
     Args:
         paper: with the published rows that have no run.
     """
-    runs, columns = table.runs, {"method": [run.method for run in table.runs]}
+    runs, rivals = table.runs, [run for run in table.runs if run.method != "UB"]
+    columns = {"method": [run.method for run in runs]}
     columns |= {name: [shown(run.settings.get(name, "")) for run in runs] for name in table.settings}
     for name in MEASURES:
         stats = {run: run.measures()[name] for run in runs}
-        means = [stat.mean for run, stat in stats.items() if run.method != "UB" and not isnan(stat.mean)]
-        best = (min if name == "forgetting" else max)(means) if len(means) > 1 else None
-        marks = ["*" * (stat.mean == best and run.method != "UB") for run, stat in stats.items()]
+        means = [stats[run].mean for run in rivals if not isnan(stats[run].mean)]
+        best = (min if name == "forgetting" else max)(means) if len(means) > 1 else nan
+        marks = ["*" * (run in rivals and stat.mean == best) for run, stat in stats.items()]
         columns[name] = [mark + show_number(stat) for mark, stat in zip(marks, stats.values())]
         if "over" in name and columns[name] == columns[name.removesuffix(" over images")]:
             del columns[name]
@@ -126,13 +127,14 @@ def show_table(table: Table, form: str, paper: bool) -> str:
     columns["paper"] = [f"({text})" if table.departures(run) else text for run, text in zip(runs, numbers)]
     columns["run"] = [run.name for run in runs]
     if paper:
-        missing = {name: number for name, number in table.numbers.items() if name not in columns["method"]}
+        missing = [name for name in table.numbers if name not in columns["method"]]
         columns["method"] += missing
-        columns["paper"] += [number.text for number in missing.values()]
+        columns["paper"] += [table.numbers[name].text for name in missing]
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     rows = show_rows([[*filled], *zip_longest(*filled.values(), fillvalue="")], form)
-    title, *notes = [f"{table.name} in %, mean ± std (n-1) over repeats", *table.notes()]
-    return "\n".join([escape(title, form), "", rows, "", *(escape(note, form) for note in notes), ""])
+    title = f"{table.name} in %, mean ± std (n-1) over repeats"
+    parts = [escape(title, form), rows, *(escape(note, form) for note in table.notes())]
+    return "\n\n".join(parts) + "\n"
 
 
 def records(tables: Sequence[Table]) -> list[list[str]]:
@@ -167,14 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--format", choices=["png", "svg", "pdf"], default="png", help="of figures; default: png")
     given = parser.parse_args(arguments)
-    folders: dict[Path, None] = {}
-    for folder in given.folders:
-        below = [path.parent for path in sorted(Path(os.path.abspath(folder)).rglob("args.yaml"))]
-        folders |= dict.fromkeys(below)
-        if not below:
-            raise UserError(f"{folder.absolute()}: holds no run at any depth; name the log_dir of one")
+    found = {folder: sorted(Path(os.path.abspath(folder)).rglob("args.yaml")) for folder in given.folders}
+    if empty := [str(folder.absolute()) for folder, below in found.items() if not below]:
+        raise UserError(f"{empty[0]}: holds no run at any depth; name the log_dir of one")
+    folders = list(dict.fromkeys(path.parent for below in found.values() for path in below))
     warnings: list[str] = []
-    tables = tables_of(read_runs([*folders], names_of([*folders]), warnings))
+    tables = tables_of(read_runs(folders, names_of(folders), warnings))
     for line in warnings:
         print(f"{NAME}: {line}", file=sys.stderr)
     if given.form == "csv":

