@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 
 from utils.reports.figures import save_figure
 from utils.reports.paper import METHODS, Number
+from utils.reports.places import Table
 from utils.reports.runs import Run
-
-if TYPE_CHECKING:
-    from utils.reports.tables import Table
 
 # The colour-blind tell these apart (Okabe and Ito 2008); markers do the rest. Own learners are grey.
 COLOURS = ("#000000", "#7F7F7F", "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00")
@@ -26,23 +24,14 @@ def colour(run: Run) -> str:
     return COLOURS[[*METHODS].index(run.method) % len(COLOURS)] if run.method in METHODS else GREY
 
 
-def labels(table: "Table") -> list[str]:
-    """The methods; of several runs of one, their folders too."""
-    methods = [run.method for run in table.runs]
-    return [run.method + f" ({run.name})" * (methods.count(run.method) > 1) for run in table.runs]
-
-
-def curves(table: "Table", axes: Axes) -> None:
+def curves(table: Table, axes: Axes) -> None:
     """Means with a band of one deviation; hollow marks at the right are published final accuracies."""
-    for place, (run, label) in enumerate(zip(table.runs, labels(table))):
+    for place, run in enumerate(table.runs):
         mean, deviation = np.array([stat[:2] for stat in run.curve(f"accuracy{table.over}")]).T
         look: dict[str, Any] = {"color": colour(run), "marker": MARKERS[place % len(MARKERS)]}
-        if len(mean) < table.tasks:  # all classes at once
-            axes.plot([1, table.tasks], [mean[0]] * 2, linestyle="--", label=label, **look)
-        else:
-            x = range(1, table.tasks + 1)
-            axes.plot(x, mean, label=label, **look)
-            axes.fill_between(x, mean - deviation, mean + deviation, color=look["color"], alpha=0.2)
+        x = np.linspace(1, table.tasks, max(2, len(mean)))  # a horizontal line for all classes at once
+        axes.plot(x, mean + 0 * x, label=f"{run.method} ({run.name})", **look)
+        axes.fill_between(x, mean - deviation, mean + deviation, color=look["color"], alpha=0.2)
         number = table.numbers.get(run.method, Number())
         right = table.tasks * (1.04 + 0.1 * place / len(table.runs))
         axes.errorbar(right, number.mean, number.std, capsize=2, markerfacecolor="white", **look)
@@ -50,7 +39,7 @@ def curves(table: "Table", axes: Axes) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8, frameon=False)
 
 
-def bars(table: "Table", axes: Axes, name: str) -> None:
+def bars(table: Table, axes: Axes, name: str) -> None:
     """One bar per run with its deviation; below it, hatched, the published final accuracy."""
     for place, run in enumerate(table.runs):
         published = table.numbers.get(run.method, Number()) if name != "forgetting" else Number()
@@ -60,11 +49,11 @@ def bars(table: "Table", axes: Axes, name: str) -> None:
             (-0.2, *run.measures()[name][:2], full), (0.2, *published[1:], hatched)):
             bar = axes.barh(place + offset, mean, 0.36, xerr=np.nan_to_num(deviation), **look)
             axes.bar_label(bar, ["" if np.isnan(mean) else f"{mean:.1f}"], padding=3, fontsize=7)
-    axes.set_yticks(range(len(table.runs)), labels(table), fontsize=8)
+    axes.set_yticks(range(len(table.runs)), [f"{run.method} ({run.name})" for run in table.runs], fontsize=8)
     axes.set(xlabel=f"{name} (%)", ylim=(len(table.runs) - 0.5, -0.5), xmargin=0.2)
 
 
-def draw_comparison(tables: Sequence["Table"], folder: Path, form: str) -> list[Path]:
+def draw_comparison(tables: Sequence[Table], folder: Path, form: str) -> list[Path]:
     """Draw a figure per table into a folder, as png, svg or pdf, and return their paths."""
     paths = []
     for table in tables:

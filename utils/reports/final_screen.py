@@ -8,7 +8,8 @@ from shlex import quote
 import numpy as np
 
 from utils.reports.forms import show_number, show_rows
-from utils.reports.runs import Stat, place
+from utils.reports.places import place
+from utils.reports.runs import Stat
 from utils.settings import Settings
 from utils.training.listeners import Listener
 from utils.training.log import duration

@@ -15,7 +15,7 @@ from dataloaders.datasets import DATASETS
 from dataloaders.tasks import split_classes
 from utils.errors import UserError
 from utils.files import read_yaml
-from utils.reports.paper import METHODS, STUDIES, Study
+from utils.reports.paper import METHODS
 from utils.settings import NOT_IN_RESULTS
 
 # {history: its file}; each is [after task, repeat], pt.yaml's [on task, after task, repeat].
@@ -23,9 +23,8 @@ PARTS = {
     "accuracy": "results-acc/global.yaml", "accuracy over images": "results-acc/over-images.yaml",
     "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml",
     "memory": "results-mem/global.yaml"}
-SPLIT = ("first_split_size", "other_split_size", "max_task", "task_sizes")
-# Repeats of one run may differ in these. The number of threads changes the last digits alone.
-REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
+SPLIT = ("first_split_size", "other_split_size", "max_task", "task_sizes")  # compared as sizes of tasks
+REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)  # threads change the last digits alone
 
 
 class Stat(NamedTuple):
@@ -86,11 +85,9 @@ class Run:
 
     @property
     def finished(self) -> int:
-        """The number of finished repeats."""
         return sum(isfinite(histories["accuracy"][-1]) for histories in self.repeats.values())
 
     def history(self, part: str) -> np.ndarray:
-        """A history with all repeats, which are last."""
         return np.stack([histories[part] for histories in self.repeats.values()], axis=-1)
 
     def curve(self, part: str) -> list[Stat]:
@@ -132,12 +129,6 @@ def task_sizes(settings: dict[str, Any]) -> tuple[int, ...]:
     """The number of classes of each task that a run learns."""
     classes = len(settings["imagenet_classes"]) or DATASETS[settings["dataset"]].classes
     return tuple(len(task) for task in split_classes(classes, *(settings[name] for name in SPLIT)))
-
-
-def place(settings: dict[str, Any]) -> Study | None:
-    """The published table with the data set and split of a run."""
-    dataset, sizes = settings["dataset"], task_sizes(settings)
-    return next((study for study in STUDIES if study.dataset == dataset and sizes in study.splits), None)
 
 
 # Reading

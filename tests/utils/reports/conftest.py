@@ -8,8 +8,9 @@ from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
+from utils.reports.places import tables_of
 from utils.reports.runs import names_of, read_runs
-from utils.reports.tables import show_table, tables_of
+from utils.reports.tables import show_table
 from utils.training.measures import Measures
 from utils.training.results import Results
 
