@@ -61,7 +61,7 @@ def train(config: Sequence[str | Path] = (), **flags: Any) -> Results:
 
         from run import train
 
-        train(["configs/digits.yaml", "configs/abd.yaml"], repeat=1, log_dir="outputs/abd").history("accuracy")
+        train(["configs/digits.yaml", "configs/abd.yaml"], log_dir="outputs/abd").history("accuracy")
     """
     arguments = ["--config", *map(str, config)] if config else []
     for name, value in flags.items():
