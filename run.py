@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     # Our packages come first, even with PYTHONSAFEPATH or with others of their names on PYTHONPATH.
@@ -32,6 +34,7 @@ from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
 from utils.training.folder import ResultFiles, RunFolder
 from utils.training.journal import Journal
+from utils.training.results import Results
 from utils.training.trainer import Trainer
 
 
@@ -53,8 +56,23 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
     return trainer
 
 
-def main(arguments: list[str] | None = None) -> None:
-    settings = parse(REGISTRY, arguments)
+def train(config: Sequence[str | Path] = (), **flags: Any) -> Results:
+    """Do what the command line does, from Python, and return what was measured:
+
+        from run import train
+
+        train(["configs/digits.yaml", "configs/abd.yaml"], log_dir="outputs/abd").history("accuracy")
+    """
+    arguments = ["--config", *map(str, config)] if config else []
+    for name, value in flags.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        arguments += [f"--{name}", *map(str, values)]
+    return start(parse(REGISTRY, arguments))
+
+
+def start(settings: Settings) -> Results:
+    """Run to the end, and return what was measured. Raises UserError before any work, RunError and Stopped
+    later."""
     for line in WARNINGS:
         print(f"run.py: warning: {line}", file=sys.stderr)
     if settings.tensorboard:
@@ -67,7 +85,11 @@ def main(arguments: list[str] | None = None) -> None:
     folder.notices += cpu_notices(settings.gpuid, device)
     torch.set_num_threads(folder.settings.threads)
     probe(device)
-    build_trainer(folder.settings, data, folder, device).run()
+    return build_trainer(folder.settings, data, folder, device).run()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    start(parse(REGISTRY, arguments))
 
 
 if __name__ == "__main__":

@@ -97,6 +97,18 @@ def hold_out(data: Split, fold: int) -> tuple[Split, Split]:
     return Split(data.images[~held], data.labels[~held]), Split(data.images[held], data.labels[held])
 
 
+def pixels_of(
+    dataset: str, transforms: str, normalised: bool, device: torch.device | str,
+    memory_format: torch.memory_format,
+) -> Pixels:
+    """What turns a data set's pixels into what networks see. See task_sequence."""
+    known, how = DATASETS[dataset], TRANSFORMS[transforms]
+    mean, std = how.statistics.get(dataset, (known.mean, known.std))
+    if not normalised:
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    return Pixels(mean, std, device, how.normalised_first, memory_format)
+
+
 def task_sequence(
     dataset: str, train: Split, test: Split, names: tuple[str, ...], ranges: list[range], order: list[int], *,
     normalised: bool = True, cumulative: bool = False, workers: int = 0, device: torch.device | str = "cpu",
@@ -113,11 +125,7 @@ def task_sequence(
         transforms: name of one of TRANSFORMS.
         memory_format: of the images.
     """
-    known, how = DATASETS[dataset], TRANSFORMS[transforms]
-    mean, std = how.statistics.get(dataset, (known.mean, known.std))
-    if not normalised:
-        mean, std = (0.0,) * 3, (1.0,) * 3
-    pixels = Pixels(mean, std, device, how.normalised_first, memory_format)
+    pixels = pixels_of(dataset, transforms, normalised, device, memory_format)
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
 

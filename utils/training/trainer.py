@@ -51,8 +51,8 @@ class Trainer:
         self.state = RunState(settings, identity, device, folder.begin())
 
     def run(self) -> Results:
-        """Run all repeats, from wherever the checkpoint stands. Raises RunError if something ends the run
-        that a user can mend, such as a full disk, and Stopped after SIGTERM or SIGINT."""
+        """Run all repeats, from wherever the checkpoint stands. Raises RunError, and Stopped after SIGTERM or
+        SIGINT."""
         try:
             with self.stop_request, self.folder.resumable(self.raise_if_stopped):
                 self.state.begin(self.folder.state, provenance(self.learner_class, self.device))
@@ -94,10 +94,11 @@ class Trainer:
         learner.end_task(task)
 
     def train_stage(self, stage: Stage) -> None:
-        state, graph = self.state, captures(self.settings, self.device)
+        state, settings = self.state, self.settings
         state.start_stage(stage)
-        fall_back = None if self.settings.graph == "on" else state.log.line
-        step = TrainingStep(stage, state.streams, state.learner.bf16, graph, fall_back)
+        step = TrainingStep(
+            stage, state.streams, state.learner.bf16, captures(settings, self.device),
+            fall_back=None if settings.graph == "on" else state.log.line)
         for epoch in range(state.place.epoch, stage.epochs):
             self.train_epoch(step, epoch)
             state.place.epoch = epoch + 1
