@@ -69,7 +69,8 @@ def dreams_figure(
             shown = gallery.images[gallery.labels == label][sure.argsort(descending=True)[:COLUMNS]]
             row[: len(shown), :size, :size] = (shown * 255).round().permute(0, 2, 3, 1)
             name = f"{names[label].split(',')[0]}\n" if gallery is dreams else ""  # ImageNet's have several
-            captions.append(f"{name}{len(sure)} seen, {100 * sure.mean():.0f} % sure")
+            kind = "dreams" if gallery is dreams else "images"
+            captions.append(f"{name}{len(sure)} {kind}, {100 * sure.mean():.0f} % sure")
         axes.imshow(canvas.transpose(1, 2).reshape(len(classes) * side, COLUMNS * side, 3).numpy())
         axes.set_xticks([])
         axes.set_yticks([row * side + size / 2 for row in range(len(classes))], captions, fontsize=7)

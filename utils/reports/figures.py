@@ -106,6 +106,7 @@ def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
             step = 1 + len(begins) // 15
             axes.set_xticks([*begins][::step], [*begins.values()][::step])
             axes.grid(axis="x")
+            axes.yaxis.set_major_formatter("{x:.4g}")  # without a power of ten beside the title
             axes.tick_params(labelsize=8)
             axes.set_xlabel("task", fontsize=8)
             axes.set_title(f"{stage}: {name}", fontsize=9)

@@ -50,9 +50,9 @@ def test_a_row_says_its_class_how_many_images_it_has_and_how_sure_the_teacher_is
     names = ["great white shark, white shark, man-eater", "cost $5_$"]
     figure = dreams(torch.rand(3, 3, 8, 8), [0, 1, 0], [0.25, 0.5, 0.75], names)
     left, right = figure.axes
-    said = ["great white shark\n2 seen, 50 % sure", "cost $5_$\n1 seen, 50 % sure"]
-    assert texts(left.get_yticklabels()) == said
-    assert texts(right.get_yticklabels()) == [text.partition("\n")[2] for text in said]
+    assert texts(left.get_yticklabels()) == [
+        "great white shark\n2 dreams, 50 % sure", "cost $5_$\n1 dreams, 50 % sure"]
+    assert texts(right.get_yticklabels()) == ["2 images, 50 % sure", "1 images, 50 % sure"]
     assert "only for this picture" in right.get_title()
 
 
