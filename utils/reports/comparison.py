@@ -35,6 +35,7 @@ def curves(table: Table, axes: Axes) -> None:
         number = table.numbers.get(run.method, Number())
         right = table.tasks * (1.04 + 0.1 * place / len(table.runs))
         axes.errorbar(right, number.mean, number.std, capsize=2, markerfacecolor="white", **look)
+    axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="tasks learned", ylabel=f"accuracy{table.over} (%)", ylim=(0, None))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8, frameon=False)
 

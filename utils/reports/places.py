@@ -72,7 +72,8 @@ class Table:
 def place(settings: dict[str, Any]) -> Study | None:
     """The published table with the data set and split of a run."""
     dataset, sizes = settings["dataset"], task_sizes(settings)
-    return next((study for study in STUDIES if study.dataset == dataset and sizes in study.splits), None)
+    found = (study for study in STUDIES if study.dataset == dataset and sizes in study.rows["ABD"])
+    return next(found, None)
 
 
 def tables_of(runs: Iterable[Run]) -> list[Table]:

@@ -142,22 +142,17 @@ def names_of(folders: Sequence[Path]) -> list[str]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read a run, under way or finished. Raises UserError if a file of it cannot be read."""
-    path = folder / "args.yaml"
-    try:
-        settings = read_yaml(path)
-        run = Run([name], [folder], settings, task_sizes(settings), {})
-        for part, file in PARTS.items():
-            shape, path = (len(run.sizes),) * (1 + (part == "matrix")), folder / file
-            history = np.array(read_yaml(path)["history"] if path.exists() else np.empty((*shape, 0)), float)
-            begun = history.shape[-1]
-            for repeat in range(max(begun, settings["repeat"])):
-                values = history[..., repeat] if repeat < begun else np.full(shape, nan)
-                run.repeats.setdefault(settings["seed"] + repeat, {})[part] = values.reshape(shape)
-        return run
-    except (LookupError, TypeError, ValueError) as error:
-        reason = f"cannot be read as part of a run of this code ({type(error).__name__}: {error})"
-        raise UserError(f"{path}: {reason}") from error
+    """Read a run, under way or finished. Raises what damaged files raise."""
+    settings = read_yaml(folder / "args.yaml")
+    run = Run([name], [folder], settings, task_sizes(settings), {})
+    for part, file in PARTS.items():
+        shape, path = (len(run.sizes),) * (1 + (part == "matrix")), folder / file
+        history = np.array(read_yaml(path)["history"] if path.exists() else np.empty((*shape, 0)), float)
+        begun = history.shape[-1]
+        for repeat in range(max(begun, settings["repeat"])):
+            values = history[..., repeat] if repeat < begun else np.full(shape, nan)
+            run.repeats.setdefault(settings["seed"] + repeat, {})[part] = values.reshape(shape)
+    return run
 
 
 def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]) -> list[Run]:
@@ -166,10 +161,10 @@ def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]
     for folder, name in zip(folders, names):
         try:
             run = read_run(folder, name)
-        except UserError as error:
-            warnings.append(str(error))
-        else:
-            first = runs.setdefault(json.dumps([run.compared, run.sizes], sort_keys=True, default=str), run)
-            if first is not run:
-                first.join(run, warnings)
+        except (UserError, LookupError, TypeError, ValueError) as error:
+            warnings.append(f"{folder}: left out, cannot be read ({type(error).__name__}: {error})")
+            continue
+        first = runs.setdefault(json.dumps([run.compared, run.sizes], sort_keys=True, default=str), run)
+        if first is not run:
+            first.join(run, warnings)
     return list(runs.values())

@@ -30,7 +30,7 @@ def show_table(table: Table, form: str, paper: bool) -> str:
     """
     runs, rivals = table.runs, [run for run in table.runs if run.method != "UB"]
     columns = {"method": [run.method for run in runs]}
-    columns |= {name: [shown(run.settings.get(name, "")) for run in runs] for name in table.settings}
+    columns |= {name: [shown(run.compared.get(name, "")) for run in runs] for name in table.settings}
     for name in MEASURES:
         stats = {run: run.measures()[name] for run in runs}
         means = [stats[run].mean for run in rivals if not isnan(stats[run].mean)]
@@ -61,7 +61,7 @@ def records(tables: Sequence[Table]) -> list[list[str]]:
     measured = ["measure", "task", "mean", "std (n-1)", "std (n)", "repeats", "planned"]
     lines = [["table", "method", "run", *settings, *measured]]
     for table, run in ((each, run) for each in tables for run in each.runs):
-        start = [table.name, run.method, run.name, *(shown(run.settings.get(name, "")) for name in settings)]
+        start = [table.name, run.method, run.name, *(shown(run.compared.get(name, "")) for name in settings)]
         found = [(name, "", stat) for name, stat in run.measures().items()]
         for part in ("accuracy", "accuracy over images"):
             found += [(part, str(task), stat) for task, stat in enumerate(run.curve(part), 1)]
