@@ -36,7 +36,7 @@ def read(name: str, root: Path) -> Data:
         reason = getattr(error, "reason", None) or error
         raise UserError(
             f"--dataroot: {name} is missing or damaged in {root / kind.base_folder} and could not be "
-            f"downloaded ({reason}); put the official {kind.filename} into {root}, or delete the damaged files "
+            f"downloaded ({reason}); put the official {kind.filename} into {root}, or delete damaged files "
             "and run again with a network") from error
 
     def split(part: Any) -> Split:

@@ -39,7 +39,8 @@ def test_numpys_shuffle_is_that_of_other_frameworks():
 @pytest.mark.parametrize(("given", "expected"), [
     ([0, 1, 2], "lists 3 of 4 classes"), ([0, 1, 2, 3, 3], "3 is listed twice"),
     ([0, 1, 2, 4], "4 is listed twice or is none"), (["0", "1", "2", "x"], "'x' is"),
-    ([0, 1, 2, 3.0], "3.0 is"), ([True, 0, 2, 3], "True is"), (None, "None is"), ("numpy:x", "'numpy:x' cannot be read"),
+    ([0, 1, 2, 3.0], "3.0 is"), ([True, 0, 2, 3], "True is"), (None, "None is"),
+    ("numpy:x", "'numpy:x' cannot be read"),
     ("none.yaml", "'none.yaml' cannot be read (No such file")])
 def test_what_is_no_permutation_of_the_classes_is_refused_in_a_line(given, expected):
     assert expected in refused(given)
