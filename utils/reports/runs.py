@@ -17,6 +17,7 @@ from utils.errors import UserError
 from utils.files import read_yaml
 from utils.reports.paper import METHODS
 from utils.settings import NOT_IN_RESULTS
+from utils.training.results import backward_transfer, forgetting
 
 # {history: its file}; each is [after task, repeat], pt.yaml's [on task, after task, repeat].
 PARTS = {
@@ -99,12 +100,10 @@ class Run:
     def measures(self) -> dict[str, Stat]:
         """Measures over finished repeats; docs/run-folder.md ("Tables") defines them."""
         accuracy, images, matrix, seconds, memory = map(self.history, PARTS)
-        before, last = matrix[:-1, :-1], matrix[:-1, -1]  # on all tasks but the last
         each = {
             "final": accuracy[-1], "final over images": images[-1],
             "average": accuracy.mean(0), "average over images": images.mean(0),
-            "forgetting": (before.max(1) - last).mean(0) if len(last) else (),
-            "backward transfer": (last - before.diagonal().T).mean(0) if len(last) else (),
+            "forgetting": forgetting(matrix), "backward transfer": backward_transfer(matrix),
             "seconds": seconds.sum(0), "stored values": memory[-1]}
         return {name: Stat.of(values) for name, values in each.items()}
 
