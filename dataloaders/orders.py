@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import expand_home, load_yaml
+from utils.files import expand, load_yaml
 
 FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
@@ -25,7 +25,7 @@ def read_order(given: Any, classes: int, where: str) -> list[int]:
     if len(values) == 1 and isinstance(values[0], str) and not values[0].isdigit():
         if values[0].startswith("numpy:"):
             return _shuffled(values[0], classes, where)
-        where, values = f"{where} {values[0]}", _read_list(expand_home(values[0], where), where)
+        where, values = f"{where} {values[0]}", _read_list(expand(values[0], where), where)
     numbers = [_number(value, classes, where) for value in values]
     if numbers and sorted(numbers) != list(range(classes)):
         wrong = next(number for number in range(classes) if numbers.count(number) != 1)
@@ -46,10 +46,8 @@ def _read_list(path: str, where: str) -> list[Any]:
     """A list with at least one entry from a YAML file. Raises UserError."""
     try:
         content = load_yaml(path)
-    except OSError as error:
-        raise UserError(f"{where}: {path!r} cannot be read ({error.strerror or error}); {FORMS}") from error
-    except Exception as error:  # PyYAML raises many kinds
-        raise UserError(f"{where}: {path} is not valid YAML ({' '.join(str(error).split())})") from error
+    except UserError as error:
+        raise UserError(f"{where}: {error}; {FORMS}") from error
     if not isinstance(content, list) or not content:
         raise UserError(f"{where}: {path} must hold one list of class numbers, such as [3, 1, 0, 2]")
     return content

@@ -41,7 +41,7 @@ def test_numpys_shuffle_is_that_of_other_frameworks():
     ([0, 1, 2, 3, 4], "there is no class 4"), (["0", "1", "2", "x"], "'x' is not a class number"),
     ([0, 1, 2, 3.0], "3.0 is not"), ([True, 0, 2, 3], "True is not"), (None, "None is not"),
     (2, "class 0 is listed 0 times"), ("numpy:x", "a seed from 0"), ("numpy:4294967296", "a seed from 0"),
-    ("none.yaml", "'none.yaml' cannot be read (No such file")])
+    ("none.yaml", "none.yaml: cannot be read (No such file")])
 def test_what_is_no_permutation_of_the_classes_is_refused_in_a_line(given, expected):
     assert expected in refused(given)
 
@@ -54,7 +54,7 @@ def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, text, exp
     message = refused([str(tmp_path / "order.yaml")])
     assert expected in message and "order.yaml" in message
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfd")
-    assert "bytes.yaml is not valid YAML" in refused(str(tmp_path / "bytes.yaml"))
+    assert "bytes.yaml: not valid YAML" in refused(str(tmp_path / "bytes.yaml"))
 
 
 def test_orders_that_begin_alike_have_other_names():

@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -25,7 +26,8 @@ def save_figure(path: Path, figure: Figure) -> None:
     is a dollar, in this figure alone: a program that imports us may have formulas in its own."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    with replacing(path) as partial:
+        text.set_usetex(False)  # which needs LaTeX
+    with replacing(path) as partial, rc_context({"text.usetex": False}):
         figure.savefig(partial, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
 
 

@@ -104,7 +104,7 @@ PROTOCOL = {
     "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "schedule": [100, 150, 200, 250],
     "schedule_type": "decay", "batch_size": 128, "DW": False, "max_task": -1, "validation": False,
     "precision": "fp32",
-    "class_order": [], "incomplete_data": False, "oracle_flag": False,
+    "class_order": [], "incomplete_data": False, "images_per_class": 0, "oracle_flag": False,
 }
 PAPER = Study(
     "published protocol", "CIFAR100", 100, PROTOCOL, {"gen_model_name": "CIFAR_GEN", "power_iters": 10000},

@@ -77,7 +77,8 @@ def remarks(run: Run) -> list[str]:
     named = len(run.settings["imagenet_classes"])
     incomplete = ["incomplete data"] * bool(run.settings["incomplete_data"])
     forced = run.settings["load_any"] and run.settings["load_model_dir"]
-    return incomplete + [f"{named} named classes"] * bool(named) + ["load_any"] * bool(forced)
+    few = [f"{count} images per class" for count in [run.settings["images_per_class"]] if count]
+    return incomplete + few + [f"{named} named classes"] * bool(named) + ["load_any"] * bool(forced)
 
 
 # The command

@@ -115,6 +115,8 @@ class Journal(Listener):
         notes, self.notes = list(self.notes), []
         if run.settings.validation:
             notes.append("--validation: every accuracy is on held-out training images, not on the test set")
+        if count := run.settings.images_per_class:
+            notes.append(f"--images_per_class {count}: a trial on the first images of each class alone")
         for note in notes:
             self.log.line(note)
 
