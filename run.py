@@ -4,11 +4,9 @@
     python run.py --help
 
 Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any
-work; 130 and 143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do.
-The same command resumes from the last checkpoint, even after a kill.
+work; 130 stopped by Ctrl-C; 143 stopped by SIGTERM, SIGHUP or SIGUSR1. After any other than 0, a line on
+stderr says what to do. The same command resumes from the last checkpoint, even after a kill.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -28,7 +26,7 @@ import torch
 from dataloaders.datasets import Data, read_data
 from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
-from utils.device import cpu_notices, open_device, probe
+from utils.device import cpu_notices, open_device
 from utils.errors import run_main
 from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
@@ -84,7 +82,6 @@ def start(settings: Settings) -> Results:
     folder = RunFolder(settings)
     folder.notices += cpu_notices(settings.gpuid, device)
     torch.set_num_threads(folder.settings.threads)
-    probe(device)
     return build_trainer(folder.settings, data, folder, device).run()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import expand_home, load_yaml
+from utils.files import expand, load_yaml
 
 FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
@@ -25,12 +25,11 @@ def read_order(given: Any, classes: int, where: str) -> list[int]:
     if len(values) == 1 and isinstance(values[0], str) and not values[0].isdigit():
         if seed := re.fullmatch(r"numpy:(\d{1,9})", values[0]):
             return np.random.RandomState(int(seed[1])).permutation(classes).tolist()
-        path = expand_home(values[0], where)
+        path = expand(values[0], where)
         try:
             values = load_yaml(path)
-        except Exception as error:  # PyYAML raises many kinds
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise UserError(f"{where}: {path!r} cannot be read ({reason}); {FORMS}") from error
+        except UserError as error:
+            raise UserError(f"{where}: {error}; {FORMS}") from error
         where = f"{where} {path}"
     if not isinstance(values, list):
         raise UserError(f"{where}: {values!r} is no list of class numbers; {FORMS}")

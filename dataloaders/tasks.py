@@ -61,12 +61,12 @@ def split_classes(
 
     Args:
         first, other: number of classes of the first and of every other task.
-        max_task: number of tasks at most; all if negative.
+        max_task: number of tasks at most; all if it is below 1.
         sizes: of all tasks, instead of ``first`` and ``other``; classes that are left over are not learned.
     """
     stops = [*accumulate(sizes)] if sizes else [*range(first, classes, other), classes]
     ranges = [range(start, stop) for start, stop in zip([0, *stops], stops)]
-    return ranges if max_task < 0 else ranges[:max_task]
+    return ranges if max_task < 1 else ranges[:max_task]
 
 
 def task_ranges(settings: Settings, whole: bool = False) -> list[range]:
@@ -166,9 +166,19 @@ def learned_classes(settings: Settings, data: Data, repeat: int) -> list[tuple[i
     return [(number, data.names[number]) for number in order[:learned]]
 
 
+def first_of_each_class(data: Split, count: int) -> Split:
+    by_class = [np.flatnonzero(data.labels == label)[:count] for label in np.unique(data.labels)]
+    kept = np.sort(np.concatenate(by_class))
+    return Split(data.images[kept], data.labels[kept])
+
+
 def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split, Split]:
-    """Training and test images; with ``--validation`` the latter are held out of the training images."""
-    return hold_out(data.train, settings.seed + repeat) if settings.validation else (data.train, data.test)
+    """Training and test images; with ``--validation`` the latter are held out of the training images, and
+    with ``--images_per_class`` the first ones of each class are all there are."""
+    train, test = hold_out(data.train, settings.seed + repeat) if settings.validation else data[:2]
+    if count := settings.images_per_class:
+        return first_of_each_class(train, count), first_of_each_class(test, count)
+    return train, test
 
 
 def tasks_of_repeat(

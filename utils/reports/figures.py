@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor
@@ -21,7 +22,7 @@ def save_figure(path: Path, figure: Figure) -> None:
         text.set_usetex(False)
     form = path.suffix[1:]
     more: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if form == "png" else {}  # half the time
-    with replacing(path) as partial:
+    with replacing(path) as partial, rc_context({"text.usetex": False}):
         figure.savefig(partial, format=form, dpi=150, **more)
 
 

@@ -102,7 +102,7 @@ PROTOCOL = {
     "rand_split": True, "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4,
     "schedule": [100, 150, 200, 250], "schedule_type": "decay", "batch_size": 128, "DW": False,
     "validation": False, "precision": "fp32", "class_order": [], "incomplete_data": False,
-    "oracle_flag": False}
+    "images_per_class": 0, "oracle_flag": False}
 STUDIES = (
     Study(  # std (n) is numpy.std's default in the published code
         "Smith et al. 2021, final accuracy ± std (n)", "CIFAR100", PROTOCOL,

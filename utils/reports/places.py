@@ -17,7 +17,7 @@ SHARED = {"model_type", "model_name"} | {
     setting.name for setting in dataclasses.fields(Settings)
     if setting.metadata["group"] in ("data", "optimisation", "run") and not setting.name.startswith("load_")}
 # A run with one of these is not what the names of its data set and method say: always a column.
-MARKS = ("incomplete_data", "imagenet_classes", "load_any")
+MARKS = ("incomplete_data", "images_per_class", "imagenet_classes", "load_any")
 
 
 class Table:

@@ -96,6 +96,8 @@ class Journal(Listener):
             self.log.line(f"{here}: {what}")
         if run.settings.validation:
             self.notes.append("--validation: every accuracy is on held-out training images, not the test set")
+        if count := run.settings.images_per_class:
+            self.notes.append(f"--images_per_class {count}: a trial on the first images of each class alone")
         self.say(self.notes)
 
     def say(self, notes: Sequence[str]) -> None:

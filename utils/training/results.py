@@ -153,6 +153,7 @@ def notes_of(settings: Settings) -> dict[str, Any]:
     top_k = DATASETS[settings.dataset].top_k
     known = {
         "top_k": top_k if top_k > 1 else 0, "validation": settings.validation,
+        "images_per_class": settings.images_per_class,
         "load_any": settings.load_model_dir if settings.load_any else ""}
     return {name: value for name, value in known.items() if value}
 
@@ -161,4 +162,5 @@ def percent(settings: Settings) -> str:
     """The unit of a run's accuracies, as people read it: "%", "% (top-5)", "% (validation)"."""
     top_k = DATASETS[settings.dataset].top_k
     marks = [f"top-{top_k}"] * (top_k > 1) + ["validation"] * settings.validation
+    marks += [f"{settings.images_per_class} images per class"] * bool(settings.images_per_class)
     return f"% ({', '.join(marks)})" if marks else "%"
