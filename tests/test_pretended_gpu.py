@@ -139,10 +139,8 @@ def test_the_host_waits_once_for_an_epochs_losses_and_the_check_of_its_weights(m
     learner, _ = problem("AlwaysBeDreaming", device=GPU)
     losses = [torch.rand(3, device=GPU) for _ in range(4)]
     machine.waits.clear()
-    launched = machine.launches
     assert set(mean_losses(losses, ["a", "b", "c"], learner, "here")) == {"a", "b", "c"}
     assert [count for (what, _), count in machine.waits.items() if what != "synchronize"] == [1]
-    assert machine.launches - launched < 12  # whatever the number of weights
 
 
 def test_an_evaluation_waits_for_the_host_as_often_whatever_the_number_of_batches(machine, problem):

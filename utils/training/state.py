@@ -14,6 +14,7 @@ from utils.training.log import Log
 from utils.training.measures import Measures
 from utils.training.provenance import changes
 from utils.training.results import Results, notes_of
+from utils.training.step import NotFinite
 
 
 @dataclasses.dataclass
@@ -156,7 +157,9 @@ class RunState:
         self.place.stage, self.place.epoch = self.place.stage + 1, 0
 
     def add(self, measures: Measures) -> None:
-        """Note what was measured after the task under way."""
+        """Note what was measured after the task under way. Raises NotFinite."""
+        if not measures.finite:
+            raise NotFinite(f"{self.where()}: the model's outputs for some test images are not finite")
         self.results.add(self.place.repeat, measures, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
