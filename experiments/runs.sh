@@ -28,10 +28,10 @@ run() { # NAME [FLAG ...]
     case " ${ONLY:-$1} " in *" $1 "*) ;; *) return 0 ;; esac
     LOG_DIR=$OUT/$1
     shift
-    python run.py $PROTOCOL --log_dir "$LOG_DIR" ${GPU:+--gpuid "$GPU"} "$@"
+    py run.py $PROTOCOL --log_dir "$LOG_DIR" ${GPU:+--gpuid "$GPU"} "$@"
 }
 
-python() { # in the background, because a shell answers signals only while it waits; there Ctrl-C is ignored
+py() { # in the background, because a shell answers signals only while it waits; there Ctrl-C is ignored
     "$PYTHON" "$@" &
     wait $!
 }
