@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "utils": set(), "models": BASE, "dataloaders": BASE, "learners": LOWER, "utils.training": LOWER,
     "utils.reports": LOWER | {"utils.training"}}
 # Commands, which know everything.
-COMMANDS = {"run", "utils.load", "utils.sweep", "utils.sweep_plan", "utils.benchmark"}
+COMMANDS = {"run", "utils.load", "utils.sweep", "utils.benchmark"}
 # What learners may use of utils: the types of settings, errors, random streams, and how numbers are computed.
 LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams", "utils.device"}
 

@@ -9,7 +9,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 from utils.errors import RunError
 
 WARM_UP = 2  # rounds
-SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset optimizer
-    schedule_type lr momentum weight_decay batch_size deep_inv_params dataroot""".split()
+SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset dataroot
+    optimizer schedule_type lr momentum weight_decay batch_size deep_inv_params""".split()
 # Two classes in the first task and a single epoch, so that the second task begins soon.
 SHORT = "--first_split_size 2 --other_split_size 20 --max_task 2 --schedule 1 --repeat 1 --workers 0".split()
 PACKAGES = ("dataloaders", "learners", "models", "utils")  # names that both codes have
@@ -35,13 +35,15 @@ class Done(BaseException):
 
 
 def compare(
-    checkout: Path, settings: Any, device: torch.device, turns: Mapping[str, Callable[[], float]], rounds: int,
-    show: Callable[[str, float, float], None],
+    checkout: Path, settings: Any, device: torch.device, turns: Mapping[str, Callable[[], float]],
+    rounds: int, show: Callable[..., None],
 ) -> None:
-    """Call ``show`` with a name, our milliseconds and theirs for each of ``turns`` as soon as it is measured.
+    """Call ``show(name, ours, theirs, theirs / ours)`` in milliseconds for each of ``turns`` as soon as it is
+    measured.
 
-    ``turns`` has our part by name: "learn", "loading" and, if the learner dreams, "dream". Raises RunError.
+    ``turns`` takes our step of "learn" and, if the learner dreams, "dream". Raises RunError.
     """
+    stdout, on_cpu = sys.stdout, device.type == "cpu"
     pairs: dict[str, list[tuple[float, float]]] = {what: [] for what in turns}
     iterate, in_pass, trained, our_turn, began = DataLoader.__iter__, False, False, False, 0.0
 
@@ -57,7 +59,9 @@ def compare(
             pairs[what].append((turns[what](), theirs))
             our_turn = False
             if len(pairs[what]) == rounds + WARM_UP:
-                show(what, *map(median, zip(*pairs.pop(what)[WARM_UP:])))
+                ours, theirs = map(median, zip(*pairs.pop(what)[WARM_UP:]))
+                with redirect_stdout(stdout):
+                    show(what, ours, theirs, theirs / ours)
         if not pairs:
             raise Done
 
@@ -65,46 +69,44 @@ def compare(
         nonlocal in_pass, trained
         asked, in_pass = now(), True
         for batch in iterate(loader):
-            got, trained = now(), False
+            trained = False
             yield batch
-            if trained and (began or "dream" not in turns):  # not in an evaluation or the first task
-                learned = now()
-                take_turn("loading", got - asked)
-                take_turn("learn", learned - got)
+            if trained and (began or "dream" not in turns):  # not in an evaluation or a first task
+                take_turn("learn", now() - asked)
             asked = now()
         in_pass = False
 
     def stepped(*_: Any) -> None:
         nonlocal trained, began
-        if our_turn or in_pass:
-            trained = True
-        else:
+        trained = True
+        if not our_turn and not in_pass:
             if began:  # the generator's first step only starts the clock
                 take_turn("dream", now() - began)
             began = now()
 
+    def stay(self: Any, *_: Any, **__: Any) -> Any:  # .cuda() on a CPU: some calls ignore --gpuid
+        return self
+
     words = [*SHORT, "--power_iters", rounds + WARM_UP + 1, *["--train_aug"] * settings.train_aug]
-    words += ["--gpuid", -1 if device.type == "cpu" else device.index]
+    words += ["--gpuid", -1 if on_cpu else device.index]
     for name in SAME:
         value = getattr(settings, name)
         words += [f"--{name}", *(value if isinstance(value, list) else [value])]
+    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
     hook = register_optimizer_step_post_hook(stepped)
-    with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, ExitStack() as changes:
-        changes.callback(hook.remove)
-        for change in (
-                redirect_stdout(nowhere), patch.dict(sys.modules), patch.object(DataLoader, "__iter__", batches),
-                patch.object(sys, "path", [str(checkout), *sys.path]),
-                patch.object(sys, "argv", ["run_dfcil.py", *map(str, words), "--log_dir", f"{folder}/run"])):
-            changes.enter_context(change)
-        if device.type == "cpu":  # some of its calls of .cuda() ignore --gpuid
-            for kind in (torch.Tensor, torch.nn.Module):
-                changes.enter_context(patch.object(kind, "cuda", lambda self, *_, **__: self))
-        for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
-            del sys.modules[name]
-        try:
+    try:
+        with (TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere),
+              patch.object(sys, "argv", ["run_dfcil.py", *map(str, words), "--log_dir", f"{folder}/run"]),
+              patch.object(sys, "path", [str(checkout), *sys.path]), patch.dict(sys.modules),
+              patch.object(DataLoader, "__iter__", batches),
+              patch.object(torch.Tensor, "cuda", stay if on_cpu else torch.Tensor.cuda),
+              patch.object(torch.nn.Module, "cuda", stay if on_cpu else torch.nn.Module.cuda)):
+            for name in ours:
+                del sys.modules[name]
             runpy.run_path(f"{checkout}/run_dfcil.py", run_name="__main__")
-            raise RunError(f"--against {checkout}: its {settings.learner_name} ended early")
-        except Done:
-            pass
-        except (Exception, SystemExit) as error:
-            raise RunError(f"--against {checkout}: its {settings.learner_name} failed: {error!r}") from error
+    except Done:
+        return
+    except (Exception, SystemExit) as error:
+        raise RunError(f"--against {checkout}: its {settings.learner_name} failed: {error!r}") from error
+    finally:
+        hook.remove()
