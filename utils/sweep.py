@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -140,7 +141,8 @@ def work(runs: list[Run], ray: Any, runs_per_gpu: int, stop_request: StopRequest
     start = ray.remote(max_retries=10, **need)(attempt).remote  # Ray's retries are for lost nodes
     tasks: dict[str, Any] = {}
     for arguments, settings in runs:
-        Path(settings.log_dir, "console.log").unlink(missing_ok=True)
+        with suppress(OSError):  # of an earlier sweep
+            Path(settings.log_dir, "console.log").unlink()
         command = [*RUN, *arguments, "--gpuid", "0" if gpus else "-1"]
         source = tasks.get(settings.load_model_dir, 0)
         tasks[settings.log_dir] = start(command, settings.log_dir, Path.cwd(), max(1, int(share)), source)
