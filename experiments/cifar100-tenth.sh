@@ -3,7 +3,7 @@
 # (configs/cifar100-tenth.yaml), for a machine without a GPU: one repeat. RESULTS.md has the results.
 #
 #     sh experiments/cifar100-tenth.sh [--only NAME ...] [any flag of run.py, for every run]
-#     sh experiments/sweep.sh experiments/cifar100-tenth.sh --runs_per_gpu 2 --gpuid -1
+#     sh experiments/sweep.sh experiments/cifar100-tenth.sh --runs_per_gpu 2
 #
 # The second line runs two at a time and takes more than a day. A stopped script, started again, resumes.
 set -e
