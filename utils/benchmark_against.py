@@ -1,142 +1,112 @@
-"""Times a checkout of the authors' 2021 code (github.com/GT-RIPL/AlwaysBeDreaming-DFCIL) in turns with ours.
+"""Time a checkout of the authors' 2021 code (github.com/GT-RIPL/AlwaysBeDreaming-DFCIL) in turns with ours.
 
-``compare`` starts this file in a process of its own, because that code has packages with our names. There
-run_dfcil.py learns two short tasks unchanged. It is timed through torch: within a pass over a DataLoader an
-optimiser takes training steps, outside of one it trains the generator. After each step that process prints
-the seconds and waits for a line, so that we can take our turn.
+Its run_dfcil.py learns two tasks unchanged. It is timed through torch: within a pass over a DataLoader an
+optimiser takes training steps, outside of one it trains the generator. After each of its steps we take ours.
 """
 
-import importlib
-import json
 import os
-import pickle
 import runpy
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
-import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 
-ROOT = Path(__file__).resolve().parents[1]
-WARM_UP = 2  # rounds; the first training step is that of the first task
-SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset optimizer
-    schedule_type lr momentum weight_decay batch_size deep_inv_params first_split_size
-    other_split_size""".split()
+from utils.errors import RunError
+
+WARM_UP = 2  # rounds
+SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset dataroot
+    optimizer schedule_type lr momentum weight_decay batch_size deep_inv_params""".split()
+# Two classes in the first task and a single epoch, so that the second task begins soon.
+SHORT = "--first_split_size 2 --other_split_size 20 --max_task 2 --schedule 1 --repeat 1 --workers 0".split()
+PACKAGES = ("dataloaders", "learners", "models", "utils")  # names that both codes have
 
 
-def write_images(folder: Path, settings: Any, steps: int) -> None:
-    """Random images in CIFAR-100's files: one batch for the first task, ``steps`` for the second."""
-    batch, old, new = settings.batch_size, settings.first_split_size, settings.other_split_size
-    train = [*(np.arange(batch) % old), *(old + np.arange(steps * batch) % new), *range(old + new, 100)]
-    folder.mkdir()
-    for name, labels in {"train": train, "test": [*range(100)] * (batch // old + 1)}.items():
-        images = np.random.RandomState(0).randint(256, size=(len(labels), 3072), dtype=np.uint8)
-        content = {"data": images, "fine_labels": list(map(int, labels)), "coarse_labels": [0] * len(labels)}
-        (folder / name).write_bytes(pickle.dumps(content | {"filenames": [""] * len(labels)}))
-    names = {"fine_label_names": list(map(str, range(100))), "coarse_label_names": ["all"]}
-    (folder / "meta").write_bytes(pickle.dumps(names))
+class Done(BaseException):
+    """Everything is measured."""
 
 
 def compare(
-    checkout: Path, settings: Any, gpu: int, turns: Mapping[str, Callable[[], float]], rounds: int,
-) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Yield (name, [(our seconds, their seconds)]) for each of ``turns`` as soon as it is measured.
+    checkout: Path, settings: Any, device: torch.device, turns: Mapping[str, Callable[[], float]],
+    rounds: int, show: Callable[..., None],
+) -> None:
+    """Call ``show(name, ours, theirs, theirs / ours)`` in milliseconds for each of ``turns`` as soon as it is
+    measured.
 
-    ``turns`` has our part by name, "learn", "loading" or "dream"; calls return seconds. Raises RunError.
+    ``turns`` takes our step of "learn" and, if the learner dreams, "dream". Raises RunError.
     """
-    from utils.errors import RunError  # not at the top: the authors' process has another ``utils``
-
+    stdout, on_cpu = sys.stdout, device.type == "cpu"
     pairs: dict[str, list[tuple[float, float]]] = {what: [] for what in turns}
-    with TemporaryDirectory() as folder, open(f"{folder}/stderr", "w+", errors="replace") as errors:
-        write_images(Path(folder, "cifar-100-python"), settings, rounds + WARM_UP)
-        flags = {name: getattr(settings, name) for name in SAME} | {
-            "gpuid": gpu, "schedule": 1, "power_iters": rounds + WARM_UP + 1, "max_task": 2, "repeat": 1,
-            "workers": 0, "overwrite": 1, "dataroot": folder, "log_dir": f"{folder}/run"}
-        words = [sys.executable, "-PB", __file__, checkout, torch.get_num_threads(), settings.precision]
-        for name, value in flags.items():
-            words += [f"--{name}", *(value if isinstance(value, list) else [value])]
-        process = subprocess.Popen(
-            [*map(str, words), *["--train_aug"] * settings.train_aug], cwd=checkout, text=True, stderr=errors,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        try:
-            for line in process.stdout or ():
-                seconds = json.loads(line)
-                for what in seconds.keys() & pairs.keys():
-                    pairs[what].append((turns[what](), seconds[what]))
-                    if len(pairs[what]) == rounds + WARM_UP:
-                        yield what, pairs.pop(what)[WARM_UP:]
-                if not pairs:
-                    return
-                print(file=process.stdin, flush=True)
-            errors.seek(0)
-            *_, last = ["", *filter(str.strip, errors)]
-            raise RunError(f"--against {checkout}: its {settings.learner_name} ended early: {last.strip()}")
-        finally:
-            process.kill()
-            process.wait()
-
-
-def watch() -> None:
-    """From now on, print the seconds of each step and wait for a line; what else is printed goes nowhere."""
-    reports, sys.stdout = sys.stdout, open(os.devnull, "w")
-    iterate, steps, passes, began = DataLoader.__iter__, 0, 0, 0.0
+    iterate, in_pass, trained, our_turn, began = DataLoader.__iter__, False, False, False, 0.0
 
     def now() -> float:
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return 1e3 * time.perf_counter()
 
-    def report(**seconds: float) -> None:
-        print(json.dumps(seconds), file=reports, flush=True)
-        sys.stdin.readline()
+    def take_turn(what: str, theirs: float) -> None:
+        nonlocal our_turn
+        if what in pairs:
+            our_turn = True
+            pairs[what].append((turns[what](), theirs))
+            our_turn = False
+            if len(pairs[what]) == rounds + WARM_UP:
+                ours, theirs = map(median, zip(*pairs.pop(what)[WARM_UP:]))
+                with redirect_stdout(stdout):
+                    show(what, ours, theirs, theirs / ours)
+        if not pairs:
+            raise Done
 
     def batches(loader: Any) -> Iterator[Any]:
-        nonlocal passes
-        asked, passes = now(), passes + 1
-        try:
-            for batch in iterate(loader):
-                got, before = now(), steps
-                yield batch
-                if steps > before:  # otherwise this is an evaluation
-                    report(learn=now() - got, loading=got - asked)
-                asked = now()
-        finally:
-            passes -= 1
+        nonlocal in_pass, trained
+        asked, in_pass = now(), True
+        for batch in iterate(loader):
+            trained = False
+            yield batch
+            if trained and (began or "dream" not in turns):  # not in an evaluation or a first task
+                take_turn("learn", now() - asked)
+            asked = now()
+        in_pass = False
 
     def stepped(*_: Any) -> None:
-        nonlocal steps, began
-        steps += 1
-        if not passes:
+        nonlocal trained, began
+        trained = True
+        if not our_turn and not in_pass:
             if began:  # the generator's first step only starts the clock
-                report(dream=now() - began)
+                take_turn("dream", now() - began)
             began = now()
 
-    DataLoader.__iter__ = batches  # type: ignore[method-assign, assignment]
-    register_optimizer_step_post_hook(stepped)
+    def stay(self: Any, *_: Any, **__: Any) -> Any:  # .cuda() on a CPU: some calls ignore --gpuid
+        return self
 
-
-def run_checkout(folder: str, threads: str, precision: str, *flags: str) -> None:
-    _ = runpy.run_path(str(ROOT / "utils" / "torchvision_cpu.py"))  # operators live as long as its names
-    sys.path[:] = [folder, *(path for path in sys.path if Path(path).resolve() != ROOT)]
-    sys.argv = ["run_dfcil.py", *flags]
-    torch.set_num_threads(int(threads))
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    if flags[flags.index("--gpuid") + 1] == "-1":  # some of its calls of .cuda() ignore --gpuid
-        torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self  # type: ignore
-    watch()
-    importlib.import_module("trainer")
-    for module in list(sys.modules.values()):
-        if hasattr(module, "check_integrity"):  # the images are random, so their MD5 is not CIFAR's
-            vars(module)["check_integrity"] = lambda path, *_, **__: os.path.isfile(path)
-    runpy.run_path(f"{folder}/run_dfcil.py", run_name="__main__")
-
-
-if __name__ == "__main__":
-    run_checkout(*sys.argv[1:])
+    words = [*SHORT, "--power_iters", rounds + WARM_UP + 1, *["--train_aug"] * settings.train_aug]
+    words += ["--gpuid", -1 if on_cpu else device.index]
+    for name in SAME:
+        value = getattr(settings, name)
+        words += [f"--{name}", *(value if isinstance(value, list) else [value])]
+    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+    hook = register_optimizer_step_post_hook(stepped)
+    try:
+        with (TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere),
+              patch.object(sys, "argv", ["run_dfcil.py", *map(str, words), "--log_dir", f"{folder}/run"]),
+              patch.object(sys, "path", [str(checkout), *sys.path]), patch.dict(sys.modules),
+              patch.object(DataLoader, "__iter__", batches),
+              patch.object(torch.Tensor, "cuda", stay if on_cpu else torch.Tensor.cuda),
+              patch.object(torch.nn.Module, "cuda", stay if on_cpu else torch.nn.Module.cuda)):
+            for name in ours:
+                del sys.modules[name]
+            runpy.run_path(f"{checkout}/run_dfcil.py", run_name="__main__")
+    except Done:
+        return
+    except (Exception, SystemExit) as error:
+        raise RunError(f"--against {checkout}: its {settings.learner_name} failed: {error!r}") from error
+    finally:
+        hook.remove()
