@@ -19,7 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from utils.device import choose_device, default_threads, visible_gpus
+import torch
+
+from utils.device import choose_device, default_threads
 from utils.errors import Parser, StopRequest, UserError, run_main
 from utils.files import user_path
 from utils.sweep_plan import Run, planned
@@ -132,7 +134,8 @@ def start_ray(gpuid: list[int] | None, runs_per_gpu: int, address: str | None) -
         os.environ.setdefault(name, "0")
     here: dict[str, Any] = {}
     if not address:
-        gpus = [number for number in gpuid or range(visible_gpus()) if choose_device([number]).type == "cuda"]
+        numbers = gpuid or range(torch.cuda.device_count())
+        gpus = [number for number in numbers if choose_device([number]).type == "cuda"]
         if gpuid and gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpuid))
         here = {"num_cpus": runs_per_gpu, "num_gpus": len(gpus), "object_store_memory": 100 * 2**20}
@@ -174,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, str(ROOT / "run.py"), *runs[given.only - 1].arguments])
     ray = start_ray(given.gpuid, given.runs_per_gpu, given.address)
     sweep = Sweep(runs, ray, given.runs_per_gpu, local=not given.address)
-    with StopRequest("experiments/sweep.sh") as stop_request:
+    with StopRequest() as stop_request:
         sweep.work(stop_request)
     ray.shutdown()
     sweep.draw([])
