@@ -1,11 +1,8 @@
 """Learn a sequence of tasks with one learner: flags and YAML files in, a folder of results out.
 
     python run.py --config configs/cifar100.yaml configs/abd.yaml --log_dir outputs/abd
-    python run.py --help
 
-Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any
-work; 130 stopped by Ctrl-C; 143 stopped by SIGTERM, SIGHUP or SIGUSR1. After any other than 0, a line on
-stderr says what to do. The same command resumes from the last checkpoint, even after a kill.
+``--help`` explains flags and exit status. The same command resumes from the last checkpoint.
 """
 
 import os

@@ -9,7 +9,6 @@ from utils.device import (
     device_failure,
     exact,
     memory_format,
-    open_device,
     physical_cores,
     probe,
     set_precision,
@@ -28,8 +27,9 @@ def gpus(monkeypatch):
 
     def have(count, error=None):
         def init():
-            raise error or RuntimeError(NO_DRIVER)
+            raise error
 
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "init", init)
@@ -57,8 +57,7 @@ def test_on_a_laptop_the_default_is_the_cpu_and_the_log_says_so(gpus, error):
     (2, "", 2, "this machine has 2 GPU"), (0, TOO_OLD, 0, "driver on your system is too old"),
     (0, NO_DRIVER, 1, "Found no NVIDIA driver")])
 def test_a_gpu_that_was_asked_for_and_cannot_be_used_is_refused_in_one_line(
-        gpus, monkeypatch, count, error, gpuid, named):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        gpus, count, error, gpuid, named):
     gpus(count, RuntimeError(error))
     with pytest.raises(UserError, match=rf"^--gpuid {gpuid}: [^\n]*{named}[^\n]*--gpuid -1 for the CPU$"):
         choose_device([gpuid])
@@ -72,11 +71,6 @@ def test_a_card_that_computes_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(torch, "ones", fail)
     with pytest.raises(UserError, match=r"^--gpuid 0: CUDA error: no kernel image [^\n]*$"):
         probe(GPU)
-
-
-def test_graphs_asked_for_without_a_gpu_are_refused():
-    with pytest.raises(UserError, match="--graph on"):
-        open_device(Settings(gpuid=[-1], graph="on", threads=1))
 
 
 @pytest.mark.parametrize(("error", "line"), [
