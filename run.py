@@ -43,6 +43,10 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
 
         trainer.listeners.append(board := TensorBoard(folder))
         drawn = board.figure
+    if settings.wandb:
+        from utils.reports.wandb import WandB
+
+        trainer.listeners.append(WandB())
     if not settings.no_figures:
         from utils.reports.run_figures import RunFigures  # imports matplotlib
 
@@ -74,6 +78,10 @@ def start(settings: Settings) -> Results:
         from utils.reports.tensorboard import require_tensorboard
 
         require_tensorboard()
+    if settings.wandb:
+        from utils.reports.wandb import require_wandb
+
+        require_wandb()
     device = open_device(settings)
     data = read_data(settings)
     folder = RunFolder(settings)

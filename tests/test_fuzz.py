@@ -26,7 +26,7 @@ FIXED = {
 SMALL = {
     "batch_size": [2, 7, 8, 400], "schedule": [[1], [2], [2, 1]], "power_iters": [1, 2], "max_task": [1, 2],
     "first_split_size": [1, 2, 10, 100], "other_split_size": [1, 2], "memory": [0, 20, 60]}
-OTHERS = {"log_dir", "dataroot", "load_model_dir", "tensorboard", "workers"}  # need files or packages
+OTHERS = {"log_dir", "dataroot", "load_model_dir", "tensorboard", "wandb", "workers"}  # need more
 
 
 def proper(flag):

@@ -126,11 +126,13 @@ class Settings:
         8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures of dreams, accuracies and losses")
     tensorboard: bool = setting(False, "run", "also write to log_dir/tensorboard; needs its package")
+    wandb: str = setting("", "run", "also log to this project at Weights & Biases; needs the package wandb")
 
 
 # A run may be resumed with other values of these: they do not change what is computed.
 NOT_IN_RESULTS = (
-    "repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
+    "repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard",
+    "wandb", "graph")
 
 
 def computed_from(settings: Settings) -> dict[str, Any]:
