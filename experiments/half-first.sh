@@ -4,8 +4,8 @@
 #
 #     sh experiments/half-first.sh PROTOCOL [GPU] [--only NAME ...] [any flag of run.py, for every run]
 #
-# PROTOCOL: cifar100-b50-t5, cifar100-b50-t10, cifar100-b50-t25, tinyimagenet-b100-t5, tinyimagenet-b100-t10 or
-# tinyimagenet-b100-t25. GPU: its index, default 0; -1 for the CPU. `--only abd rfd` runs these two.
+# PROTOCOL: cifar100-b50-t5, cifar100-b50-t10, cifar100-b50-t25, tinyimagenet-b100-t5, tinyimagenet-b100-t10,
+# tinyimagenet-b100-t25 or imagenet100-b50-t5. GPU: its index, default 0; -1 for the CPU. `--only abd rfd` runs these two.
 # Edit the files in configs/ that it names. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from dataloaders.sets.imagenet import ilsvrc
 from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 
@@ -14,7 +16,8 @@ RDFCIL_PROTOCOLS = {  # -> classes of the first task and of each other one
     "cifar100-rdfcil": (10, 10), "tinyimagenet-b100-t5": (100, 20), "tinyimagenet-b100-t10": (100, 10),
     "tinyimagenet-b100-t25": (100, 4), "tinyimagenet-rdfcil": (20, 20)}
 PUBLISHED = {"cifar100": 20, "cifar10": 2, "tinyimagenet": 10, "imagenet": 10}  # -> classes of each task
-PROTOCOLS = (*PUBLISHED, "cifar100-laptop", "cifar100-tenth", "digits", *RDFCIL_PROTOCOLS)
+PROTOCOLS = (*PUBLISHED, "cifar100-laptop", "cifar100-tenth", "digits", "imagenet100-t10",
+             "imagenet100-b50-t5", *RDFCIL_PROTOCOLS)
 # Settings whose published default is not ours: a file or script that left one out would run with the default.
 STATED = {"dataroot", "workers", "lr", "momentum", "batch_size", "schedule", "power_iters", "deep_inv_params",
           "beta", "first_split_size", "other_split_size"}
@@ -106,3 +109,10 @@ def test_the_successors_have_their_published_weights(method):
     for name, value in {"learner_name": learner, "memory": 0, **weights, **shared}.items():
         assert getattr(settings, name) == value
     assert settings.deep_inv_params == [1e-3, 50, smoothness, 1e3, 1]
+
+
+def test_imagenet_100_is_the_beginning_of_the_published_order():
+    sizes = {name: combined(name, "abd") for name in ("imagenet100-t10", "imagenet100-b50-t5")}
+    expected = [ilsvrc()[number] for number in np.random.RandomState(1993).permutation(1000)[:100]]
+    assert all(settings.imagenet_classes == expected for settings in sizes.values())
+    assert [settings.first_split_size for settings in sizes.values()] == [10, 50]
