@@ -29,11 +29,12 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "abd": ("AlwaysBeDreaming", 0), "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000),
     "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
-SUCCESSORS = {  # -> learner, weights of its losses, smoothness
-    "rdfcil": ("RDFCIL", {"old_logits_weight": 0.15, "angle_weight": 0.5}, 1e-3),
-    "cwd": ("CwD", {"old_logits_weight": 0.15, "angle_weight": 0.5, "alignment_weight": 0.1,
-                    "consistency_weight": 0.05}, 0),
-    "rfd": ("RFD", {"dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}, 1e-3)}
+SUCCESSORS = {  # -> learner and the weights of its losses; smoothness
+    "rdfcil": ({"learner_name": "RDFCIL", "old_logits_weight": 0.15, "angle_weight": 0.5}, 1e-3),
+    "cwd": ({"learner_name": "CwD", "old_logits_weight": 0.15, "angle_weight": 0.5, "alignment_weight": 0.1,
+             "consistency_weight": 0.05}, 0),
+    "rfd": ({"learner_name": "RFD", "dist_dreams_weight": 0.15, "dist_real_weight": 0.15,
+             "relay_weight": 0.05}, 1e-3)}
 
 
 def combined(*names):
@@ -103,12 +104,10 @@ def test_r_dfcils_protocols_are_those_of_its_paper(protocol):
 
 @pytest.mark.parametrize("method", SUCCESSORS)
 def test_the_successors_have_their_published_weights(method):
-    learner, weights, smoothness = SUCCESSORS[method]
-    settings = combined("cifar100", method)
-    shared = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
-    for name, value in {"learner_name": learner, "memory": 0, **weights, **shared}.items():
-        assert getattr(settings, name) == value
-    assert settings.deep_inv_params == [1e-3, 50, smoothness, 1e3, 1]
+    wanted, smoothness = SUCCESSORS[method]
+    wanted |= {"memory": 0, "classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05,
+               "deep_inv_params": [1e-3, 50, smoothness, 1e3, 1]}
+    assert wanted.items() <= vars(combined("cifar100", method)).items()
 
 
 def test_imagenet_100_is_the_beginning_of_the_published_order():

@@ -14,6 +14,7 @@ import yaml
 from learners import REGISTRY
 from tests.test_configs import METHODS, STATED, ours, published
 from utils.command_line import parse
+from utils.sweep import recorded_calls
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -43,33 +44,22 @@ def stand_in(folder, code):
     return path
 
 
-@pytest.fixture(scope="session")
-def commands(tmp_path_factory):
-    """How a script calls Python: commands(path, argument, ...) -> [[word, ...], ...]."""
-
-    @functools.cache
-    def run(path, *arguments):
-        folder = tmp_path_factory.mktemp("commands")
-        stand_in(folder, f'printf "%s\\0" "$#" "$@" >> "{folder}/calls"')
-        protocol = ["cifar100-b50-t10"] if path.stem == "half-first" else []
-        done = sh(path, *protocol, *arguments, cwd=folder, PYTHON="a folder/python")
-        assert (done.returncode, done.stderr) == (0, "")
-        words = iter((folder / "calls").read_text().split("\0")[:-1])
-        return [[next(words) for _ in range(int(count))] for count in words]
-
-    return run
+@functools.cache
+def calls_of(path, *arguments):
+    """How a script calls Python."""
+    return recorded_calls(path, [*["cifar100-b50-t10"] * (path.stem == "half-first"), *arguments])
 
 
 @pytest.fixture
-def runs(commands, monkeypatch):
+def runs(monkeypatch):
     """The settings of a script's runs, as it starts them in the repository: runs(path, argument, ...)."""
     monkeypatch.chdir(ROOT)
-    return lambda *call: [parse(REGISTRY, words[1:]) for words in commands(*call) if words[0] == "run.py"]
+    return lambda *call: [parse(REGISTRY, words[1:]) for words in calls_of(*call) if words[0] == "run.py"]
 
 
 @by_name
-def test_a_script_runs_our_settings_each_in_a_folder_of_its_own_and_shows_them(commands, runs, path):
-    *calls, last = commands(path)
+def test_a_script_runs_our_settings_each_in_a_folder_of_its_own_and_shows_them(runs, path):
+    *calls, last = calls_of(path)
     settings = runs(path)
     assert len({one.log_dir for one in settings}) == len(settings) == len(calls) > 0
     for call, one in zip(calls, settings):
@@ -81,12 +71,10 @@ def test_a_script_runs_our_settings_each_in_a_folder_of_its_own_and_shows_them(c
     assert last[:2] == ["-m", "utils.reports.tables"] and len(last) == 3
 
 
-@by_name
-def test_help_is_the_header_of_the_script(path, tmp_path):
-    done = sh(path, "--help", PYTHON="false")
-    header = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()[1:])
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [line[2:] for line in header]
+def test_help_is_the_header_of_the_script():
+    done = sh(DEMO, "--help", PYTHON="false")
+    header = itertools.takewhile(lambda line: line.startswith("#"), DEMO.read_text().splitlines()[1:])
+    assert (done.returncode, done.stdout.splitlines()) == (0, [line[2:] for line in header])
 
 
 @by_name
@@ -152,7 +140,7 @@ def test_a_script_runs_without_standard_streams(tmp_path):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_script_is_the_published_protocol_with_every_method_once(commands, runs, name):
+def test_a_script_is_the_published_protocol_with_every_method_once(runs, name):
     size, classes = PUBLISHED[name]
     settings = runs(EXPERIMENTS / f"{name}.sh")
     for one in settings:
@@ -169,7 +157,7 @@ def test_a_script_is_the_published_protocol_with_every_method_once(commands, run
     base = next(one for one in rest if (one.learner_name, one.memory) == ("NormalNN", 0))
     assert {one.load_model_dir for one in sharing} == {base.log_dir}
     assert rest.index(base) < min(map(rest.index, sharing))
-    assert not any("--config" in call for call in commands(EXPERIMENTS / f"{name}.sh"))  # flags in sight
+    assert not any("--config" in call for call in calls_of(EXPERIMENTS / f"{name}.sh"))  # flags in sight
 
 
 def test_the_columns_share_their_upper_bound(runs):

@@ -1,32 +1,37 @@
 """Time a training step of every stage of every learner on this machine (docs/performance.md).
 
     sh experiments/benchmark.sh [--learners NAME ...] [--rounds N] [any flag of run.py]
-    sh experiments/benchmark.sh --against DIR
+    sh experiments/benchmark.sh --against DIR       DIR: a checkout of the authors' 2021 code
 
-In each round the stages of a learner and a textbook step of Base take turns, so that other work on the
-machine slows them alike. The table has medians over the rounds.
+What a row compares takes turns, so that other work on the machine slows both alike. Rows have medians.
 """
 
+import os
+import runpy
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dataloaders.datasets import Split
 from dataloaders.tasks import split_classes, task_sequence
 from learners import LEARNERS, REGISTRY, Stage, build_learner
 from models import RESNETS, ResNet
-from utils.benchmark_against import compare
 from utils.command_line import parse
 from utils.device import captures, exact, memory_format, open_device
-from utils.errors import Parser, run_main
+from utils.errors import Parser, RunError, run_main
 from utils.files import user_path
 from utils.settings import Settings
 from utils.streams import Streams
@@ -35,6 +40,13 @@ from utils.training.step import TrainingStep
 PUBLISHED = str(Path(__file__).resolve().parents[1] / "configs" / "cifar100.yaml")
 NEEDS = {"ETE": ["--memory", "2000"], "BIC": ["--memory", "2000"]}  # these learn from a coreset only
 PER_CLASS = 200  # training images
+ROW = "{:<18}" + "  {:>11}" * 4
+# What a checkout of the authors' code gets: these settings, and two short tasks of a single epoch.
+SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset dataroot
+    optimizer schedule_type lr momentum weight_decay batch_size deep_inv_params""".split()
+SHORT = "--first_split_size 2 --other_split_size 20 --max_task 2 --schedule 1 --workers 0".split()
+
+PACKAGES = ("dataloaders", "learners", "models", "utils")  # that both codes have
 
 Step = Callable[[], object]
 
@@ -43,8 +55,8 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     """The published settings of a learner, with ``flags`` on top. Raises UserError."""
     kind = LEARNERS[name]
     needs = NEEDS.get(name, []) + ["--gen_model_type", kind.generator_type] * bool(kind.generator_type)
-    own = ["--learner_name", name, "--learner_type", kind.learner_type]
-    return parse(REGISTRY, ["--config", PUBLISHED, *needs, *flags, *own, "--dataset", "CIFAR100"])
+    own = ["--learner_name", name, "--learner_type", kind.learner_type, "--dataset", "CIFAR100"]
+    return parse(REGISTRY, ["--config", PUBLISHED, *needs, *flags, *own])
 
 
 def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
@@ -54,8 +66,8 @@ def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
 
 
 def stage_steps(s: Settings, device: torch.device) -> list[tuple[Stage, Step]]:
-    """The stages of the second task, on random images, and the step of each. Each belongs to a learner of
-    its own, with initial weights."""
+    """The stages of the second task, on random images, and the step of each. Each stage belongs to a learner
+    of its own, with initial weights."""
     old, seen = s.first_split_size, s.first_split_size + s.other_split_size
     labels = np.arange(seen).repeat(PER_CLASS)
     images = np.random.RandomState(0).randint(256, size=(len(labels), 3, 32, 32), dtype=np.uint8)
@@ -99,20 +111,86 @@ def plain_base(settings: Settings, device: torch.device) -> Step:
     return step
 
 
+def now(device: torch.device) -> float:
+    """Milliseconds on a clock, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1e3 * time.perf_counter()
+
+
 def timed(step: Step, device: torch.device) -> float:
-    """Milliseconds of one step; on a GPU, of which the host runs ahead, the mean of 20 in a row."""
-    times, wait = (20, torch.cuda.synchronize) if device.type == "cuda" else (1, lambda: None)
-    wait()
-    began = time.perf_counter()
+    """Milliseconds of a step; on a GPU, of which the host runs ahead, the mean of 20 in a row."""
+    times, began = 20 if device.type == "cuda" else 1, now(device)
     for _ in range(times):
         step()
-    wait()
-    return 1e3 * (time.perf_counter() - began) / times
+    return (now(device) - began) / times
 
 
-def print_row(*cells: str | float) -> None:
-    first, *others = (cell if isinstance(cell, str) else f"{cell:.2f}" for cell in cells)
-    print(f"{first:<18}" + "".join(f"  {text:>11}" for text in others), flush=True)
+def print_row(learner: str, stage: str, rounds: Sequence[tuple[float, float]]) -> None:
+    """Print medians over the rounds, each of our milliseconds and those to compare with, but for the first,
+    which warms up."""
+    ours, others = zip(*rounds[1:])
+    ratio = median(own / other for own, other in rounds[1:])
+    cells = (f"{value:.2f}" for value in (median(ours), median(others), ratio))
+    print(ROW.format(learner, stage, *cells), flush=True)
+
+
+class Done(BaseException):
+    """All that is asked for has been measured."""
+
+
+def against(checkout: Path, s: Settings, device: torch.device, turns: dict[str, Step], rounds: int) -> None:
+    """Print each row as soon as it is measured. Raises RunError.
+
+    The authors' run_dfcil.py runs unchanged. From one step of an optimiser to its next is a step of theirs;
+    then ours takes its turn.
+    """
+    measured: dict[str, list[tuple[float, float]]] = {stage: [] for stage in turns}
+    stdout, our_turn, last, clock = sys.stdout, False, None, 0.0
+
+    def stepped(optimizer: Any, *_: Any) -> None:
+        nonlocal our_turn, last, clock
+        if our_turn:
+            return
+        theirs, stage = now(device) - clock, "learn" if isinstance(optimizer, torch.optim.SGD) else "dream"
+        # A learner that dreams does not in the first task, so its steps there are others.
+        if optimizer is last and stage in measured and (stage == "dream" or "dream" not in measured):
+            our_turn = True
+            measured[stage].append((timed(turns[stage], device), theirs))
+            our_turn = False
+            if len(measured[stage]) > rounds:
+                with redirect_stdout(stdout):
+                    print_row(s.learner_name, stage, measured.pop(stage))
+        if not measured:
+            raise Done
+        last, clock = optimizer, now(device)
+
+    def stay(self: Any, *_: Any, **__: Any) -> Any:  # .cuda() on a CPU: some calls ignore --gpuid
+        return self
+
+    cpu = device.type == "cpu"
+    words = [*SHORT, "--power_iters", rounds + 2, "--gpuid", -1 if cpu else device.index]
+    words += ["--train_aug"] * s.train_aug
+    for name in SAME:
+        value = getattr(s, name)
+        words += [f"--{name}", *(value if isinstance(value, list) else [value])]
+    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+    hook = register_optimizer_step_post_hook(stepped)
+    try:
+        with (TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere),
+              patch.object(sys, "argv", ["", *map(str, words), "--log_dir", f"{folder}/run"]),
+              patch.object(sys, "path", [str(checkout), *sys.path]), patch.dict(sys.modules),
+              patch.object(torch.Tensor, "cuda", stay if cpu else torch.Tensor.cuda),
+              patch.object(torch.nn.Module, "cuda", stay if cpu else torch.nn.Module.cuda)):
+            for name in ours:
+                del sys.modules[name]
+            runpy.run_path(f"{checkout}/run_dfcil.py", run_name="__main__")
+    except Done:
+        pass
+    except (Exception, SystemExit) as error:
+        raise RunError(f"--against {checkout}: its {s.learner_name} failed: {error!r}") from error
+    finally:
+        hook.remove()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,27 +201,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--learners", nargs="+", default=names, choices=names, metavar="NAME", help="default: all")
     add("--rounds", type=int, default=9, help="turns of each, after the warm-up; default: 9")
-    add("--against", type=user_path, metavar="DIR", help="a checkout of the authors' code")
+    add("--against", type=user_path, metavar="DIR", help="a checkout of the authors' code: its Base and ABD")
     given, flags = parser.parse_known_args(arguments)
-    chosen = [settings_of(name, flags) for name in given.learners]
-    if given.against:
-        chosen = [settings_of(name, flags) for name in ("NormalNN", "AlwaysBeDreaming")]
+    names = ["NormalNN", "AlwaysBeDreaming"] if given.against else given.learners
+    chosen = [settings_of(name, flags) for name in names]
     device = open_device(s := chosen[0])
     print(f"{device}, {torch.get_num_threads()} threads; torch {torch.__version__}; {s.model_name}, "
-          f"batches of {s.batch_size}, {s.precision}, --graph {s.graph}", flush=True)
-    print_row("learner", "stage", "ms", "theirs" if given.against else "plain_base", "ratio")
+          f"batches of {s.batch_size}, {s.precision}, --graph {s.graph}")
+    other = "theirs" if given.against else "plain_base"
+    print(ROW.format("learner", "stage", "ms", other, "ratio"), flush=True)
     for settings in chosen:
-        built = stage_steps(settings, device)
-        turns = {stage.name: partial(timed, step, device) for stage, step in built}
+        turns = {stage.name: step for stage, step in stage_steps(settings, device)}
         if given.against:
-            compare(given.against.resolve(), settings, device, turns, given.rounds,
-                    partial(print_row, settings.learner_name))
+            against(given.against.resolve(), settings, device, turns, given.rounds)
             continue
-        turns = {"": partial(timed, plain_base(settings, device), device), **turns}
-        base, *rows = zip(*([turn() for turn in turns.values()] for _ in range(given.rounds + 1)))
-        for (stage, _), row in zip(built, rows):
-            ratio = median(ms / plain for ms, plain in zip(row[1:], base[1:]))
-            print_row(settings.learner_name, stage.name, median(row[1:]), median(base[1:]), ratio)
+        steps = [plain_base(settings, device), *turns.values()]
+        rounds = [[timed(step, device) for step in steps] for _ in range(given.rounds + 1)]
+        for column, stage in enumerate(turns, 1):
+            print_row(settings.learner_name, stage, [(times[column], times[0]) for times in rounds])
 
 
 if __name__ == "__main__":

@@ -88,12 +88,8 @@ def planned(calls: list[list[str]], grid: dict[str, list[str]]) -> list[Run]:
 
 
 def attempt(command: list[str], log_dir: str, folder: Path, threads: int, source: int) -> int:
-    """Run a command, again if it fails, and return its exit status; ray.cancel sends it SIGTERM. Imports
-    nothing of this repository, which the node that Ray chose might not find.
-
-    Args:
-        source: exit status of the run whose first task it takes over; 0 if it learns its own.
-    """
+    """Run a command, again if it fails, unless its ``source`` has failed. Return the exit status; ray.cancel
+    sends SIGTERM. Imports nothing of this repository, which the node that Ray chose might not find."""
     if source:
         return source
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0

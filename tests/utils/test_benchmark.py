@@ -68,19 +68,20 @@ for name in [word for word in sys.argv if word.startswith("--")]:
 args = parser.parse_args()
 print("what it prints is not our table")
 model = torch.nn.Linear(3072, 100).cuda()
-optimizer = torch.optim.SGD(model.parameters(), float(args.lr[0]))
 def batches(count):
     return DataLoader(TensorDataset(torch.randn(16 * count, 3072), torch.zeros(16 * count).long()), 16)
-def update(x, y):
+def update(x, y, optimizer):
     optimizer.zero_grad()
     torch.nn.functional.cross_entropy(model(x.cuda()), y).backward()
     optimizer.step()
 for task in range(int(args.max_task[0])):
     if task and args.learner_name == ["AlwaysBeDreaming"]:
+        adam = torch.optim.Adam(model.parameters())
         for _ in range(int(args.power_iters[0])):
-            update(torch.randn(9, 3072), torch.zeros(9).long())
+            update(torch.randn(9, 3072), torch.zeros(9).long(), adam)
+    sgd = torch.optim.SGD(model.parameters(), float(args.lr[0]))
     for x, y in batches(7 * (task + 1)):
-        update(x, y)
+        update(x, y, sgd)
     for x, y in batches(2):
         model(x)
 """
@@ -96,7 +97,7 @@ def checkout(tmp_path):
 
 
 def test_both_codes_take_turns_and_ours_is_left_as_it_was(checkout, capsys):
-    before = dict(sys.modules), torch.Tensor.cuda, torch.utils.data.DataLoader.__iter__
+    before = dict(sys.modules), torch.Tensor.cuda, torch.nn.Module.cuda, sys.path
     main([*DREAMS, "--against", str(checkout)])
     _, heading, *measured = rows(capsys)
     assert heading == ["learner", "stage", "ms", "theirs", "ratio"]
@@ -104,8 +105,8 @@ def test_both_codes_take_turns_and_ours_is_left_as_it_was(checkout, capsys):
         ["NormalNN", "learn"], ["AlwaysBeDreaming", "dream"], ["AlwaysBeDreaming", "learn"]]
     for _, _, *cells in measured:
         ours, theirs, ratio = map(float, cells)
-        assert ratio == pytest.approx(theirs / ours, rel=0.1, abs=0.02)
-    assert (dict(sys.modules), torch.Tensor.cuda, torch.utils.data.DataLoader.__iter__) == before
+        assert ratio == pytest.approx(ours / theirs, rel=0.9)
+    assert (dict(sys.modules), torch.Tensor.cuda, torch.nn.Module.cuda, sys.path) == before
 
 
 def test_a_checkout_that_fails_is_one_line(checkout):

@@ -1,13 +1,10 @@
-"""Sweeps. Only the last test starts Ray; the others use a pool of threads."""
+"""Sweeps. Ray is started once."""
 
-import importlib.util
 import os
 import signal
-import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import pytest
 
@@ -85,79 +82,15 @@ def test_a_wrong_sweep_is_refused_before_any_run(script, text, words, message):
         sweep.main([str(script(text)), *words])
 
 
-def test_the_list_is_numbered_and_only_runs_one_in_this_process(capfd, environment, root, tmp_path):
-    command = ["--grid", "mu=1,2", "--seeds", "1", "--", *FLAGS.split(), "--load_model_dir", "none"]
+def test_the_list_is_numbered_and_only_runs_one_in_this_process(capsys, monkeypatch):
+    command = ["--grid", "mu=1,2", "--seeds", "1", "--", *FLAGS.split()]
     assert sweep.main(["--list", *command]) == 0
-    lines = capfd.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert [line[:18] for line in lines] == ["  1  python run.py", "  2  python run.py"]
     assert lines[1].endswith("--mu 2 --log_dir outputs/search/mu=2")
-    done = subprocess.run(
-        [sys.executable, "-m", "utils.sweep", "--only", "2", *command], cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(root)}, capture_output=True, text=True)
-    line, = done.stderr.splitlines()
-    assert done.returncode == 2 and line.startswith("run.py: --load_model_dir none: ")
-
-
-class Threads:
-    """As much of Ray as a sweep calls, on a pool of threads. It runs lines of Python instead of run.py."""
-
-    def __init__(self):
-        self.pool, self.cancelled = ThreadPoolExecutor(2), []
-
-    def nodes(self):
-        return [{"Alive": True, "Resources": {"CPU": 2}}]
-
-    def remote(self, **options):
-        def start(attempt, command, *arguments):
-            values = [one.result() if isinstance(one, Future) else one for one in arguments]
-            return attempt([command[0], "-c", f"import os, sys, time\n{command[2]}"], *values)
-
-        def task(attempt):
-            attempt.remote = lambda *arguments: self.pool.submit(start, attempt, *arguments)
-            return attempt
-
-        return task
-
-    def wait(self, tasks, timeout, num_returns=1):
-        return list(wait(tasks, timeout, return_when="FIRST_COMPLETED").done), []
-
-    def get(self, task):
-        return task.result()
-
-    def cancel(self, task):
-        self.cancelled.append(task)
-
-
-@pytest.fixture
-def worked(tmp_path, monkeypatch):
-    """Run lines of Python: worked({name: line}, {name: source}) -> number of those that finished."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(lines, sources=None, ray=None, stop_request=None):
-        settings = [parse(REGISTRY, ["--log_dir", name]) for name in lines]
-        for one in settings:
-            one.load_model_dir = (sources or {}).get(one.log_dir, "")
-        return work([*zip([[line] for line in lines.values()], settings)], ray or Threads(), 2,
-                    stop_request or StopRequest())
-
-    return run
-
-
-def test_what_fails_is_tried_again_and_what_is_refused_or_needs_it_is_not(worked, capsys, tmp_path):
-    (tmp_path / "file").write_text("")
-    assert worked({
-        "good": "time.sleep(0.3); print('final accuracy: 9'); open('left', 'w')",
-        "taker": "os.remove('left')",
-        "fails": "print('run.py: the disk is full'); sys.exit(1)",
-        "killed": "os.kill(os.getpid(), 9)",
-        "refused": "open('tries', 'a').write('1'); print('run.py: --lr: wrong'); sys.exit(2)",
-        "second": "there = os.path.exists('there'); open('there', 'w'); sys.exit(not there)",
-        "file": "", "lost": "open('lost', 'w')",
-    }, {"taker": "good", "lost": "refused"}) == 3
-    assert {"good  done: final accuracy: 9", "taker  done: exit status 0", "fails  failed: the disk is full",
-            "killed  failed: exit status -9", "refused  failed: --lr: wrong", "second  done: exit status 0",
-            "lost  failed: exit status 2"} < {*capsys.readouterr().out.splitlines()}
-    assert (tmp_path / "tries").read_text() == "1" and not (tmp_path / "lost" / "console.log").exists()
+    monkeypatch.setattr(os, "execv", lambda program, words: sys.exit(" ".join(words)))
+    with pytest.raises(SystemExit, match="run.py.* --mu 2 --log_dir outputs/search/mu=2$"):
+        sweep.main(["--only", "2", *command])
 
 
 def test_a_terminal_shows_the_last_line_with_the_time_left(monkeypatch, capsys, tmp_path):
@@ -176,27 +109,67 @@ def test_a_terminal_shows_the_last_line_with_the_time_left(monkeypatch, capsys, 
     assert after == ""
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
+# With Ray
+
+
+@pytest.fixture(scope="module")
+def ray():
+    pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CUDA_VISIBLE_DEVICES", "")
+        module = sweep.start_ray()
+        yield module
+        module.shutdown()
+
+
+def test_what_fails_is_tried_again_and_what_is_refused_or_needs_it_is_not(ray, capsys, tmp_path, monkeypatch):
+    """Lines of Python instead of run.py."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "RUN", [sys.executable, "-c"])
+    lines = {
+        "good": "time.sleep(0.5); print('final accuracy: 9'); open('left', 'w')",
+        "taker": "os.remove('left')",
+        "fails": "print('run.py: the disk is full'); sys.exit(1)",
+        "killed": "os.kill(os.getpid(), 9)",
+        "refused": "open('tries', 'a').write('1'); print('run.py: --lr: wrong'); sys.exit(2)",
+        "second": "there = os.path.exists('there'); open('there', 'w'); sys.exit(not there)",
+        "file": "", "lost": "open('lost', 'w')"}
+    (tmp_path / "file").write_text("")
+    runs = {name: ([f"import os, sys, time\n{line}"], parse(REGISTRY, ["--log_dir", name]))
+            for name, line in lines.items()}
+    runs["taker"][1].load_model_dir, runs["lost"][1].load_model_dir = "good", "refused"
+    assert work([*runs.values()], ray, 4, StopRequest()) == 3
+    shown = capsys.readouterr().out.splitlines()
+    assert {"good  done: final accuracy: 9", "taker  done: exit status 0", "fails  failed: the disk is full",
+            "killed  failed: exit status -9", "refused  failed: --lr: wrong", "second  done: exit status 0",
+            "lost  failed: exit status 2"} < {*shown} and len(shown) == 8
+    assert (tmp_path / "tries").read_text() == "1" and not (tmp_path / "lost").is_dir()
+
+
 def test_a_stopped_search_ends_its_runs_and_resumes_to_the_same_bytes(
-        tiny, lasting, finished, environment, root, tmp_path):
-    flags = [*tiny("NormalNN", "--max_task", 4), "--log_dir", "out"]
-    command = [sys.executable, "-m", "utils.sweep", "--grid", "mu=0.1", "--seeds", "2", "--runs_per_gpu", "2",
-               "--", *flags]
-    more = {**environment, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""}
-    first = subprocess.Popen(
-        command, env=more, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    runs = [tmp_path / "out" / "mu=0.1" / f"seed-{seed}" for seed in (0, 1)]
-    consoles = [run / "console.log" for run in runs]
-    while not all(console.exists() and "epoch 1/" in console.read_text() for console in consoles):
-        assert first.poll() is None
-        time.sleep(0.05)
-    first.send_signal(signal.SIGTERM)
-    out, errors = first.communicate(timeout=120)
-    assert (first.returncode, out) == (143, "0 of 2 runs done\n")
+        ray, tiny, lasting, finished, root, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(sweep, "start_ray", lambda: ray)
+    command = ["--grid", "mu=0.1", "--seeds", "2", "--runs_per_gpu", "2", "--"]
+    command += [*tiny("NormalNN", "--max_task", 4), "--log_dir", "out"]
+    consoles = [tmp_path / "out" / "mu=0.1" / f"seed-{seed}" / "console.log" for seed in (0, 1)]
+
+    def stop():
+        while not all(console.exists() and "epoch 1/" in console.read_text() for console in consoles):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    assert sweep.main(command) == 143
+    out, errors = capfd.readouterr()
+    assert out == "0 of 2 runs done\n"
     assert errors.splitlines()[-1] == "experiments/sweep.sh: stopped; the same command resumes the sweep"
     assert all("run.py: stopped by SIGTERM" in console.read_text() for console in consoles)
-    done = subprocess.run(command, env=more, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "2 of 2 runs done\n" in done.stdout
-    assert "Digits, 4 x 2 classes, top-1 accuracy" in done.stdout.partition("2 of 2 runs done\n")[2]
+    assert sweep.main(command) == 0
+    out, errors = capfd.readouterr()
+    _, done, table = out.partition("2 of 2 runs done\n")
+    assert done and "Digits, 4 x 2 classes, top-1 accuracy" in table + errors
     assert all("resuming: " in console.read_text() for console in consoles)
-    assert lasting(Path(runs[0])) == lasting(finished("NormalNN", "--max_task", 4))
+    assert lasting(consoles[0].parent) == lasting(finished("NormalNN", "--max_task", 4))
