@@ -12,7 +12,7 @@ FILES = sorted(ROOT.glob("requirements*.txt"))
 FAKE = """#!/bin/sh
 case "$*" in
     *flock*) [ -z "$WAIT" ] || { mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp *.txt .venv/; } ;;
-    *tomllib*) [ "${0##*/}" != python3 ] || [ -z "$OLD" ] ;;
+    *version_info*) [ "${0##*/}" != python3 ] || [ -z "$OLD" ] ;;
     "-m venv "* | "venv "*) echo "${0##*/} venv" >> "$CALLS"; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     *install*) echo "${0##*/} $*" >> "$CALLS"; echo "ERROR: no network" >&2; exit ${ENDS:-0} ;;
 esac
