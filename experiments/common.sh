@@ -15,3 +15,4 @@ sh install_requirements.sh
 PYTHON=${PYTHON:-.venv/bin/python}
 command -v "$PYTHON" >/dev/null || { echo "$0: PYTHON=$PYTHON: no such program" >&2; exit 2; }
 unset PYTHONSAFEPATH # with it, `python -m` would not look for modules here
+unset MPLBACKEND # Jupyter's, which this Python may lack

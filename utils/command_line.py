@@ -84,7 +84,8 @@ def help_of(flag: Flag) -> str:
 def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     """An argparse parser of all flags, which leaves out what is not given."""
     parser = Parser(
-        prog="run.py", epilog=EPILOG, allow_abbrev=False, argument_default=argparse.SUPPRESS, add_help=False,
+        prog="run.py", usage="run.py [--config FILE ...] [--FLAG VALUE ...]", epilog=EPILOG,
+        allow_abbrev=False, argument_default=argparse.SUPPRESS, add_help=False,
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.")
     add = parser.add_argument
     add("-h", "--help", action="store_true", help="show all flags, or those of one --learner_name")

@@ -49,6 +49,8 @@ def cpu_notices(gpuid: Sequence[int], device: torch.device) -> list[str]:
 def open_device(settings: Settings) -> torch.device:
     """The device of a run, tried; sets threads, precision and memory of this process. Raises UserError."""
     device = choose_device(settings.gpuid)
+    if settings.graph == "on" and device.type != "cuda":
+        raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
     torch.set_num_threads(settings.threads or default_threads())
     set_precision(settings.precision)
     set_deterministic(bool(settings.deterministic))
@@ -103,15 +105,10 @@ def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu"
     return len({path.read_text() if path.exists() else str(cpu) for cpu, path in siblings.items()})
 
 
-def cpu_quota(mount: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float:
-    """The CPUs' worth of time that cgroup v2 allows this process, by its own group and those around it."""
-    quotas = [math.inf]
-    with contextlib.suppress(OSError):
-        own = Path(groups.read_text().rpartition("0::/")[2].strip())
-        for limit in [mount / group / "cpu.max" for group in (own, *own.parents)]:
-            quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
-            quotas += [] if quota == "max" else [int(quota) / int(period)]
-    return min(quotas)
+def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """The CPUs' worth of time that a container may use (cgroup v2)."""
+    quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
+    return math.inf if quota == "max" else int(quota) / int(period)
 
 
 # Arithmetic

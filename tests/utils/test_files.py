@@ -1,6 +1,5 @@
 import contextlib
 import errno
-import fcntl
 import os
 import signal
 
@@ -9,7 +8,7 @@ import torch
 from pretended_gpu import pretended
 
 from utils.errors import UserError
-from utils.files import lock_folder, read_tensors, read_yaml, replacing, user_path, write_tensors, write_yaml
+from utils.files import lock_folder, read_tensors, read_yaml, replacing, write_tensors, write_yaml
 
 
 def failing(number):
@@ -37,18 +36,6 @@ def test_yaml_keeps_its_order_and_reads_back_beside_what_a_killed_writer_left(tm
     (tmp_path / "file.yaml.partial").write_text("a much longer half of a file" * 9)
     write_yaml(tmp_path / "file.yaml", content)
     assert list(read_yaml(tmp_path / "file.yaml").items()) == list(content.items())
-
-
-@pytest.mark.parametrize("text", ["- a", "a: [", "a: 2020-99-99", "\x00"])
-def test_what_is_no_mapping_is_refused_in_one_line_with_its_file(tmp_path, text):
-    (tmp_path / "file.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"^\S+file.yaml: [^\n]+$"):
-        read_yaml(tmp_path / "file.yaml")
-
-
-def test_a_path_on_a_command_line_starts_where_the_script_was_started(monkeypatch):
-    monkeypatch.setenv("STARTED_IN", "/some where")
-    assert str(user_path("runs/a b")) == "/some where/runs/a b" and str(user_path("/a")) == "/a"
 
 
 # Tensors
@@ -124,10 +111,3 @@ def test_a_second_process_is_told_who_has_the_folder_and_a_killed_one_leaves_no_
     file.close()
     assert take_elsewhere() == -signal.SIGKILL
     lock_folder(tmp_path)[0].close()
-
-
-def test_a_file_system_without_locks_is_one_line_for_the_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "lockf", failing(errno.ENOLCK))
-    file, note = lock_folder(tmp_path)
-    assert note.startswith("the file system of --log_dir has no locks, so nothing prevents a second run")
-    file.close()
