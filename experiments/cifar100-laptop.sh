@@ -25,4 +25,4 @@ run lwf_synthetic --config configs/lwf_synthetic.yaml "$@"
 run dgr --config configs/dgr.yaml "$@"
 run upper_bound --config configs/base.yaml --first_split_size 100 --other_split_size 100 "$@"
 
-py -m utils.reports.tables $OUT
+tables $OUT "$@"

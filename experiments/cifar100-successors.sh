@@ -18,4 +18,4 @@ for SPLIT in five:20 ten:10 twenty:5; do
     run rfd --config configs/rfd.yaml "$@"
 done
 
-py -m utils.reports.tables outputs
+tables outputs "$@"

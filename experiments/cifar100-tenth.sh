@@ -26,4 +26,4 @@ run lwf_synthetic --config configs/lwf_synthetic.yaml "$@"
 run upper_bound --config configs/base.yaml --first_split_size 100 --other_split_size 100 "$@"
 run dgr --config configs/dgr.yaml "$@"
 
-py -m utils.reports.tables $OUT
+tables $OUT "$@"

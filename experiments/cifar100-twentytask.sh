@@ -47,4 +47,4 @@ run bic $CORESET --learner_type kd --learner_name BIC --temp 2 "$@"
 run ub --log_dir outputs/cifar100-upper-bound --first_split_size 100 --other_split_size 100 \
     --learner_type default --learner_name NormalNN "$@"
 
-py -m utils.reports.tables outputs
+tables outputs "$@"

@@ -12,5 +12,5 @@ run deep_inversion --config configs/deep_inversion.yaml "$@"
 run abd --config configs/abd.yaml "$@"
 
 echo
-py -m utils.reports.tables $OUT
+tables $OUT "$@"
 echo "What the networks dreamed after each task: $PWD/$OUT/abd/figures and $PWD/$OUT/deep_inversion/figures"

@@ -20,4 +20,4 @@ run rfd --config configs/rfd.yaml "$@"
 run abd --config configs/abd.yaml "$@"
 run deep_inversion --config configs/deep_inversion.yaml "$@"
 
-py -m utils.reports.tables $OUT
+tables $OUT "$@"

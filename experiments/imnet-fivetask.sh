@@ -46,4 +46,4 @@ run lwf_coreset $CORESET --learner_type kd --learner_name LWF --mu 1 --temp 2 "$
 run e2e $CORESET --learner_type kd --learner_name ETE --mu 1 --temp 2 "$@"
 run bic $CORESET --learner_type kd --learner_name BIC --temp 2 "$@"
 
-py -m utils.reports.tables $OUT
+tables $OUT "$@"

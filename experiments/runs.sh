@@ -31,6 +31,10 @@ run() { # NAME [FLAG ...]
     py run.py $PROTOCOL --log_dir "$LOG_DIR" ${GPU:+--gpuid "$GPU"} "$@"
 }
 
+tables() { # FOLDER [FLAG ...]: nothing if the runs went elsewhere
+    case " $* " in *" --log_dir "*) ;; *) py -m utils.reports.tables "$1" ;; esac
+}
+
 py() { # in the background, because a shell answers signals only while it waits; there Ctrl-C is ignored
     "$PYTHON" "$@" &
     wait $!

@@ -25,6 +25,7 @@ from typing import Any
 
 from learners import REGISTRY
 from utils.command_line import parse
+from utils.device import default_threads
 from utils.errors import Parser, StopRequest, UserError, run_main
 from utils.files import user_path
 from utils.settings import Settings
@@ -132,8 +133,9 @@ def work(runs: list[Run], ray: Any, runs_per_gpu: int, stop_request: StopRequest
     ends. After a signal, stop them. Return the number that finished."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = (int(max(node.get(name, 0) for node in nodes)) for name in ("CPU", "GPU"))
-    share = cpus / (runs_per_gpu * max(1, gpus))
-    need = dict(num_cpus=0, num_gpus=1 / runs_per_gpu) if gpus else dict(num_cpus=share)
+    places = runs_per_gpu * max(1, gpus)
+    threads = default_threads(min(places, len(runs)))
+    need = dict(num_cpus=0, num_gpus=1 / runs_per_gpu) if gpus else dict(num_cpus=cpus / places)
     start = ray.remote(max_retries=10, **need)(attempt).remote  # Ray's retries are for lost nodes
     tasks: dict[str, Any] = {}
     for arguments, settings in runs:
@@ -141,7 +143,7 @@ def work(runs: list[Run], ray: Any, runs_per_gpu: int, stop_request: StopRequest
             Path(settings.log_dir, "console.log").unlink()
         command = [*RUN, *arguments, "--gpuid", "0" if gpus else "-1"]
         source = tasks.get(settings.load_model_dir, 0)
-        tasks[settings.log_dir] = start(command, settings.log_dir, Path.cwd(), max(1, int(share)), source)
+        tasks[settings.log_dir] = start(command, settings.log_dir, Path.cwd(), threads, source)
     left = {task: name for name, task in tasks.items()}
     done = drawn = 0
     while left and not stop_request.signal:
