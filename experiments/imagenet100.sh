@@ -22,4 +22,4 @@ run naive_rehearsal --config configs/naive_rehearsal.yaml $SAME "$@"
 run e2e --config configs/e2e.yaml $SAME "$@"
 run bic --config configs/bic.yaml $SAME "$@"
 
-py -m utils.reports.tables $OUT
+tables $OUT "$@"
