@@ -4,15 +4,15 @@
     python run.py --help
 
 Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any
-work; 130 and 143 stopped by Ctrl-C and SIGTERM. After any other than 0, a line on stderr says what to do.
-The same command resumes from the last checkpoint, even after a kill.
+work; 130 stopped by Ctrl-C; 143 stopped by SIGTERM, SIGHUP or SIGUSR1. After any other than 0, a line on
+stderr says what to do. The same command resumes from the last checkpoint, even after a kill.
 """
-
-from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     # Our packages come first, even with PYTHONSAFEPATH or with others of their names on PYTHONPATH.
@@ -26,12 +26,13 @@ import torch
 from dataloaders.datasets import Data, read_data
 from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
-from utils.device import cpu_notices, open_device, probe
+from utils.device import cpu_notices, open_device
 from utils.errors import run_main
 from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
 from utils.training.folder import ResultFiles, RunFolder
 from utils.training.journal import Journal
+from utils.training.results import Results
 from utils.training.trainer import Trainer
 
 
@@ -53,8 +54,23 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
     return trainer
 
 
-def main(arguments: list[str] | None = None) -> None:
-    settings = parse(REGISTRY, arguments)
+def train(config: Sequence[str | Path] = (), **flags: Any) -> Results:
+    """Do what the command line does, from Python, and return what was measured:
+
+        from run import train
+
+        train(["configs/digits.yaml", "configs/abd.yaml"], log_dir="outputs/abd").history("accuracy")
+    """
+    arguments = ["--config", *map(str, config)] if config else []
+    for name, value in flags.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        arguments += [f"--{name}", *map(str, values)]
+    return start(parse(REGISTRY, arguments))
+
+
+def start(settings: Settings) -> Results:
+    """Run to the end, and return what was measured. Raises UserError before any work, RunError and Stopped
+    later."""
     for line in WARNINGS:
         print(f"run.py: warning: {line}", file=sys.stderr)
     if settings.tensorboard:
@@ -66,8 +82,11 @@ def main(arguments: list[str] | None = None) -> None:
     folder = RunFolder(settings)
     folder.notices += cpu_notices(settings.gpuid, device)
     torch.set_num_threads(folder.settings.threads)
-    probe(device)
-    build_trainer(folder.settings, data, folder, device).run()
+    return build_trainer(folder.settings, data, folder, device).run()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    start(parse(REGISTRY, arguments))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import expand_home, load_yaml
+from utils.files import expand, load_yaml
 
 FORMS = "give numbers, a YAML file that lists them, or numpy:SEED"
 
@@ -23,46 +23,25 @@ def read_order(given: Any, classes: int, where: str) -> list[int]:
     """
     values = given if isinstance(given, list) else [given]
     if len(values) == 1 and isinstance(values[0], str) and not values[0].isdigit():
-        if values[0].startswith("numpy:"):
-            return _shuffled(values[0], classes, where)
-        where, values = f"{where} {values[0]}", _read_list(expand_home(values[0], where), where)
-    numbers = [_number(value, classes, where) for value in values]
-    if numbers and sorted(numbers) != list(range(classes)):
-        wrong = next(number for number in range(classes) if numbers.count(number) != 1)
-        raise UserError(
-            f"{where}: class {wrong} is listed {numbers.count(wrong)} times; list each of the classes "
-            f"0 to {classes - 1} once, and learn fewer with --max_task")
+        if seed := re.fullmatch(r"numpy:(\d{1,9})", values[0]):
+            return np.random.RandomState(int(seed[1])).permutation(classes).tolist()
+        path = expand(values[0], where)
+        try:
+            values = load_yaml(path)
+        except UserError as error:
+            raise UserError(f"{where}: {error}; {FORMS}") from error
+        where = f"{where} {path}"
+    if not isinstance(values, list):
+        raise UserError(f"{where}: {values!r} is no list of class numbers; {FORMS}")
+    numbers = [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
+    for number in numbers:
+        if type(number) is not int or not 0 <= number < classes or numbers.count(number) > 1:
+            raise UserError(f"{where}: {number!r} is listed twice or is none of the classes 0 to "
+                            f"{classes - 1}; {FORMS}")
+    if len(numbers) != classes and given != []:
+        raise UserError(f"{where}: lists {len(numbers)} of {classes} classes; list all, and learn fewer with "
+                        "--max_task")
     return numbers
-
-
-def _shuffled(text: str, classes: int, where: str) -> list[int]:
-    seed = text.removeprefix("numpy:")
-    if not re.fullmatch(r"[0-9]{1,10}", seed) or int(seed) >= 2**32:
-        raise UserError(f"{where}: {text!r} needs a seed from 0 to {2**32 - 1}, for example numpy:1993")
-    return np.random.RandomState(int(seed)).permutation(classes).tolist()
-
-
-def _read_list(path: str, where: str) -> list[Any]:
-    """A list with at least one entry from a YAML file. Raises UserError."""
-    try:
-        content = load_yaml(path)
-    except OSError as error:
-        raise UserError(f"{where}: {path!r} cannot be read ({error.strerror or error}); {FORMS}") from error
-    except Exception as error:  # PyYAML raises many kinds
-        raise UserError(f"{where}: {path} is not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, list) or not content:
-        raise UserError(f"{where}: {path} must hold one list of class numbers, such as [3, 1, 0, 2]")
-    return content
-
-
-def _number(value: Any, classes: int, where: str) -> int:
-    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UserError(f"{where}: {value!r} is not a class number; {FORMS}")
-    if not 0 <= value < classes:
-        raise UserError(f"{where}: there is no class {value}; the {classes} classes are 0 to {classes - 1}")
-    return value
 
 
 def order_name(order: Sequence[object]) -> str:

@@ -61,12 +61,12 @@ def split_classes(
 
     Args:
         first, other: number of classes of the first and of every other task.
-        max_task: number of tasks at most; all if negative.
+        max_task: number of tasks at most; all if it is below 1.
         sizes: of all tasks, instead of ``first`` and ``other``; classes that are left over are not learned.
     """
     stops = [*accumulate(sizes)] if sizes else [*range(first, classes, other), classes]
     ranges = [range(start, stop) for start, stop in zip([0, *stops], stops)]
-    return ranges if max_task < 0 else ranges[:max_task]
+    return ranges if max_task < 1 else ranges[:max_task]
 
 
 def task_ranges(settings: Settings, whole: bool = False) -> list[range]:
@@ -97,6 +97,18 @@ def hold_out(data: Split, fold: int) -> tuple[Split, Split]:
     return Split(data.images[~held], data.labels[~held]), Split(data.images[held], data.labels[held])
 
 
+def pixels_of(
+    dataset: str, transforms: str, normalised: bool, device: torch.device | str,
+    memory_format: torch.memory_format,
+) -> Pixels:
+    """What turns a data set's pixels into what networks see. See task_sequence."""
+    known, how = DATASETS[dataset], TRANSFORMS[transforms]
+    mean, std = how.statistics.get(dataset, (known.mean, known.std))
+    if not normalised:
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    return Pixels(mean, std, device, how.normalised_first, memory_format)
+
+
 def task_sequence(
     dataset: str, train: Split, test: Split, names: tuple[str, ...], ranges: list[range], order: list[int], *,
     normalised: bool = True, cumulative: bool = False, workers: int = 0, device: torch.device | str = "cpu",
@@ -113,11 +125,7 @@ def task_sequence(
         transforms: name of one of TRANSFORMS.
         memory_format: of the images.
     """
-    known, how = DATASETS[dataset], TRANSFORMS[transforms]
-    mean, std = how.statistics.get(dataset, (known.mean, known.std))
-    if not normalised:
-        mean, std = (0.0,) * 3, (1.0,) * 3
-    pixels = Pixels(mean, std, device, how.normalised_first, memory_format)
+    pixels = pixels_of(dataset, transforms, normalised, device, memory_format)
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
 
@@ -158,9 +166,19 @@ def learned_classes(settings: Settings, data: Data, repeat: int) -> list[tuple[i
     return [(number, data.names[number]) for number in order[:learned]]
 
 
+def first_of_each_class(data: Split, count: int) -> Split:
+    by_class = [np.flatnonzero(data.labels == label)[:count] for label in np.unique(data.labels)]
+    kept = np.sort(np.concatenate(by_class))
+    return Split(data.images[kept], data.labels[kept])
+
+
 def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split, Split]:
-    """Training and test images; with ``--validation`` the latter are held out of the training images."""
-    return hold_out(data.train, settings.seed + repeat) if settings.validation else (data.train, data.test)
+    """Training and test images; with ``--validation`` the latter are held out of the training images, and
+    with ``--images_per_class`` the first ones of each class are all there are."""
+    train, test = hold_out(data.train, settings.seed + repeat) if settings.validation else data[:2]
+    if count := settings.images_per_class:
+        return first_of_each_class(train, count), first_of_each_class(test, count)
+    return train, test
 
 
 def tasks_of_repeat(

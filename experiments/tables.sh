@@ -1,10 +1,9 @@
 #!/bin/sh
-# The published tables with what the runs under OUTPUTS have reached so far, finished or not.
+# Runs as tables, one for each data set and split, beside the published numbers (docs/run-folder.md, "Tables").
 #
-#     sh experiments/tables.sh [OUTPUTS] [--markdown | --csv] [--figures DIR]        OUTPUTS: a folder; default: the repository's outputs
+#     sh experiments/tables.sh [RUN or FOLDER ...] [--markdown | --latex | --csv] [--paper] [--figures DIR] [--format png]
 #
-# Folders that are runs themselves are set side by side instead. Runs that differ in nothing but --seed and --repeat
-# are repeats of one another.
+# A FOLDER holds runs at any depth; default: the repository's outputs. --paper adds published rows without a run.
 set -e
 STARTED_IN=$PWD
 . "$(dirname -- "$0")/common.sh"

@@ -67,8 +67,8 @@ def _add(name: str, learner: type[Learner], *namesakes: type[Learner]) -> None:
     try:
         _flags.update(flags_of(learner.Settings, _flags))
         LEARNERS[name] = learner
-    except UserError as error:
-        _refuse([name], str(error))
+    except (UserError, NameError, TypeError) as error:
+        _refuse([name], f"{files[0]}: {error}")
 
 
 for _module in pkgutil.iter_modules(__path__):

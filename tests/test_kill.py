@@ -1,4 +1,4 @@
-"""Real processes that are killed and started again. kill.py does the same with every learner, for longer."""
+"""Real processes that are killed and started again."""
 
 import signal
 
@@ -31,30 +31,11 @@ def runner():
 @pytest.mark.parametrize("learner", MOMENTS)
 def test_a_run_killed_in_every_kind_of_stage_ends_like_an_undisturbed_one(runner, tiny, tmp_path, learner):
     flags = [*tiny(learner, *QUICK, *MORE.get(learner, [])), "--log_dir"]
-    assert runner.start([*flags, str(tmp_path / "alone")], tmp_path / "alone.txt", fatal="none") == 0
+    assert runner.start([*flags, str(tmp_path / "alone")], tmp_path / "alone.txt", "never") == 0
     output, again = tmp_path / "again.txt", [*flags, str(tmp_path / "again")]
     for moment in MOMENTS[learner]:
-        assert runner.start(again, output, fatal=moment) == -signal.SIGKILL, (moment, output.read_text())
-    assert runner.start(again, output, fatal="none") == 0, output.read_text()
+        assert runner.start(again, output, moment) == -signal.SIGKILL, (moment, output.read_text())
+    assert runner.start(again, output, "never") == 0, output.read_text()
     alone, found = kill.ending(tmp_path / "alone"), kill.ending(tmp_path / "again")
     assert [name for name in alone if alone[name] != found.get(name)] == []
     assert "resuming: repeat 1/" in (tmp_path / "again" / "output.log").read_text()
-
-
-def test_runs_killed_at_random_operations_end_like_undisturbed_ones(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PYTHONWARNINGS", kill.QUIET)
-    quick = "--repeat 2 --max_task 1 --schedule 1 --batch_size 128 --no_figures".split()
-    assert kill.campaign(tmp_path, ["NormalNN"], 4, 0, quick), capsys.readouterr().out
-    assert "4 kills over 1 learners" in capsys.readouterr().out.splitlines()[-1]
-
-
-def test_a_run_that_ends_differently_is_found(tmp_path, monkeypatch, capsys):
-    """Otherwise the tests above could not fail."""
-    def start(self, flags, output, limit=None, fatal=None):
-        output.with_suffix(".operations").write_text("9")
-        return -9 if limit or fatal else 0
-
-    monkeypatch.setattr(kill, "ending", lambda folder: {"results": folder})
-    monkeypatch.setattr(kill.Runner, "start", start)
-    assert not kill.campaign(tmp_path, ["NormalNN"], 1, 0, [])
-    assert "1 runs: 0 resumed, 1 differed (seed 0)" in capsys.readouterr().out

@@ -23,7 +23,7 @@ from learners.base import Stage
 from run import build_trainer
 from tests.learners.conftest import PUBLISHED
 from utils.command_line import parse
-from utils.device import open_device, probe, set_deterministic
+from utils.device import open_device, set_deterministic
 from utils.errors import RunError, Stopped
 from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
@@ -120,7 +120,6 @@ def test_a_run_that_is_stopped_on_captured_steps_ends_as_an_undisturbed_one(mach
         more = ("--max_task", 2, "--batch_size", 6, "--power_iters", 5, "--train_aug", "--gpuid", 0)
         settings = parse(REGISTRY, tiny_flags("AlwaysBeDreaming", *more, "--log_dir", tmp_path / folder))
         device = open_device(settings)
-        probe(device)
         trainer = build_trainer(settings, whole_runs.made_up_images(), RunFolder(settings), device)
         trainer.listeners.append(StopAt(stop))
         trainer.run()
@@ -140,10 +139,8 @@ def test_the_host_waits_once_for_an_epochs_losses_and_the_check_of_its_weights(m
     learner, _ = problem("AlwaysBeDreaming", device=GPU)
     losses = [torch.rand(3, device=GPU) for _ in range(4)]
     machine.waits.clear()
-    launched = machine.launches
     assert set(mean_losses(losses, ["a", "b", "c"], learner, "here")) == {"a", "b", "c"}
     assert [count for (what, _), count in machine.waits.items() if what != "synchronize"] == [1]
-    assert machine.launches - launched < 12  # whatever the number of weights
 
 
 def test_an_evaluation_waits_for_the_host_as_often_whatever_the_number_of_batches(machine, problem):

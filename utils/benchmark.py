@@ -26,7 +26,7 @@ from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
 from models import RESNETS, ResNet
 from utils import benchmark_against
 from utils.command_line import parse
-from utils.device import captures, exact, memory_format, open_device, probe
+from utils.device import captures, exact, memory_format, open_device
 from utils.errors import Parser, RunError, UserError, run_main
 from utils.files import user_path
 from utils.settings import Settings
@@ -198,7 +198,6 @@ def print_against(checkout: Path, flags: Sequence[str], rounds: int) -> None:
 def prepared(settings: Settings) -> torch.device:
     """The device, opened and tried, after a line about it and the settings."""
     device = open_device(settings)
-    probe(device)
     cpu = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", cpu.read_text() if cpu.exists() else "")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else found[1] if found else "CPU"

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,14 @@ from typing import Any
 import torch
 
 from utils.errors import UserError, first_line, out_of_memory
-from utils.settings import MOST_THREADS, Settings
+from utils.settings import Settings
 
 # Which device
 
 
 def visible_gpus() -> int:
     """The number of GPUs that torch can use."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an old driver: the refusal says so
-        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def why_no_gpu() -> str:
@@ -41,24 +38,22 @@ def choose_device(gpuid: Sequence[int]) -> torch.device:
     if 0 <= number < count:
         return torch.device("cuda", number)
     reason = f"this machine has {count} GPU(s), counted from 0" if count else why_no_gpu()
-    none_here = reason.startswith(("Found no NVIDIA driver", "Torch not compiled"))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if number > 0 or number == 0 and not (none_here or hidden):
+    none_here = hidden or reason.startswith(("Found no NVIDIA driver", "Torch not compiled"))
+    if number > 0 or number == 0 and not none_here:
         raise UserError(f"--gpuid {number}: {reason}; choose another GPU, or --gpuid -1 for the CPU")
     return torch.device("cpu")
 
 
 def cpu_notices(gpuid: Sequence[int], device: torch.device) -> list[str]:
     """A line for the log if a run is on the CPU although nobody asked for that."""
-    if device.type != "cpu" or gpuid[0] < 0:
-        return []
-    return [
+    return [] if device.type != "cpu" or gpuid[0] < 0 else [
         f"{why_no_gpu()}, so this runs on the CPU, many times slower: a published protocol takes hundreds "
-            "of hours there; --gpuid -1 chooses the CPU without this line"]
+        "of hours there; --gpuid -1 chooses the CPU without this line"]
 
 
 def open_device(settings: Settings) -> torch.device:
-    """The device of a run; sets threads, precision and memory of this process. Raises UserError."""
+    """The device of a run, tried; sets threads, precision and memory of this process. Raises UserError."""
     device = choose_device(settings.gpuid)
     if settings.graph == "on" and device.type != "cuda":
         raise UserError("--graph on: CUDA graphs need a GPU; leave the flag out")
@@ -66,11 +61,20 @@ def open_device(settings: Settings) -> torch.device:
     set_precision(settings.precision)
     set_deterministic(bool(settings.deterministic))
     keep_freed_memory()
+    probe(device)
     return device
 
 
+def probe(device: torch.device) -> None:
+    """Compute something on a GPU before work begins. Raises UserError."""
+    try:
+        torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device)).sum().item()
+    except RuntimeError as error:
+        raise UserError(f"--gpuid {device.index}: {first_line(error)}; choose another one") from error
+
+
 def captures(settings: Settings, device: torch.device) -> bool:
-    """Tell whether training steps are captured as CUDA graphs."""
+    """Whether training steps are captured as CUDA graphs."""
     return device.type == "cuda" and settings.graph != "off"
 
 
@@ -84,9 +88,6 @@ def keep_freed_memory() -> None:
             mallopt(trim_threshold, 2**31 - 1)
 
 
-# When it fails
-
-
 def device_failure(error: BaseException) -> str:
     """How a device failed, in torch's first line (and the remedy if memory ran out). Empty if it is not
     the device's, such as that of an operation which a CUDA graph cannot hold."""
@@ -98,35 +99,16 @@ def device_failure(error: BaseException) -> str:
     return line if failed and "captur" not in line else ""
 
 
-def probe(device: torch.device) -> None:
-    """Compute something on a GPU before work begins. Raises UserError."""
-    if device.type != "cuda":
-        return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a card that this torch does not support: the refusal says so
-            torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device)).sum().item()
-    except RuntimeError as error:
-        raise UserError(f"--gpuid {device.index}: {first_line(error)}; choose another one") from error
-
-
 # Threads
 
 
 def default_threads(processes: int = 1) -> int:
-    """Threads of each of several processes side by side: OMP_NUM_THREADS, or else its share of the cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    number = int(asked) if asked.isdecimal() else 0
-    return min(number or max(available_cores() // processes, 1), MOST_THREADS)
-
-
-def available_cores() -> int:
-    """Physical cores that this process may use (psutil ignores affinity, joblib counts hyperthreads)."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = physical_cores(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, int(min(cores, cpu_quota())))
+    """Threads of each of several processes side by side: OMP_NUM_THREADS, or else its share of the physical
+    cores that this process may use (psutil ignores affinity, joblib counts hyperthreads)."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = int(min(physical_cores(cpus), cpu_quota()))
+    return int(asked) if asked.isdecimal() else max(cores // processes, 1)
 
 
 def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu")) -> int:
@@ -149,29 +131,23 @@ def cpu_quota(mount: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/s
 # Arithmetic, which shows in the last digits of results
 
 
-def _products() -> list[Any]:
-    """Torch's settings of products and convolutions of float32 tensors on a GPU."""
-    cudnn: Any = torch.backends.cudnn
-    return [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]  # torch wants rnn to agree
-
-
 def set_precision(precision: str) -> None:
     """Apply ``--precision`` to products and convolutions of float32 tensors on a GPU."""
-    for product in _products():
-        product.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    cudnn: Any = torch.backends.cudnn
+    for products in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn):  # torch wants rnn to agree
+        products.fp32_precision = "tf32" if precision == "tf32" else "ieee"
 
 
 @contextlib.contextmanager
 def exact() -> Iterator[None]:
     """While open, products and convolutions have float32's full precision: measurements do not depend on the
     ``--precision`` of training."""
-    before = [product.fp32_precision for product in _products()]
+    before = torch.backends.cuda.matmul.fp32_precision
     set_precision("fp32")
     try:
         yield
     finally:
-        for product, precision in zip(_products(), before):
-            product.fp32_precision = precision
+        set_precision(before)
 
 
 def memory_format(settings: Settings, device: torch.device) -> torch.memory_format:

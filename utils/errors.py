@@ -1,14 +1,15 @@
 """How a command ends: errors that are one line instead of a traceback, signals, standard streams."""
 
 import argparse
-import codecs
 import contextlib
+import difflib
 import errno
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -26,34 +27,47 @@ class RunError(Exception):
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop; the message says how to resume it.
-
-    Attributes:
-        status: what a shell expects of a process that this signal ended: 130 for SIGINT, 143 for SIGTERM.
-    """
+    """A signal asked the run to stop; the message says how to resume it."""
 
     def __init__(self, received: signal.Signals, message: str):
         super().__init__(message)
-        self.status = 128 + received
+        self.status = 128 + received  # as a shell has it: 130 for SIGINT, 143 for SIGTERM
 
 
 class Parser(argparse.ArgumentParser):
     """Raises UserError if the flags are wrong."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ({self.prog} --help lists all flags)")
+        wrong = message.partition("unrecognized arguments: ")[2].split()
+        near = did_you_mean(wrong[0], self._option_string_actions) if wrong else ""
+        raise UserError(message + (near or f" ({self.prog} --help lists all flags)"))
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The end of an error about a misspelt name; empty if none of the names is like it."""
+    near = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def answer_signals(handler: Any) -> dict[int, Any]:
+    """Install a handler of SIGINT, SIGTERM, SIGHUP and SIGUSR1 (Slurm's warning) and return those before. A
+    background job ignores SIGINT; it stays so, and so does what Python cannot put back: a host program's
+    handler in C, or any from a thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    return {number: signal.signal(number, handler) for number in heard}
+
+
+def counted(number: int) -> signal.Signals:
+    """SIGINT for Ctrl-C, SIGTERM for every other signal, so that the exit status is 130 or 143."""
+    return signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
 
 
 class StopRequest:
-    """While open, notes the first SIGTERM (Slurm) or SIGINT (Ctrl-C), so that a run can stop between two
-    steps. A second Ctrl-C ends the process at once.
-
-    Args:
-        program: named in the line that acknowledges the signal.
-
-    Attributes:
-        signal: the one received; None until then.
-    """
+    """While open, notes the first signal in ``signal``, so that a run can stop between two steps. A second
+    Ctrl-C ends the process at once. ``program`` begins the line that acknowledges the signal."""
 
     def __init__(self, program: str = "run.py") -> None:
         self.program = program
@@ -68,54 +82,32 @@ class StopRequest:
             signal.signal(number, handler)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
+        self.signal = counted(number)
         if signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # print is not safe here: the signal may have interrupted one
             os.write(2, f"{self.program}: stopping after the current step; Ctrl-C stops at once\n".encode())
 
 
-def answer_signals(handler: Any) -> dict[int, Any]:
-    """Install a handler of SIGINT and SIGTERM and return the ones before. A background job ignores SIGINT; it
-    stays so, and so does what Python cannot put back: a host program's handler in C, or any from a thread."""
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    return {number: signal.signal(number, handler) for number in heard}
-
-
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Raise KeyboardInterrupt, for SIGTERM too; a second signal ends the process at once."""
+    """Raise KeyboardInterrupt; a second signal ends the process at once."""
     answer_signals(signal.SIG_DFL)
-    raise KeyboardInterrupt(number)
+    raise KeyboardInterrupt(counted(number))
 
 
 def prepare_streams() -> None:
     """Let closed standard streams (cron jobs) lead to /dev/null, and others replace characters they lack."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:  # else the next file that is opened gets this number, and what is printed
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if number else "r"))
-    codecs.register_error("readable", readable)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="readable")
-
-
-def readable(error: Any) -> tuple[str, int]:
-    """Handle a UnicodeEncodeError: ± becomes +/-, any other character a question mark."""
-    text = error.object[error.start : error.end].replace("±", "+/-")
-    return text.encode("ascii", "replace").decode(), error.end
+        if getattr(sys, name) is None:  # the lowest free number is this one, which no other file must get
+            os.set_inheritable(null := os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, open(null, "w" if number else "r"))
+        elif number and hasattr(getattr(sys, name), "reconfigure"):  # a notebook's cannot
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a device or the host has no memory left; torch raises several classes."""
-    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return known or isinstance(error, RuntimeError) and any(
+    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(
         text in str(error) for text in ("out of memory", "can't allocate memory", "ALLOC_FAILED"))
 
 
@@ -126,13 +118,11 @@ def first_line(error: BaseException) -> str:
 
 def run_main(name: str, main: Callable[[], int | None]) -> int:
     """Run a command's ``main`` and return its exit status. An error that a user can cause becomes one line on
-    stderr; any other is a defect and keeps its traceback.
-
-    Args:
-        name: begins the line, such as "run.py".
-    """
+    stderr, which begins with ``name``; any other is a defect and keeps its traceback."""
     answer_signals(interrupt)
     prepare_streams()
+    os.environ.pop("MPLBACKEND", None)  # a notebook's, which this Python may lack; our figures are files
+    warnings.filterwarnings("ignore", module=r"torch\.cuda")  # an old driver or card: our own line says so
     message = ""
     try:
         status = main() or 0

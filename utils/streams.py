@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -16,12 +16,8 @@ def seed_of(*place: object) -> int:
 
 
 class Streams:
-    """One ``torch.Generator`` per name, reseeded from (seed of the repeat, task, name) for every task.
-
-    Attributes:
-        order: shuffling. augmentation: image augmentation. noise: the generators' input.
-        place: (seed of the repeat, task) that the streams were started for.
-    """
+    """One ``torch.Generator`` per name, reseeded from (seed of the repeat, task, name) for every task: the
+    ``order`` of images, their ``augmentation``, and ``noise``, the generators' input."""
 
     order: torch.Generator
     augmentation: torch.Generator
@@ -29,9 +25,8 @@ class Streams:
 
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.place = (0, 0)
-        for name in NAMES:
-            setattr(self, name, torch.Generator(device))
+        self.place = (0, 0)  # (seed of the repeat, task)
+        vars(self).update({name: torch.Generator(device) for name in NAMES})
 
     def start(self, seed: int, task: int) -> None:
         """Seed every stream for a task."""
@@ -43,11 +38,9 @@ class Streams:
         """A stream for one choice within a task; it starts anew every time it is asked for."""
         return torch.Generator(self.device).manual_seed(seed_of(*self.place, name))
 
-    @contextmanager
-    def weights(self, name: str) -> Iterator[None]:
+    def weights(self, name: str) -> AbstractContextManager[None]:
         """While open, torch's initialisers draw on the CPU from a stream named for the task."""
-        with global_state_seeded(seed_of(*self.place, name)):
-            yield
+        return global_state_seeded(seed_of(*self.place, name))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         states = {name: getattr(self, name).get_state() for name in NAMES}
@@ -68,8 +61,6 @@ def global_state_seeded(seed: int) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def seeded_weights(seed: int, task: int = 0) -> Iterator[None]:
+def seeded_weights(seed: int, task: int = 0) -> AbstractContextManager[None]:
     """Let torch's initialisers draw from the stream "weights", on the CPU: the same with or without a GPU."""
-    with global_state_seeded(seed_of(seed, task, "weights")):
-        yield
+    return global_state_seeded(seed_of(seed, task, "weights"))

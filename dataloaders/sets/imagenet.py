@@ -12,7 +12,7 @@ import numpy as np
 from dataloaders.base import Data, Split, dataset
 from dataloaders.folders import check_complete, each_once, pictures, some, subfolders
 from utils.errors import UserError
-from utils.files import expand_home
+from utils.files import expand
 
 WNID = re.compile(r"n\d{8}", re.IGNORECASE | re.ASCII)
 OUTPUTS = 1000
@@ -53,7 +53,7 @@ def named_classes(given: Any, where: str) -> list[str]:
     themselves. An empty list names none. Raises UserError."""
     words = given if isinstance(given, list) else [given]
     if len(words) == 1 and isinstance(words[0], str) and not WNID.fullmatch(words[0]):
-        path = Path(expand_home(words[0], where))
+        path = Path(expand(words[0], where))
         where, words = f"{where} {path}", read_class_list(path, where)
     wnids: list[str] = []
     for word in words:

@@ -37,24 +37,22 @@ def test_numpys_shuffle_is_that_of_other_frameworks():
 
 
 @pytest.mark.parametrize(("given", "expected"), [
-    ([0, 1, 2], "class 3 is listed 0 times"), ([0, 1, 2, 3, 3], "class 3 is listed 2 times"),
-    ([0, 1, 2, 3, 4], "there is no class 4"), (["0", "1", "2", "x"], "'x' is not a class number"),
-    ([0, 1, 2, 3.0], "3.0 is not"), ([True, 0, 2, 3], "True is not"), (None, "None is not"),
-    (2, "class 0 is listed 0 times"), ("numpy:x", "a seed from 0"), ("numpy:4294967296", "a seed from 0"),
-    ("none.yaml", "'none.yaml' cannot be read (No such file")])
+    ([0, 1, 2], "lists 3 of 4 classes"), ([0, 1, 2, 3, 3], "3 is listed twice"),
+    ([0, 1, 2, 4], "4 is listed twice or is none"), (["0", "1", "2", "x"], "'x' is"),
+    ([0, 1, 2, 3.0], "3.0 is"), ([True, 0, 2, 3], "True is"), (None, "None is"),
+    ("numpy:x", "numpy:x: cannot be read"),
+    ("none.yaml", "none.yaml: cannot be read (No such file")])
 def test_what_is_no_permutation_of_the_classes_is_refused_in_a_line(given, expected):
     assert expected in refused(given)
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("", "must hold one list"), ("a: 1", "must hold one list"), ("[]", "must hold one list"),
-    ("[1, 2", "not valid YAML"), ("[0, 1, 2]", "class 3 is listed 0"), ("[0, 1, cat]", "'cat' is not a")])
-def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, text, expected):
-    (tmp_path / "order.yaml").write_text(text)
+@pytest.mark.parametrize(("content", "expected"), [
+    (b"", "None is no list"), (b"a: 1", "is no list"), (b"[]", "lists 0 of 4"), (b"[1, 2", "not valid YAML"),
+    (b"[0, 1, 2]", "lists 3 of 4"), (b"\xff\xfe\xfd", "not valid YAML")])
+def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, content, expected):
+    (tmp_path / "order.yaml").write_bytes(content)
     message = refused([str(tmp_path / "order.yaml")])
     assert expected in message and "order.yaml" in message
-    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfd")
-    assert "bytes.yaml is not valid YAML" in refused(str(tmp_path / "bytes.yaml"))
 
 
 def test_orders_that_begin_alike_have_other_names():

@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from utils.errors import RunError, Stopped, StopRequest, UserError, out_of_memory, run_main
+from utils.errors import Parser, RunError, Stopped, StopRequest, UserError, run_main
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGUSR1, 143)]
 
 
 @pytest.fixture
 def python(root, environment):
-    """python(code, redirection="", variable=value, ...) -> a finished process that began in the repository's
-    root."""
+    """python(code, redirection="", variable=value, ...) -> a finished process, started in the repository."""
 
     def run(code, redirection="", **variables):
         return subprocess.run(
@@ -44,16 +44,16 @@ def ends(monkeypatch, capsys):
 
 
 def command(body):
-    head = "import os, subprocess, sys\nfrom utils.errors import run_main\n"
+    head = "import os, signal, subprocess, sys\nfrom utils.errors import run_main\n"
     return f"{head}def main():\n    {body}\nsys.exit(run_main('it', main))"
 
 
 @pytest.mark.parametrize(("error", "status", "line"), [
     (None, 0, ""), (UserError("--lr: no"), 2, "it: --lr: no\n"), (RunError("failed"), 1, "it: failed\n"),
     (Stopped(signal.SIGTERM, "resume it"), 143, "it: resume it\n"),
-    (KeyboardInterrupt(), 130, "it: stopped\n"),
+    (KeyboardInterrupt(), 130, "it: stopped\n"), (BrokenPipeError(), 0, ""),
+    (MemoryError(), 1, "it: MemoryError\n"),
     (OSError(errno.ENOSPC, "No space left", "file"), 1, "it: [Errno 28] No space left: 'file'\n"),
-    (BrokenPipeError(), 0, ""), (MemoryError(), 1, "it: MemoryError\n"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you\nmore"), 1,
      "it: DefaultCPUAllocator: can't allocate memory: you\n")])
 def test_what_a_user_can_cause_is_one_line_and_a_status(ends, error, status, line):
@@ -64,50 +64,55 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(ends, error, status, lin
 def test_a_defect_keeps_its_traceback(ends, error):
     with pytest.raises(type(error)):
         ends(error)
-    assert not out_of_memory(error)
+
+
+def test_a_misspelt_flag_gets_a_suggestion():
+    parser = Parser("it")
+    parser.add_argument("--figures")
+    with pytest.raises(UserError, match=r"unrecognized arguments: --figure_s x; did you mean --figures\?$"):
+        parser.parse_args(["--figure_s", "x"])
+    with pytest.raises(UserError, match=r"--zzz \(it --help lists all flags\)$"):
+        parser.parse_args(["--zzz"])
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_signal_closes_what_is_open_and_is_one_line(python, number, status):
-    body = f"import signal\n    try: signal.raise_signal({int(number)})\n    finally: print('closed')"
-    done = python(command(body))
+    done = python(command(f"try: signal.raise_signal({int(number)})\n    finally: print('closed')"))
     assert (done.returncode, done.stdout, done.stderr) == (status, b"closed\n", b"it: stopped\n")
 
 
-@pytest.mark.parametrize("number", [number for number, _ in SIGNALS])
-def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(number, capfd):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(number, status, capfd):
+    host = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(number)
     with StopRequest("it") as request:
         signal.raise_signal(number)
-        assert request.signal == number and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    assert (signal.default_int_handler, before[1]) == (signal.getsignal(signal.SIGINT),
-        signal.getsignal(signal.SIGTERM))
+        assert 128 + request.signal == status and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    signal.signal(signal.SIGINT, host[0])
     assert capfd.readouterr().err.startswith("it: stopping after the current step")
 
 
 # Streams
 
 
-@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "5 +/- 1, caf?"), ("utf-8", "5 ± 1, café")])
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "5 ? 1, caf?"), ("utf-8", "5 ± 1, café")])
 def test_a_terminal_that_lacks_a_character_shows_another(python, encoding, shown):
     done = python(command(r"print('5 \xb1 1, caf\xe9')"), PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stdout.decode(encoding).strip(), done.stderr) == (0, shown, b"")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_closed_streams_lead_nowhere_and_no_file_takes_their_place(python, tmp_path, closed):
     """What is printed, by a child too, does not end in a file of the run."""
     path = tmp_path / "results"
-    body = (
-        f"file = open({str(path)!r}, 'w'); print('lost'); print('lost', file=sys.stderr);"
+    body = (f"file = open({str(path)!r}, 'w'); print('lost'); print('lost', file=sys.stderr);"
             "subprocess.run(['sh', '-c', 'echo lost; echo lost >&2']);"
             "file.write('kept'); return file.fileno() < 3")
     assert (python(command(body), closed).returncode, path.read_text()) == (0, "kept")
 
 
-@pytest.mark.parametrize("flush", [True, False])
-def test_a_reader_that_has_had_enough_is_no_failure(python, flush):
-    done = python(command(f"[print('line', flush={flush}) for _ in range(9999)]"), "| head -n 1")
+def test_a_reader_that_has_had_enough_is_no_failure(python):
+    done = python(command("[print('line') for _ in range(9999)]"), "| head -n 1")
     assert (done.stdout, done.stderr) == (b"line\n", b"")
 
 
@@ -117,29 +122,37 @@ def test_output_that_a_full_disk_took_is_one_line(python):
     assert (done.returncode, done.stderr) == (1, b"it: [Errno 28] No space left on device\n")
 
 
+def test_figures_are_drawn_with_a_notebooks_backend_and_without_latex(python, tmp_path):
+    """`!python run.py` in Jupyter inherits the name of a backend that our Python lacks."""
+    (rc := tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    body = ("from pathlib import Path; from utils.reports.figures import Figure, save_figure;"
+            "figure = Figure(); axes = figure.add_subplot(title='a_b'); axes.plot([1, 3]);"
+            f"save_figure(Path({str(tmp_path / 'a.png')!r}), figure)")
+    done = python(command(body), MPLBACKEND="module://no_such.backend", MATPLOTLIBRC=str(rc))
+    assert (done.returncode, done.stderr) == (0, b"") and (tmp_path / "a.png").exists()
+
+
 # Imports
 
 HOST = """
-import importlib, logging, os, pkgutil, signal, sys
+import importlib, logging, os, signal, sys
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 def state():
-    return dict(os.environ), sys.stdout, sys.stderr, sys.stdin, [signal.getsignal(n) for n in (1, 2, 13, 15)],
-    list(sys.path)
+    handlers = [signal.getsignal(number) for number in (1, 2, 10, 13, 15)]
+    return dict(os.environ), sys.stdout, sys.stderr, sys.stdin, handlers, list(sys.path)
 before = state()
 for name in {names}:
     importlib.import_module(name)
 logging.warning("still here")
-after = state()
-assert before == after, [pair for pair in zip(before, after) if pair[0] != pair[1]]
+assert before == state()
 """
 
 
 def test_importing_everything_leaves_the_host_program_as_it_was(python, root):
     packages = ["learners", "models", "dataloaders", "utils"]
     names = ["run", *packages] + [
-        module.name for package in packages for module in pkgutil.walk_packages([str(root / package)],
-        f"{package}.")
-        if not module.name.endswith("__main__")]
+        module.name for package in packages
+        for module in pkgutil.walk_packages([str(root / package)], f"{package}.")]
     assert "utils.device" in names and "learners.bic" in names
     done = python(HOST.format(names=names))
     assert (done.returncode, done.stdout, done.stderr) == (0, b"still here\n", b"")
@@ -147,11 +160,9 @@ def test_importing_everything_leaves_the_host_program_as_it_was(python, root):
 
 @pytest.mark.parametrize("start", [["run.py"], ["-m", "utils.reports.tables"]])
 def test_other_packages_of_our_names_do_not_shadow_ours(root, environment, tmp_path, start):
-    for name in ("utils", "learners", "models", "dataloaders"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('another package called {name}')")
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "utils" / "__init__.py").write_text("raise SystemExit('another package called utils')")
     variables = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1" if start == ["run.py"] else ""}
     done = subprocess.run([sys.executable, *start, "--help"], cwd=root, env={**environment, **variables},
                           capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: ")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: ")

@@ -241,7 +241,7 @@ def test_a_stopped_sweep_ends_its_runs_and_resumes_to_the_same_bytes(
     assert all("run.py: stopped by SIGTERM" in console.read_text() for console in consoles)
     done = subprocess.run(command, env=more, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 of 2 runs done, 0 failed\ntop-1 accuracy (%) after task" in done.stdout
+    assert "2 of 2 runs done, 0 failed\nDigits, 4 x 2 classes, top-1 accuracy" in done.stdout
     assert all("resuming: " in console.read_text() for console in consoles)
     assert lasting(Path("out/seed-0")) == lasting(finished("NormalNN", "--max_task", 4))
 

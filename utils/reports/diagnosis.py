@@ -25,18 +25,30 @@ DIAGNOSTICS = {
         "linear CKA of model and teacher on real old images: 1 if they differ by rotation and scale alone"),
     "cka_dreams": ("CKA dreams", ".3f", "the same on dreams"),
     "cka_new": ("CKA new", ".3f", "the same on real new images"),
-    "old_as_new": (
-        "old as new %", ".1f",
-        "real old images that the model, among all classes seen, calls one of the task's"),
-    "dreams_as_new": ("dreams as new %", ".1f", "dreams that it calls one of the task's"),
+    "old_as_new": ("old as new %", ".1f", "real old images that the model calls one of the task's classes"),
+    "dreams_as_new": ("dreams as new %", ".1f", "dreams that it calls one of the task's classes"),
     "new_as_old": ("new as old %", ".1f", "real new images that it calls an old class"),
     "norm_old": ("|w| old", ".3f", "mean length of the classifier's rows of the old classes"),
     "norm_new": ("|w| new", ".3f", "mean length of its rows of the task's classes"),
-    "top1": (
-        "top-1 %", ".1f", "top-1 accuracy on all classes seen, by the classifier, as the run measured it"),
-    "ncm": (
-        "NCM top-1 %", ".1f", "the same by the nearest class mean of the features, without the classifier"),
+    "top1": ("top-1 %", ".1f", "accuracy on all classes seen, by the classifier, as the run measured it"),
+    "ncm": ("NCM top-1 %", ".1f", "the same by the nearest class mean of the features"),
 }
+# {label of a row of panels: {title of a panel: measure}}
+PANELS = {
+    "squared MMD": {
+        "from real old to real new images": "mmd_new", "from real old images to dreams": "mmd_dreams"},
+    "linear CKA with the teacher": {
+        "on real old images": "cka_old", "on dreams": "cka_dreams", "on real new images": "cka_new"},
+    "share (%)": {
+        "real old images called new": "old_as_new", "dreams called new": "dreams_as_new",
+        "real new images called old": "new_as_old"},
+    "top-1 accuracy (%)": {"by the classifier": "top1", "by the nearest class mean": "ncm"},
+    "mean length": {
+        "classifier's rows, old classes": "norm_old", "classifier's rows, the task's classes": "norm_new"},
+}
+# Okabe and Ito 2008
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#7F7F7F")
+MARKERS = "os^vD<>PX*hp"
 
 
 @dataclass
@@ -100,73 +112,42 @@ def diagnose_model(
     called = of(lambda x: learner.predict(x)[:, : task.seen].argmax(1))
     bandwidth = median_distance(torch.cat([features["old"], features["new"]]))
     rows = learner.model.last.weight.norm(dim=1)
-    found = {
-        "new_as_old": 100 * (called["new"] < task.old).double().mean().item(),
+    values = {name: np.nan for name in DIAGNOSTICS if name not in MEASURED} | {
         "norm_old": rows[: task.old].mean().item(), "norm_new": rows[task.old : task.seen].mean().item(),
-        **{
-            f"mmd_{kind}": squared_mmd(features["old"], features[kind], bandwidth)
-            for kind in features if kind != "old"},
-        **{f"cka_{kind}": linear_cka(features[kind], before[kind]) for kind in features},
-        **{
-            f"{kind}_as_new": 100 * (called[kind] >= task.old).double().mean().item()
-            for kind in called if kind != "new"},
-    }
-    return {name: found.get(name, np.nan) for name in DIAGNOSTICS if name not in MEASURED}
-
-
-# The figure
-
-# {what the panels of a row share: {title of a panel: measure}}
-PANELS = {
-    "squared MMD": {
-        "from real old to real new images": "mmd_new", "from real old images to dreams": "mmd_dreams"},
-    "linear CKA with the teacher": {
-        "on real old images": "cka_old", "on dreams": "cka_dreams", "on real new images": "cka_new"},
-    "share (%)": {
-        "real old images called new": "old_as_new", "dreams called new": "dreams_as_new",
-        "real new images called old": "new_as_old"},
-    "top-1 accuracy (%)": {
-        "all classes seen, by the classifier": "top1", "all classes seen, by the nearest class mean": "ncm"},
-    "mean length": {
-        "classifier's rows, old classes": "norm_old", "classifier's rows, the task's classes": "norm_new"},
-}
-# Okabe and Ito 2008
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#7F7F7F")
-MARKERS = "os^vD<>PX*hp"
+        "new_as_old": 100 * (called["new"] < task.old).double().mean().item()}
+    for kind in sets:
+        values[f"cka_{kind}"] = linear_cka(features[kind], before[kind])
+        if kind != "old":
+            values[f"mmd_{kind}"] = squared_mmd(features["old"], features[kind], bandwidth)
+        if kind != "new":
+            values[f"{kind}_as_new"] = 100 * (called[kind] >= task.old).double().mean().item()
+    return values
 
 
 def diagnosis_figure(diagnoses: Sequence[Diagnosis]) -> Figure:
     """One panel per measure, one line per run, task by task."""
     figure = Figure(figsize=(10.5, 11.9), layout="constrained")
     grid = figure.subplots(len(PANELS), 3, sharey="row")
-    last = max(task for diagnosis in diagnoses for task in diagnosis.values)
     for row, (shared, panels) in zip(grid, PANELS.items()):
         for axes, (title, name) in zip(row, panels.items()):
             for place, diagnosis in enumerate(diagnoses):
                 axes.plot(
                     list(diagnosis.values), [values[name] for values in diagnosis.values.values()],
-                    color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
-                    markersize=5, linewidth=1.5)
+                    color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], markersize=5)
             if name.startswith("mmd"):
                 axes.set_yscale("symlog", linthresh=0.01)  # small between real images, at times below 0
                 axes.set_yticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
-                axes.set_ylim(top=2)
             if shared.endswith("(%)"):
                 axes.set_ylim(-4, 104)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("after task", fontsize=9)
-            axes.set_xticks(range(2, last + 1) if last <= 10 else range(2, last + 1, 2))
-            axes.set_xlim(1.7, last + 0.3)
-            axes.tick_params(labelsize=8)
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
             axes.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(shared, fontsize=9)
         for axes in row[len(panels) :]:
             axes.set_axis_off()
-    names = [
-        diagnosis.name + " (validation images)" * (diagnosis.images == "validation")
-        for diagnosis in diagnoses]
-    shown = [name if len(name) <= 40 else f"…{name[-39:]}" for name in names]
-    grid[0, 2].legend(
-        grid[0, 0].get_lines(), shown, loc="center left", fontsize=9 if len(names) <= 8 else 7, frameon=False)
+    names = [f"{each.name} (validation images)" if each.images == "validation" else each.name
+             for each in diagnoses]
+    grid[0, 2].legend(grid[0, 0].get_lines(), names, loc="center left", fontsize=9, frameon=False)
     return figure

@@ -1,21 +1,22 @@
-"""Numbers and tables as text, Markdown or CSV."""
+"""Numbers and tables as text, Markdown, LaTeX or CSV."""
 
 import argparse
 import csv
 import io
+import re
 from collections.abc import Sequence
 from math import isnan
 
-from utils.reports.runs import Run, Stat
+from utils.reports.runs import Stat
 
-HERE = "± std (n-1)"  # the deviation of what was measured here: the sample's
-OVER_IMAGES = ("final, over images", "average, over images")
+# {form: (characters to escape, bold)}
+MARKUP = {"text": ("\0", "*{}"), "markdown": ("|", "**{}**"), "latex": ("&%$#_{}", r"\textbf{{{}}}")}
 
 
 def add_forms(parser: argparse.ArgumentParser) -> None:
-    """Add ``--markdown`` and ``--csv``, which set ``form``."""
+    """Add ``--markdown``, ``--latex`` and ``--csv``, which set ``form``; its default is text."""
     forms = parser.add_mutually_exclusive_group()
-    for form in ("markdown", "csv"):
+    for form in ("markdown", "latex", "csv"):
         forms.add_argument(
             f"--{form}", dest="form", action="store_const", const=form, default="text",
             help=f"print as {form}")
@@ -30,25 +31,26 @@ def show_number(stat: Stat, form: str = ".1f") -> str:
     return show_value(stat.mean, form) if isnan(stat.sample) else f"{stat.mean:{form}} ± {stat.sample:{form}}"
 
 
-def show_repeats(run: Run) -> str:
-    places = run.unfinished
-    return f"{run.finished} + {len(places)} unfinished ({', '.join(places)})" if places else str(run.finished)
+def escape(text: str, form: str) -> str:
+    return re.sub(f"([{MARKUP[form][0]}])", r"\\\1", text)
 
 
 def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
-    """A heading and lines as aligned ``text``, ``markdown`` or ``csv``."""
+    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; cells with a * first are bold."""
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().rstrip("\n")
+    plain = [[escape(cell, form) for cell in row] for row in rows]
+    bold = MARKUP[form][1]
+    cells = [[bold.format(cell[1:]) if cell[:1] == "*" else cell for cell in row] for row in plain]
+    if form == "text":
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in cells)
+        return "\n".join("  ".join(row).rstrip() for row in aligned)
     if form == "markdown":
-        head, *lines = (" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows)
-        return "\n".join([f"| {head} |", "|" + " --- |" * len(rows[0]), *(f"| {line} |" for line in lines)])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    first = [row[0].ljust(widths[0]) for row in rows]
-    others = ["".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:])) for row in rows]
-    return "\n".join((name + cells).rstrip() for name, cells in zip(first, others))
-
-
-def csv_columns(measures: Sequence[str]) -> list[str]:
-    return [f"{name}{part}" for name in measures for part in ("", "_std_sample", "_std_population")]
+        head, *lines = (f"| {' | '.join(row)} |" for row in cells)
+        return "\n".join([head, "|" + " --- |" * len(rows[0]), *lines])
+    head, *lines = (" & ".join(row) + r" \\" for row in cells)
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
+    return "\n".join([begin, head, r"\hline", *lines, r"\end{tabular}"])

@@ -1,131 +1,93 @@
-"""Which row of which published table a run is, and where it departs from what was published."""
+"""Which runs share a table, and where they depart from the settings of the published numbers."""
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 from dataloaders.datasets import DATASETS
-from dataloaders.orders import order_name
-from dataloaders.tasks import split_classes
 from learners import LEARNERS
-from utils.reports.paper import DREAM_LOSS, METHODS, PAPER, STUDIES, TABLES, UB, Method, Study
+from utils.reports.paper import METHODS, STUDIES, Study
+from utils.reports.runs import Run, accuracy_kind, task_sizes
+from utils.settings import Settings
+from utils.training.folder import shown
 
-SPLIT = ("first_split_size", "other_split_size", "task_sizes")
-LENGTH = ("schedule", "power_iters")
-# Names of lengths that are so many times shorter than published.
-LENGTHS = {
-    2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth", 20: "a twentieth", 50: "a fiftieth",
-    100: "a hundredth",
-}
+# Settings are columns if the runs of one method differ in them; these, if any runs do.
+SHARED = {"model_type", "model_name"} | {
+    setting.name for setting in dataclasses.fields(Settings)
+    if setting.metadata["group"] in ("data", "optimisation", "run") and not setting.name.startswith("load_")}
+# A run with one of these is not what the names of its data set and method say: always a column.
+MARKS = ("incomplete_data", "images_per_class", "imagenet_classes", "load_any")
 
 
-@dataclass(eq=False)
-class Place:
-    """The place of a run in the published tables.
+class Table:
+    """The runs of one data set, split and kind of accuracy.
 
     Attributes:
-        columns: of the table; all of them for UB on all classes at once.
-        protocol: where the run departs from the study's protocol, as "setting value".
-        own: where it departs from its method's own published settings.
-        shorter: how many times shorter than published (LENGTHS); only if the run departs in nothing else.
+        over: " over images" if the published accuracies are, instead of means over tasks.
+        numbers: those of the published rows.
+        runs: in the papers' order, then by name.
+        settings: the columns.
     """
 
-    study: Study
-    columns: list[int]
-    method: Method
-    protocol: list[str]
-    own: list[str]
-    shorter: int
+    def __init__(self, kind: str, runs: Sequence[Run]):
+        sizes = runs[0].sizes
+        each = [(size, len([*same])) for size, same in groupby(sizes)]
+        split = " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in each)
+        self.name, self.tasks = f"{runs[0].settings['dataset']}, {split} classes, {kind}", len(sizes)
+        self.study = place(runs[0].settings)
+        self.numbers = {name: row[sizes] for name, row in self.study.rows.items()} if self.study else {}
+        self.over = " over images" if self.study and self.study.over_images else ""
+        self.runs = sorted(runs, key=lambda run: ([*METHODS, run.method].index(run.method), run.method))
+        self.settings = [
+            name for name in dict.fromkeys(name for run in runs for name in run.compared)
+            if name in MARKS and any(run.settings.get(name) for run in runs)
+            or any(one.compared.get(name) != other.compared.get(name) for one in runs for other in runs
+                   if name in SHARED or one.method == other.method)]
 
-    @property
-    def tables(self) -> list[int]:
-        """The numbers of the tables; a learner without published numbers stands with those that have a
-        coreset or not."""
-        numbers = [number for number, table in TABLES.items() if table.study is self.study]
-        listed = [number for number in numbers if self.method in TABLES[number].rows]
-        return listed or [numbers[-1] if self.method.memory else numbers[0]]
+    def departures(self, run: Run) -> str:
+        """Where a run departs from the settings of its published number."""
+        if not self.study or run.method not in self.numbers:
+            return ""
+        method, read = METHODS[run.method], dict(run.settings)
+        if method.learner in LEARNERS:
+            read["DW"] = read["DW"] and LEARNERS[method.learner].reads_DW(read["memory"])
+        read["oracle_flag"] = read["oracle_flag"] and run.method != "UB"
+        dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
+        common = {**self.study.protocol, "load_any": False, "memory": method.memory}
+        wanted = {**common, **method.settings, **dreams}
+        other = [name for name, value in wanted.items() if read.get(name) != value]
+        return ", ".join(f"{name} {shown(read.get(name))}" for name in other)
 
-    @property
-    def label(self) -> str:
-        """The protocol in headings."""
-        if self.shorter > 1:
-            return f"{self.study.name} at {LENGTHS[self.shorter]} of its length"
-        if not self.protocol + self.own:
-            return self.study.name
-        changed = f"scaled down or changed: {', '.join(self.protocol) or 'settings of methods'}"
-        return changed if self.study is PAPER else f"{self.study.name}, {changed}"
-
-
-def show_setting(value: Any) -> str:
-    """A setting in a few words; of a long list, such as a class order, how it begins and a digest."""
-    if isinstance(value, list):
-        return order_name(value) if len(value) > 9 else " ".join(map(str, value))
-    return str(value)
-
-
-def task_sizes(settings: dict[str, Any]) -> list[int]:
-    """The number of classes of each task, regardless of ``--max_task``."""
-    known = DATASETS.get(settings["dataset"])
-    classes = len(settings.get("imagenet_classes") or ()) or (known.classes if known else 0)
-    first, other, sizes = (settings[name] for name in SPLIT)
-    return [len(task) for task in split_classes(classes, first, other, sizes=sizes)]
+    def notes(self) -> list[str]:
+        """What the published numbers are, and which runs are not to be compared with them."""
+        departing: dict[str, list[str]] = {}
+        for run in self.runs:
+            departing.setdefault(self.departures(run), []).append(run.name)
+        return [f"paper: {study.name}" for study in (self.study,) if study] + [
+            f"not at the published settings, so not comparable: {', '.join(names)} with {text}"
+            for text, names in departing.items() if text]
 
 
-def method_of(study: Study, settings: dict[str, Any], at_once: bool) -> Method:
-    """The published row of exactly this learner, or one under the learner's name."""
-    learner, coreset = settings["learner_name"], settings["memory"] > 0
-    if study is PAPER and learner == UB.learner and not coreset and (at_once or settings["oracle_flag"]):
-        return UB
-    for method in (method for table in TABLES.values() if table.study is study for method in table.rows):
-        if method is not UB and (method.learner, method.memory > 0) == (learner, coreset):
-            return method
-    if learner in LEARNERS:
-        dreams = LEARNERS[learner].generator_type == "generator"
-    else:  # its file is gone
-        dreams = settings["learner_type"] == "datafree"
-    taken = learner in METHODS and METHODS[learner].learner != learner  # such as a class named BiC
-    name = learner + " (own class)" * taken + " (coreset)" * coreset
-    return Method(name, learner, DREAM_LOSS if dreams else {}, 2000 * coreset)
+def place(settings: dict[str, Any]) -> Study | None:
+    """The published table with the data set and split of a run."""
+    dataset, sizes = settings["dataset"], task_sizes(settings)
+    found = (study for study in STUDIES if study.dataset == dataset and sizes in study.rows["ABD"])
+    return next(found, None)
 
 
-def place(settings: dict[str, Any], other_first_task: bool = False) -> Place | None:
-    """The place of a run; None if no table has its data set and split.
-
-    Args:
-        other_first_task: it took over a first task that it would not have learned itself.
-    """
-    sizes = task_sizes(settings)
-    for study in (study for study in STUDIES if study.dataset == settings["dataset"]):
-        at_once = study is PAPER and sizes == [study.classes]
-        columns = [column for column in study.columns if at_once or sizes == study.sizes(column)]
-        method = method_of(study, settings, at_once)
-        if columns and (method is UB or not at_once):
-            return placed(study, columns, method, dict(settings), other_first_task)
-    return None
-
-
-def placed(
-    study: Study, columns: list[int], method: Method, settings: dict[str, Any], other_first_task: bool,
-) -> Place:
-    learner = LEARNERS.get(method.learner)
-    settings["DW"] = settings["DW"] and (learner is None or learner.reads_DW(settings["memory"]))
-    settings["oracle_flag"] = settings["oracle_flag"] and method is not UB
-    dreams = study.dreams if "deep_inv_params" in method.settings else {}
-    own = {"memory": method.memory, **method.settings, **dreams}
-    published = {**study.protocol, **own}
-    changed = {
-        name: f"{name} {show_setting(settings.get(name))}" for name in published
-        if settings.get(name) != published[name]}
-    if other_first_task:
-        forced = " (load_any 1)" * bool(settings["load_any"])
-        changed["load_model_dir"] = f"load_model_dir {settings['load_model_dir']}{forced}"
-    lengths = {name: published[name] for name in LENGTH if name in published}
-    shorter = [
-        times for times in LENGTHS if changed and changed.keys() <= lengths.keys()
-        and all(settings[name] == divided(length, times) for name, length in lengths.items())]
-    protocol = [text for name, text in changed.items() if name not in own and not shorter]
-    own_changed = [changed[name] for name in own if name in changed and not shorter]
-    return Place(study, columns, method, protocol, own_changed, shorter[0] if shorter else 1)
-
-
-def divided(length: Any, times: int) -> Any:
-    return [number / times for number in length] if isinstance(length, list) else length / times
+def tables_of(runs: Iterable[Run]) -> list[Table]:
+    """The tables of runs. A run that learns all classes at once is in those of every split."""
+    groups: dict[tuple[str, str, tuple[int, ...]], list[Run]] = {}
+    for run in runs:
+        dataset = run.settings["dataset"]
+        kind = accuracy_kind(DATASETS[dataset].top_k, run.settings["validation"])
+        groups.setdefault((dataset, kind, run.sizes), []).append(run)
+    tables = []
+    for (dataset, kind, sizes), group in sorted(groups.items()):
+        same = [split for *key, split in groups if key == [dataset, kind] and sum(split) == sum(sizes)]
+        if len(sizes) > 1:
+            tables.append(Table(kind, group + groups.get((dataset, kind, (sum(sizes),)), [])))
+        elif len(same) == 1:
+            tables.append(Table(kind, group))
+    return tables

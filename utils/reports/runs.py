@@ -4,36 +4,32 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from learners import LEARNERS
+from dataloaders.datasets import DATASETS
+from dataloaders.tasks import split_classes
 from utils.errors import UserError
 from utils.files import read_yaml
-from utils.reports.places import show_setting, task_sizes
-from utils.settings import NOT_IN_RESULTS, Settings
-from utils.training.first_task import differences
+from utils.reports.paper import METHODS
+from utils.settings import NOT_IN_RESULTS
+from utils.training.results import backward_transfer, forgetting
 
-# {results: their file}; a history is [after task, repeat], except pt.yaml's [on task, after task, repeat].
+# {history: its file}; each is [after task, repeat], pt.yaml's [on task, after task, repeat].
 PARTS = {
-    "accuracy": "results-acc/global.yaml", "over_images": "results-acc/over-images.yaml",
+    "accuracy": "results-acc/global.yaml", "accuracy over images": "results-acc/over-images.yaml",
     "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml",
-    "memory": "results-mem/global.yaml",
-}
-MEASURES = (
-    "accuracy", "accuracy_over_images", "average_incremental_accuracy",
-    "average_incremental_accuracy_over_images",
-    "forgetting", "normalised_accuracy", "seconds", "stored_values",
-)
-# Repeats of one run may differ in these. The number of threads changes the last digits alone.
-REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)
+    "memory": "results-mem/global.yaml"}
+SPLIT = ("first_split_size", "other_split_size", "max_task", "task_sizes")  # compared as sizes of tasks
+REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)  # threads change the last digits alone
 
 
 class Stat(NamedTuple):
-    """Mean over repeats, the sample's (n-1) and the population's (n) deviation; NaN for one repeat."""
+    """Mean over repeats, and the sample's (n-1) and the population's (n) deviation; NaN if there is none."""
 
     mean: float = nan
     sample: float = nan
@@ -54,202 +50,120 @@ class Run:
 
     Attributes:
         settings: of the first folder.
-        compared: the settings that repeats share. ``load_model_dir`` is "" unless the run took over a first
-            task that it would not have learned itself; then it tells which.
-        seeds: of each repeat.
-        results: {part: history}, the repeats last; NaN if not measured.
-        top_k: an image counts as recognised if its class is among this many likeliest.
+        sizes: the number of classes of each task that is learned.
+        repeats: {seed: {part: history}}, NaN if not measured.
     """
 
-    name: str
+    names: list[str]
     folders: list[Path]
     settings: dict[str, Any]
-    compared: dict[str, Any]
-    seeds: list[int]
-    results: dict[str, np.ndarray]
-    top_k: int = 1
+    sizes: tuple[int, ...]
+    repeats: dict[int, dict[str, np.ndarray]]
 
     @property
-    def kind(self) -> str:
-        return accuracy_kind(self.top_k, self.settings["validation"])
+    def name(self) -> str:
+        """As a shell abbreviates several: abd/seed-{0,1,2}."""
+        start = os.path.commonprefix(self.names)
+        return f"{start}{{{','.join(name.removeprefix(start) for name in self.names)}}}".removesuffix("{}")
 
     @property
-    def accuracy(self) -> np.ndarray:
-        return self.results["accuracy"]
+    def method(self) -> str:
+        """The published row of exactly this learner, with a coreset or not; otherwise the learner's name."""
+        learner, coreset = self.settings["learner_name"], self.settings["memory"] > 0
+        if learner == "NormalNN" and not coreset and (self.settings["oracle_flag"] or len(self.sizes) == 1):
+            return "UB"
+        for method in METHODS.values():
+            if method.name != "UB" and (method.learner, method.memory > 0) == (learner, coreset):
+                return method.name
+        return learner + " (own class)" * (learner in METHODS) + " (coreset)" * coreset
+
+    @cached_property
+    def compared(self) -> dict[str, Any]:
+        """The settings that repeats share, apart from the split. Without ``--load_any``, a first task that
+        was taken over is the one that the run would have learned."""
+        apart = (*REPEATS_DIFFER, *SPLIT, *["load_model_dir"] * (not self.settings["load_any"]))
+        return {name: value for name, value in self.settings.items() if name not in apart}
 
     @property
     def finished(self) -> int:
-        """The number of finished repeats."""
-        return int(np.isfinite(self.accuracy[-1]).sum())
+        return sum(isfinite(histories["accuracy"][-1]) for histories in self.repeats.values())
 
-    @property
-    def unfinished(self) -> list[str]:
-        """The task under way in each repeat that has not finished."""
-        done = np.isfinite(self.accuracy).sum(0).tolist()
-        return [f"task {count + 1}/{len(self.accuracy)}" for count in done if count < len(self.accuracy)]
+    def history(self, part: str) -> np.ndarray:
+        return np.stack([histories[part] for histories in self.repeats.values()], axis=-1)
 
-    @property
-    def uneven(self) -> bool:
-        """Whether the accuracy over images differs from the mean over tasks."""
-        return bool((np.abs(self.accuracy - self.results["over_images"]) > 1e-6).any())
+    def curve(self, part: str) -> list[Stat]:
+        """The accuracy after each task over finished repeats or, if there are none, over those under way."""
+        history = self.history(part)
+        finished = history[:, np.isfinite(history[-1])]
+        return [Stat.of(row) for row in (finished if finished.size else history)]
 
-    def measures(self, joint: "Run | None" = None) -> dict[str, Stat]:
-        """The MEASURES over finished repeats.
-
-        accuracy, accuracy_over_images: after the last task, the mean over tasks or over all test images.
-        average_incremental_accuracy(_over_images): the mean of either over all tasks learned.
-        forgetting: the mean over all tasks but the last of the best earlier accuracy on the task less the
-            accuracy after the last task (Chaudhry et al. 2018).
-        normalised_accuracy: the mean over tasks of accuracy over the ``joint`` model's with the same seed.
-        seconds: of training per repeat. stored_values: parameters and coreset after the last task.
-        """
-        images, matrix = self.results["over_images"], self.results["matrix"]
+    def measures(self) -> dict[str, Stat]:
+        """Measures over finished repeats; docs/run-folder.md ("Tables") defines them."""
+        accuracy, images, matrix, seconds, memory = map(self.history, PARTS)
         each = {
-            "accuracy": self.accuracy[-1], "accuracy_over_images": images[-1],
-            "average_incremental_accuracy": self.accuracy.mean(0),
-            "average_incremental_accuracy_over_images": images.mean(0),
-            "seconds": self.results["seconds"].sum(0), "stored_values": self.results["memory"][-1],
-        }
-        if len(matrix) > 1:
-            each["forgetting"] = (np.fmax.reduce(matrix[:-1, :-1], axis=1) - matrix[:-1, -1]).mean(0)
-        if joint:
-            both = [seed for seed in self.seeds if seed in joint.seeds]
-            mine, theirs = (
-                run.accuracy[:, [run.seeds.index(seed) for seed in both]] for run in (self, joint))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                each["normalised_accuracy"] = (mine / theirs).mean(0)
-        return {name: Stat.of(each.get(name, ())) for name in MEASURES}
+            "final": accuracy[-1], "final over images": images[-1],
+            "average": accuracy.mean(0), "average over images": images.mean(0),
+            "forgetting": forgetting(matrix), "backward transfer": backward_transfer(matrix),
+            "seconds": seconds.sum(0), "stored values": memory[-1]}
+        return {name: Stat.of(values) for name, values in each.items()}
+
+    def join(self, other: "Run", warnings: list[str]) -> None:
+        """Add repeats in another folder; of a seed that is there twice, the one that came furthest counts."""
+        self.names += other.names
+        self.folders += other.folders
+        for seed, theirs in other.repeats.items():
+            ours = self.repeats.setdefault(seed, theirs)
+            done, more = (np.isfinite(histories["accuracy"]).sum() for histories in (ours, theirs))
+            if ours is not theirs and done and more:
+                warnings.append(f"{self.name}: seed {seed} is there twice; the one that came furthest counts")
+            if more > done:
+                self.repeats[seed] = theirs
 
 
 def accuracy_kind(top_k: int, validation: bool) -> str:
     return f"top-{top_k} validation accuracy" if validation else f"top-{top_k} accuracy"
 
 
+def task_sizes(settings: dict[str, Any]) -> tuple[int, ...]:
+    """The number of classes of each task that a run learns."""
+    classes = len(settings["imagenet_classes"]) or DATASETS[settings["dataset"]].classes
+    return tuple(len(task) for task in split_classes(classes, *(settings[name] for name in SPLIT)))
+
+
 # Reading
 
 
-def is_run(folder: Path) -> bool:
-    return (folder / "args.yaml").is_file()
-
-
-def runs_under(folder: Path) -> list[Path]:
-    """The runs in a folder at any depth, including itself."""
-    return [path.parent for path in sorted(folder.rglob("args.yaml"))]
-
-
 def names_of(folders: Sequence[Path]) -> list[str]:
-    """The folders' names or, if two are the same, the paths as given."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else list(map(str, folders))
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings in args.yaml, with the default of each setting that is newer."""
-    recorded = read_yaml(folder / "args.yaml")
-    learner = LEARNERS.get(recorded["learner_name"])
-    return {**vars((learner.Settings if learner else Settings)()), **recorded}
-
-
-def compared_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """See Run, ``compared``."""
-    compared = {name: value for name, value in settings.items() if name not in REPEATS_DIFFER}
-    if source := settings["load_model_dir"]:
-        # Both runs may have been moved together.
-        path = folder / os.path.relpath(source, settings["log_dir"])
-        try:
-            theirs = read_settings(path)
-            same = not differences(theirs, settings)
-            if same and not settings["load_any"]:
-                compared["load_model_dir"] = ""
-            elif path.resolve() != folder.resolve():
-                compared["load_model_dir"] = compared_settings(path, theirs)
-        except (UserError, KeyError):
-            pass  # the source is gone: the recorded path tells
-    return compared
-
-
-def read_history(path: Path, dimensions: int) -> tuple[np.ndarray, int]:
-    """``history`` and ``top_k`` of a results file."""
-    content = read_yaml(path)
-    history = np.array(content["history"], dtype=float)
-    if history.ndim != dimensions:
-        raise ValueError(f"{path} has a history of {history.ndim} dimensions, not {dimensions}")
-    return history, int(content.get("top_k", 1))
+    """The folders' paths from the deepest folder that holds them all."""
+    paths = [os.path.abspath(folder) for folder in folders]
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [os.path.relpath(path, common) for path in paths]
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read a run, under way or finished. Raises UserError if a file of it cannot be read."""
-    path = folder / "args.yaml"
-    try:
-        settings = read_settings(folder)
-        tasks = len(task_sizes(settings))
-        tasks = min(tasks, settings["max_task"]) if settings["max_task"] > 0 else tasks
-        found, top_k = {}, 1
-        for part, file in PARTS.items():
-            if (path := folder / file).exists():
-                found[part], top_k_here = read_history(path, 3 if part == "matrix" else 2)
-                top_k = max(top_k, top_k_here)
-        accuracy = found.get("accuracy", np.empty((tasks, 0)))
-        begun = accuracy.shape[1]
-        # A repeat begins when the one before ends.
-        count = begun + (begun < settings["repeat"] and bool(np.isfinite(accuracy[-1]).all()))
-        results = {}
-        for part, file in PARTS.items():
-            path = folder / file
-            results[part] = np.full((tasks, tasks, count) if part == "matrix" else (tasks, count), nan)
-            if part in found:
-                if found[part].shape != results[part][..., :begun].shape:  # NumPy would spread a single row
-                    raise UserError(f"{path}: does not hold {tasks} tasks and {begun} repeats as the run")
-                results[part][..., :begun] = found[part]
-        seeds = [settings["seed"] + repeat for repeat in range(count)]
-        return Run(name, [folder], settings, compared_settings(folder, settings), seeds, results, top_k)
-    except (UserError, LookupError, TypeError, ValueError) as error:
-        told = f"{path}: cannot be read as part of a run of this code ({type(error).__name__}: {error})"
-        raise error if isinstance(error, UserError) else UserError(told) from error
+    """Read a run, under way or finished. Raises what damaged files raise."""
+    settings = read_yaml(folder / "args.yaml")
+    run = Run([name], [folder], settings, task_sizes(settings), {})
+    for part, file in PARTS.items():
+        shape, path = (len(run.sizes),) * (1 + (part == "matrix")), folder / file
+        history = np.array(read_yaml(path)["history"] if path.exists() else np.empty((*shape, 0)), float)
+        begun = history.shape[-1]
+        for repeat in range(max(begun, settings["repeat"])):
+            values = history[..., repeat] if repeat < begun else np.full(shape, nan)
+            run.repeats.setdefault(settings["seed"] + repeat, {})[part] = values.reshape(shape)
+    return run
 
 
 def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]) -> list[Run]:
     """The runs in folders, repeats joined. A run that cannot be read is a line in ``warnings``."""
-    groups: dict[str, list[Run]] = {}
+    runs: dict[str, Run] = {}
     for folder, name in zip(folders, names):
         try:
             run = read_run(folder, name)
-            key = json.dumps([run.compared, run.top_k], sort_keys=True, default=str)
-            groups.setdefault(key, []).append(run)
-        except UserError as error:
-            warnings.append(str(error))
-    return [joined(group, warnings) if len(group) > 1 else group[0] for group in groups.values()]
-
-
-def joined(runs: Sequence[Run], warnings: list[str]) -> Run:
-    """Repeats in several folders as one run; of a seed that is there twice, the one that came furthest."""
-    each = [
-        (seed, -int(np.isfinite(run.accuracy[:, repeat]).sum()), place, repeat)
-        for place, run in enumerate(runs) for repeat, seed in enumerate(run.seeds)]
-    chosen: dict[int, tuple[Run, int]] = {}
-    for seed, undone, place, repeat in sorted(each):
-        kept, _ = chosen.setdefault(seed, (runs[place], repeat))
-        if kept is not runs[place] and undone:
-            left = runs[place].name
-            warnings.append(f"seed {seed} is there twice: {kept.name} counts, {left} does not")
-    results = {
-        part: np.stack([run.results[part][..., repeat] for run, repeat in chosen.values()], axis=-1)
-        for part in PARTS}
-    names = [run.name for run in runs]
-    name = ", ".join(names if len(names) <= 3 else [names[0], "…", names[-1]])
-    folders = [folder for run in runs for folder in run.folders]
-    return Run(name, folders, runs[0].settings, runs[0].compared, list(chosen), results, runs[0].top_k)
-
-
-def differing(runs: Sequence[Run]) -> list[str]:
-    """The settings in which runs differ."""
-    names = dict.fromkeys(name for run in runs for name in run.compared)
-    first = runs[0].compared if runs else {}
-    return [name for name in names if any(run.compared.get(name) != first.get(name) for run in runs)]
-
-
-def value_of(run: Run, name: str) -> str:
-    """A setting of a run as tables show it; "" for one that its learner lacks."""
-    if name == "load_model_dir" and not run.compared[name]:
-        return ""
-    return show_setting(run.settings.get(name, ""))
+        except (UserError, LookupError, TypeError, ValueError) as error:
+            warnings.append(f"{folder}: left out, cannot be read ({type(error).__name__}: {error})")
+            continue
+        first = runs.setdefault(json.dumps([run.compared, run.sizes], sort_keys=True, default=str), run)
+        if first is not run:
+            first.join(run, warnings)
+    return list(runs.values())

@@ -1,127 +1,108 @@
-"""The published tables with what has been measured, or the accuracies of some runs side by side.
+"""Tables and figures of any runs beside the published numbers (docs/run-folder.md, "Tables").
 
-    python -m utils.reports.tables [OUTPUTS]        the published tables with all runs under OUTPUTS
-    python -m utils.reports.tables RUN [RUN ...]    these runs side by side, accuracy after each task
-
-Runs that differ in nothing but ``--seed`` and ``--repeat`` are repeats of one another and share a row.
-Accuracies are in percent over the repeats that have finished. ``±`` is the sample's standard deviation (n-1)
-of what was measured here.
+    python -m utils.reports.tables [RUN or FOLDER ...]
 """
 
+import os
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
+from math import isnan, nan
 from pathlib import Path
 
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
-from utils.reports.forms import (
-    HERE,
-    OVER_IMAGES,
-    add_forms,
-    csv_columns,
-    show_number,
-    show_repeats,
-    show_rows,
-    show_value,
-)
-from utils.reports.paper_tables import PaperTables
-from utils.reports.runs import Run, Stat, differing, is_run, names_of, read_runs, runs_under, value_of
+from utils.reports.forms import add_forms, escape, show_number, show_rows, show_value
+from utils.reports.paper import Number
+from utils.reports.places import Table, tables_of
+from utils.reports.runs import names_of, read_runs
+from utils.training.folder import shown
 
 NAME = "utils.reports.tables"
+MEASURES = (
+    "final", "final over images", "average", "average over images", "forgetting", "backward transfer")
 
+def show_table(table: Table, form: str, paper: bool) -> str:
+    """A table with the best means marked, upper bounds apart, and without empty columns.
 
-# Runs side by side
-
-
-def accuracy_table(folders: Sequence[Path], form: str, warnings: list[str]) -> str:
-    """One row per run: mean accuracy after each task, then over finished repeats the final and the average
-    accuracy, and the settings in which runs of one learner differ.
-
-    Results that are missing or cannot be read are lines in ``warnings``. Raises UserError if a folder is no
-    run.
+    Args:
+        paper: with the published rows that have no run.
     """
-    for folder in folders:
-        if not is_run(folder):
-            raise UserError(
-                f"{folder}: is no run, it has no args.yaml; name runs, or one folder alone that holds them")
-    runs = read_runs(folders, names_of(folders), warnings)
-    warnings += [
-        f"{run.name}: has not finished its first task" for run in runs
-        if not (run.accuracy == run.accuracy).any()]
-    varied = [name for name in differing(runs) if name != "learner_type"]  # learner_name tells
-    kinds = {run.kind for run in runs}
-    kind = kinds.pop() if len(kinds) == 1 and form != "csv" else ""
-    tasks = max((len(run.accuracy) for run in runs), default=0)
-    uneven = form == "csv" or any(run.uneven for run in runs)
-    ends = {"final": "accuracy", "average": "average_incremental_accuracy"}
-    if uneven:
-        ends |= zip(OVER_IMAGES, ("accuracy_over_images", "average_incremental_accuracy_over_images"))
-    measured = csv_columns([*ends]) if form == "csv" else [f"{name} {HERE}" for name in ends]
-    heading = [f"{kind or 'accuracy'} (%) after task", *([] if kind else ["measured"]), *varied]
-    rows = [[*heading, *(str(task + 1) for task in range(tasks)), *measured, "repeats"]]
-    for run in runs:
-        measures = run.measures()
-        after = [show_value(Stat.of(row).mean) for row in run.accuracy]
-        row = [", ".join([run.name, *remarks(run)]), *([] if kind else [run.kind])]
-        row += [*(value_of(run, name) for name in varied), *after, *[""] * (tasks - len(after))]
-        for name in ends.values():
-            stat = measures[name]
-            row += [show_value(value, ".6f") for value in stat] if form == "csv" else [show_number(stat)]
-        rows.append([*row, show_repeats(run)])
-    return show_rows(rows, form)
+    runs, rivals = table.runs, [run for run in table.runs if run.method != "UB"]
+    columns = {"method": [run.method for run in runs]}
+    columns |= {name: [shown(run.compared.get(name, "")) for run in runs] for name in table.settings}
+    for name in MEASURES:
+        stats = {run: run.measures()[name] for run in runs}
+        means = [stats[run].mean for run in rivals if not isnan(stats[run].mean)]
+        best = (min if name == "forgetting" else max)(means) if len(means) > 1 else nan
+        marks = ["*" * (run in rivals and stat.mean == best) for run, stat in stats.items()]
+        columns[name] = [mark + show_number(stat) for mark, stat in zip(marks, stats.values())]
+        if "over" in name and columns[name] == columns[name.removesuffix(" over images")]:
+            del columns[name]
+    columns["repeats"] = [
+        f"{run.finished}" + f" of {len(run.repeats)}" * (run.finished < len(run.repeats)) for run in runs]
+    numbers = [table.numbers.get(run.method, Number()).text for run in runs]
+    columns["paper"] = [f"({text})" if table.departures(run) else text for run, text in zip(runs, numbers)]
+    columns["run"] = [run.name for run in runs]
+    if paper:
+        missing = [name for name in table.numbers if name not in columns["method"]]
+        columns["method"] += missing
+        columns["paper"] += [table.numbers[name].text for name in missing]
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    rows = show_rows([[*filled], *zip_longest(*filled.values(), fillvalue="")], form)
+    title = f"{table.name} in %, mean ± std (n-1) over repeats"
+    parts = [escape(title, form), rows, *(escape(note, form) for note in table.notes())]
+    return "\n\n".join(parts) + "\n"
 
 
-def remarks(run: Run) -> list[str]:
-    """How a run's data differ from what the data set's name stands for, and whether it took over whatever
-    first task there was."""
-    named = len(run.settings["imagenet_classes"])
-    incomplete = ["incomplete data"] * bool(run.settings["incomplete_data"])
-    forced = run.settings["load_any"] and run.settings["load_model_dir"]
-    return incomplete + [f"{named} named classes"] * bool(named) + ["load_any"] * bool(forced)
-
-
-# The command
-
-
-def say(*lines: str) -> None:
-    for line in lines:
-        print(f"{NAME}: {line}", file=sys.stderr)
+def records(tables: Sequence[Table]) -> list[list[str]]:
+    """A heading, then a line for each run and measure, and for each task of its accuracy curve."""
+    settings = list(dict.fromkeys(name for table in tables for name in table.settings))
+    measured = ["measure", "task", "mean", "std (n-1)", "std (n)", "repeats", "planned"]
+    lines = [["table", "method", "run", *settings, *measured]]
+    for table, run in ((each, run) for each in tables for run in each.runs):
+        start = [table.name, run.method, run.name, *(shown(run.compared.get(name, "")) for name in settings)]
+        found = [(name, "", stat) for name, stat in run.measures().items()]
+        for part in ("accuracy", "accuracy over images"):
+            found += [(part, str(task), stat) for task, stat in enumerate(run.curve(part), 1)]
+        for name, task, stat in found:
+            numbers = [show_value(value, ".6f") for value in stat]
+            lines.append([*start, name, task, *numbers, str(run.finished), str(len(run.repeats))])
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(
-        prog=NAME, allow_abbrev=False,
-        description="The published tables with what has been measured, or runs side by side.")
+        prog=NAME, allow_abbrev=False, description="Tables and figures of runs beside the published numbers.")
     parser.add_argument(
         "folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
-        help="one folder that holds runs, at any depth, for the published tables; runs for their accuracies "
-             "side by side; default: outputs")
+        help="runs, or folders that hold runs at any depth; default: outputs")
     add_forms(parser)
+    parser.add_argument("--paper", action="store_true", help="also show published rows that no run stands in")
+    parser.add_argument("--figures", type=user_path, metavar="DIR", help="also draw the tables into DIR")
     parser.add_argument(
-        "--figures", type=user_path, metavar="DIR",
-        help="also draw figures that compare the runs of the tables")
+        "--format", choices=["png", "svg", "pdf"], default="png", help="of figures; default: png")
     given = parser.parse_args(arguments)
-    first, *others = given.folders
-    if others or is_run(first):
-        if given.figures:
-            raise UserError(
-                f"--figures {given.figures}: goes with the published tables; name one folder that holds runs")
-        if not others and (below := [str(run) for run in runs_under(first) if run != first]):
-            hidden = ", ".join(below[:3]) + ", …" * (len(below) > 3)
-            say(f"{first}: is itself a run and shown alone, without the runs in it ({hidden})")
-        warnings: list[str] = []
-        table = accuracy_table(given.folders, given.form, warnings)
-        say(*warnings)
-        print(table)
-        return
-    tables = PaperTables(first)
-    say(*tables.warnings)
-    print(tables.show(given.form))
+    found = {folder: sorted(Path(os.path.abspath(folder)).rglob("args.yaml")) for folder in given.folders}
+    if empty := [str(folder.absolute()) for folder, below in found.items() if not below]:
+        raise UserError(f"{empty[0]}: holds no run at any depth; name the log_dir of one")
+    folders = list(dict.fromkeys(path.parent for below in found.values() for path in below))
+    warnings: list[str] = []
+    tables = tables_of(read_runs(folders, names_of(folders), warnings))
+    for line in warnings:
+        print(f"{NAME}: {line}", file=sys.stderr)
+    if given.form == "csv":
+        print(show_rows(records(tables), "csv"))
+    else:
+        print("\n".join(show_table(table, given.form, given.paper) for table in tables))
     if given.figures:
         from utils.reports.comparison import draw_comparison  # imports matplotlib, which takes a second
 
-        for path in draw_comparison(tables, given.figures):
-            say(f"drawn: {path.absolute()}")
+        try:
+            for path in draw_comparison(tables, given.figures, given.format):
+                print(f"{NAME}: drawn: {path.absolute()}", file=sys.stderr)
+        except OSError as error:
+            raise UserError(f"--figures {given.figures}: cannot be written ({error})") from error
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from learners import LEARNERS
 from utils.errors import UserError, first_line
@@ -19,20 +19,15 @@ from utils.training.state import Place, RunState
 # The settings that two runs must share for one to take the other's first task, besides the learner's own. Not
 # memory_format, deterministic or threads, which change its last digits only.
 FIRST_TASK = (
-    "dataset", "imagenet_classes", "incomplete_data", "model_type", "model_name", "rand_split", "class_order",
-    "seed", "first_split_size", "validation", "precision", "train_aug", "transforms", "optimizer", "lr",
-    "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
+    "dataset", "imagenet_classes", "incomplete_data", "images_per_class", "model_type", "model_name",
+    "rand_split", "class_order", "seed", "first_split_size", "validation", "precision", "train_aug",
+    "transforms", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
 
 
 @dataclass(frozen=True)
 class FirstTask:
-    """A first task to take over.
-
-    Attributes:
-        model: state dict of the model.
-        seconds: how long it took to learn.
-        source: where it came from, for the log.
-    """
+    """A first task to take over: the model's state dict, the seconds it took to learn (NaN if unknown), and
+    where it came from, for the log."""
 
     model: dict[str, Tensor]
     seconds: float
@@ -73,9 +68,9 @@ def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, st
         names = [entry["name"] for entry in read_yaml(path)["classes"]]
     except (UserError, KeyError, TypeError):
         return [f"its data are unknown ({path} is missing or damaged)"]
-    if different := [(old, new) for old, (_, new) in zip(names, classes) if old != new]:
-        old, new = different[0]
-        return [f"its classes are others ({old} there, {new} here)"]
+    for old, (_, new) in zip(names, classes):
+        if old != new:
+            return [f"its classes are others ({old} there, {new} here)"]
     return ["its images or labels are others"] if theirs != data else []
 
 
@@ -86,23 +81,18 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     path = folder / "models" / f"repeat-{repeat + 1}" / "task-1" / "class.pth"
     if not is_run(folder):
         raise UserError(f"{flag}: does not hold a run; name the --log_dir of one")
-    try:
-        there = read_yaml(folder / "args.yaml")
-        reasons = differences(there, vars(settings))
-        if path.exists():
-            reasons += other_data(folder, repeat, data, classes)
-    except UserError as error:
-        raise UserError(f"{flag}: {error}") from error
+    if not path.exists():
+        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat "
+                        f"{repeat + 1} before")
+    there = read_yaml(folder / "args.yaml")
+    reasons = differences(there, vars(settings)) + other_data(folder, repeat, data, classes)
     if reasons and not settings.load_any:
         raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, "
                         "or take it nevertheless with --load_any")
-    with torch.device("meta"):
-        network = LEARNERS[settings.learner_name].new_model(settings)
     try:
-        model = fitting(read_tensors(path), network)
-    except FileNotFoundError as error:
-        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat "
-                        f"{repeat + 1} before") from error
+        model = read_tensors(path)
+        with torch.device("meta"):
+            LEARNERS[settings.learner_name].new_model(settings).load_state_dict(model, assign=True)
     except Exception as error:
         what = f"{settings.model_name} for {settings.dataset}"
         raise UserError(f"{flag}: {path} is damaged or not a {what} ({first_line(error)})") from error
@@ -122,14 +112,6 @@ def first_tasks(
     done = place or Place()
     needed = range(done.repeat + (done.task > 0), settings.repeat) if settings.load_model_dir else ()
     return {repeat: first_task(settings, repeat, data, classes[repeat]) for repeat in needed}
-
-
-def fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """``state``, if it is one of ``network``. Raises ValueError."""
-    shapes = {name: value.shape for name, value in state.items()}
-    if different := [name for name, value in network.state_dict().items() if shapes.get(name) != value.shape]:
-        raise ValueError(f"{different[0]} has another shape or is missing")
-    return state
 
 
 def seconds(folder: Path, repeat: int) -> float:

@@ -2,7 +2,6 @@
 read."""
 
 import dataclasses
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -41,17 +40,10 @@ def shown(value: Any) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run: its args.yaml has the settings of one, or it has a whole checkpoint."""
+    """Whether a folder's args.yaml has the settings of a run of this code, which that of 2021 has not."""
     try:
-        return "no_figures" in read_yaml(folder / "args.yaml")  # which the code of 2021 does not have
+        return "no_figures" in read_yaml(folder / "args.yaml")
     except UserError:
-        return any(_is_checkpoint(folder / name) for name in (CHECKPOINT, PREVIOUS))
-
-
-def _is_checkpoint(path: Path) -> bool:
-    try:
-        return "place" in read_tensors(path)
-    except Exception:  # another program's file of that name
         return False
 
 
@@ -70,15 +62,14 @@ class RunFolder:
 
     def __init__(self, settings: Settings):
         self.flag = f"--log_dir {settings.log_dir}"
-        self.folder = Path(settings.log_dir)
-        left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.folder / name).exists()]
-        if left and not is_run(self.folder):
+        self.path = Path(settings.log_dir)
+        left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.path / name).exists()]
+        if left and not is_run(self.path):
             raise UserError(
                 f"{self.flag}: has {', '.join(left)}, but does not hold a run; choose another folder")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock, note = lock_folder(self.folder)
-            self.identity = os.stat(self.folder)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock, note = lock_folder(self.path)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{self.flag}: cannot be written ({reason}); choose another folder") from error
@@ -87,23 +78,14 @@ class RunFolder:
         self.saved_at = self.saving = 0.0  # when the latest checkpoint was written, and how long that took
         self.settings = settings
         self.state = None if settings.overwrite else self._load()
+        if not self.state and not settings.overwrite and set(left) & {"results-acc", "models"}:
+            raise UserError(
+                f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or "
+                "delete them with --overwrite 1")
         self.place = Place(**self.state["place"]) if self.state else None
         recorded = self.state["settings"]["threads"] if self.state else 0
         threads = settings.threads or recorded or default_threads()
         self.settings = dataclasses.replace(settings, threads=threads)
-        results = any((self.folder / name).is_dir() for name in LEFT_BEHIND)
-        if results and not self.state and not settings.overwrite:
-            raise UserError(
-                f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or "
-                "delete them with --overwrite 1")
-
-    @property
-    def path(self) -> Path:
-        """The folder. Raises OSError if it was moved or deleted: results must not end up in another folder of
-        its name."""
-        if not os.path.samestat(self.identity, os.stat(self.folder)):
-            raise FileNotFoundError(0, "the folder was moved or deleted", str(self.folder))
-        return self.folder
 
     def begin(self) -> Log:
         """Delete what --overwrite 1 replaces, record the settings and open the log: only once nothing can be
@@ -127,12 +109,11 @@ class RunFolder:
         """The latest checkpoint that is whole. Raises UserError if both are damaged, or the run has other
         settings."""
         damage = []
-        for path in (self.folder / CHECKPOINT, self.folder / PREVIOUS):
+        for path in (self.path / CHECKPOINT, self.path / PREVIOUS):
             if not path.exists():
                 continue
             try:
                 state = read_tensors(path)
-                Place(**state["place"])
                 self._compare(state["settings"])
             except (UserError, MemoryError):
                 raise
@@ -175,7 +156,7 @@ class RunFolder:
         """How to go on with a run that ended early."""
         command = "the same command" + " without --overwrite 1" * bool(self.settings.overwrite)
         if self.place:
-            return f"{command} resumes it from {self.folder / CHECKPOINT} ({self.place})"
+            return f"{command} resumes it from {self.path / CHECKPOINT} ({self.place})"
         return f"{command} starts it again"
 
     @contextmanager
@@ -189,11 +170,11 @@ class RunFolder:
         try:
             yield
         except NotFinite as error:
-            before = f"the state before is in {self.folder / CHECKPOINT} ({self.place})"
-            remedy = "a run with a lower --lr, in another --log_dir, may avoid it"
-            raise RunError(f"{error}; {before}; {remedy}") from error
+            raise RunError(
+                f"{error}; the state before is in {self.path / CHECKPOINT} ({self.place}); a run with a "
+                "lower --lr, in another --log_dir, may avoid it") from error
         except OSError as error:
-            where, what = error.filename or self.folder, error.strerror or error
+            where, what = error.filename or self.path, error.strerror or error
             raise RunError(f"{where}: {what}; {self.resume_hint()}") from error
         except (UserError, RunError) as error:  # an image that cannot be decoded, a worker that died
             raise RunError(f"{error}; {self.resume_hint()}") from error
@@ -228,13 +209,11 @@ class ResultFiles(Listener):
         write_yaml(models / "classes.yaml", by_output(run.results.classes[run.place.repeat]))
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
-        self.write_results(run)
+        self.run_ended(run)
         for name, network in run.learner.networks().items():
             folder = self.folder.task_folder(run.place.repeat, run.task.index)
             write_tensors(folder / f"{name}.pth", network.state_dict())
 
     def run_ended(self, run: RunState) -> None:
-        self.write_results(run)  # somebody may have deleted them after the run was finished
-
-    def write_results(self, run: RunState) -> None:
+        """Write the results; of a finished run too, since somebody may have deleted them."""
         run.results.save(self.folder.path, len(task_ranges(run.settings)))

@@ -3,8 +3,8 @@
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from tqdm import tqdm
 
@@ -15,70 +15,54 @@ from utils.training.measures import Measures
 from utils.training.results import percent
 from utils.training.state import RunState
 
-PACE = 10.0  # seconds between two plain lines of one stage, where there is no terminal to update
-RECENT = 0.5  # weight of past epochs in a stage's seconds per epoch: a pause or a busy hour is soon forgotten
+PACE = 10.0  # seconds between two plain lines of one stage if there is no terminal to update
+LABELS = {
+    "average_incremental_accuracy": "average incremental", "forgetting": "forgetting",
+    "backward_transfer": "backward transfer", "task_incremental_accuracy": "task-incremental", "old": "old",
+    "new": "new", "ncm": "nearest class mean"}
 
 
 class TimeLeft:
-    """The time left, from what this process has measured: seconds per epoch of each kind of stage.
-
-    Stages of one kind have the same name, and are both of a first task or both of a later one. The answer
-    covers the whole run once each kind of stage has been timed, otherwise the current task, otherwise the
-    current stage.
-    """
+    """The time left, from the seconds per epoch that this process has measured for each kind of stage. Stages
+    of one kind have the same name and are both of a first task or both of a later one."""
 
     def __init__(self) -> None:
-        self.seconds: dict[tuple[str, bool], float] = {}  # per epoch, by (stage, whether of the first task)
-        self.epochs: dict[tuple[str, bool], int] = {}  # per task
-        self.kind = ("", True)
+        self.seconds: dict[tuple[str, bool], float] = {}  # per epoch
+        self.epochs: dict[bool, dict[tuple[str, bool], int]] = {True: {}, False: {}}  # per kind of task
         self.began = time.monotonic()
 
     def begin_task(self, first: bool, stages: Sequence[Stage]) -> None:
-        self.epochs = {kind: epochs for kind, epochs in self.epochs.items() if kind[1] != first}
-        self.epochs |= {(stage.name, first): stage.epochs for stage in stages}
+        self.epochs[first] = {(stage.name, first): stage.epochs for stage in stages}
 
-    def begin_epoch(self, kind: tuple[str, bool]) -> None:
-        self.kind, self.began = kind, time.monotonic()
-
-    def end_epoch(self) -> None:
-        seconds, past = time.monotonic() - self.began, self.seconds.get(self.kind)
-        self.seconds[self.kind] = seconds if past is None else RECENT * past + (1 - RECENT) * seconds
+    def end_epoch(self, kind: tuple[str, bool]) -> None:
+        seconds = time.monotonic() - self.began
+        self.seconds[kind] = (self.seconds.get(kind, seconds) + seconds) / 2  # a pause is soon forgotten
 
     def left(self, run: RunState, stage: Stage, done: float) -> str:
-        """Such as "4 min left in this stage"; "" before anything was measured.
+        """Such as "4 min left in this task", of the widest scope whose stages have all been timed; or "".
 
         Args:
             done: epochs of the stage that are done; the one under way counts as a part.
         """
         first = run.place.task == 0
+        now = (stage.name, first)
         rates = dict(self.seconds)
-        if self.kind not in rates and done % 1:  # its first epoch is under way
-            rates[self.kind] = (time.monotonic() - self.began) / (done % 1)
-        if self.kind not in rates:
-            return ""
-        seconds = (stage.epochs - done) * rates[self.kind]
-        later_stages = [kind for kind in self.epochs if kind[1] == first]
-        later_stages = later_stages[later_stages.index(self.kind) + 1 :]
-        if not all(kind in rates for kind in later_stages):
-            if done == stage.epochs:
-                return ""
-            return f"{duration(seconds)} left in this stage"
-        seconds += sum(self.epochs[kind] * rates[kind] for kind in later_stages)
-
-        tasks, repeats = len(run.tasks), run.settings.repeat - run.place.repeat - 1
-        # Tasks to come: first ones, and later ones.
-        left = {True: repeats, False: tasks - 1 - run.place.task + repeats * (tasks - 1)}
-        if run.settings.load_model_dir:
-            left[True] = 0  # first tasks are taken over
-        later_tasks = 0.0
-        for of_first, count in left.items():
-            kinds = [kind for kind in self.epochs if kind[1] == of_first]
-            if not count:
-                continue
-            if not (kinds and all(kind in rates for kind in kinds)):
-                return f"{duration(seconds)} left in this task"
-            later_tasks += count * sum(self.epochs[kind] * rates[kind] for kind in kinds)
-        return f"{duration(seconds + later_tasks)} left"
+        if now not in rates and done % 1:  # its first epoch is under way
+            rates[now] = (time.monotonic() - self.began) / (done % 1)
+        scope = Counter({now: stage.epochs - done})
+        kinds = list(self.epochs[first])
+        task = scope + Counter({kind: self.epochs[first][kind] for kind in kinds[kinds.index(now) + 1 :]})
+        later, repeats = len(run.tasks) - 1, run.settings.repeat - run.place.repeat - 1
+        whole = Counter(task)
+        for of_first, count in (
+                (True, 0 if run.settings.load_model_dir else repeats),
+                (False, later - run.place.task + repeats * later)):
+            known = self.epochs[of_first] or {("unknown", of_first): 1}
+            whole += Counter({kind: count * epochs for kind, epochs in known.items()})
+        for name, counts in (("", whole), (" in this task", task), (" in this stage", scope)):
+            if all(kind in rates for kind in counts):
+                return f"{duration(sum(rates[kind] * epochs for kind, epochs in counts.items()))} left{name}"
+        return ""
 
 
 class Journal(Listener):
@@ -92,9 +76,9 @@ class Journal(Listener):
         self.log = log
         self.notes = list(notes)
         self.time = TimeLeft()
-        self.bar = tqdm(
-            total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not on_terminal(sys.stderr),
-            leave=False, dynamic_ncols=True)
+        terminal = getattr(sys.stderr, "isatty", bool)()  # a notebook's stream may not even have isatty
+        self.bar = tqdm(total=1.0, bar_format="{percentage:3.0f}% {bar:10} {desc}", disable=not terminal,
+                        leave=False, dynamic_ncols=True)
         self.said: set[str] = set()
         self.latest: Epoch | None = None  # of the stage under way
         self.stage: Stage | None = None
@@ -102,32 +86,34 @@ class Journal(Listener):
         self.drawn = self.logged = -math.inf
 
     def repeat_began(self, run: RunState) -> None:
-        place, repeats = run.place, run.settings.repeat
+        place, tasks = run.place, len(run.tasks)
+        here = f"repeat {place.repeat + 1}/{run.settings.repeat}"
         if run.resumed:
-            here = f"task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done"
-            if place.task == len(run.tasks):
-                here = "all tasks done"
-            self.log.line(f"resuming: repeat {place.repeat + 1}/{repeats}, {here}")
+            at = f"task {place.task + 1}, stage {place.stage + 1}, {place.epoch} epochs done"
+            self.log.line(f"resuming: {here}, {at if place.task < tasks else 'all tasks done'}")
         else:
-            tasks = f"{len(run.tasks)} task{'s' * (len(run.tasks) > 1)}"
-            what = f"{run.settings.learner_name}, {tasks}, on {run.device}"
-            self.log.line(f"repeat {place.repeat + 1}/{repeats}: {what}")
-        notes, self.notes = list(self.notes), []
+            what = f"{run.settings.learner_name}, {tasks} task{'s' * (tasks > 1)}, on {run.device}"
+            self.log.line(f"{here}: {what}")
         if run.settings.validation:
-            notes.append("--validation: every accuracy is on held-out training images, not on the test set")
-        for note in notes:
-            self.log.line(note)
+            self.notes.append("--validation: every accuracy is on held-out training images, not the test set")
+        if count := run.settings.images_per_class:
+            self.notes.append(f"--images_per_class {count}: a trial on the first images of each class alone")
+        self.say(self.notes)
 
-    def stages_began(self, run: RunState, stages: list[Stage]) -> None:
-        self.time.begin_task(run.place.task == 0, stages)
-        for note in run.learner.notes(run.task):
+    def say(self, notes: Sequence[str]) -> None:
+        """Write the lines that have not been said yet."""
+        for note in notes:
             if note not in self.said:
                 self.log.line(note)
                 self.said.add(note)
 
+    def stages_began(self, run: RunState, stages: list[Stage]) -> None:
+        self.time.begin_task(run.place.task == 0, stages)
+        self.say(run.learner.notes(run.task))
+
     def epoch_began(self, run: RunState, stage: Stage, epoch: int) -> None:
         self.stage, self.epoch, self.steps = stage, epoch, 0
-        self.time.begin_epoch((stage.name, run.place.task == 0))
+        self.time.began = time.monotonic()
         self.draw(run)
 
     def step_taken(self, run: RunState) -> None:
@@ -136,7 +122,7 @@ class Journal(Listener):
             self.draw(run)
 
     def draw(self, run: RunState) -> None:
-        """Update the bar. The time left comes early, where a narrow terminal does not cut it off."""
+        """Update the bar. The time left comes first, where a narrow terminal does not cut it off."""
         if self.bar.disable or self.stage is None:
             return
         done = self.epoch + self.steps / max(1, self.stage.batches.steps(self.epoch))
@@ -151,10 +137,10 @@ class Journal(Listener):
 
     def epoch_ended(self, run: RunState, epoch: Epoch) -> None:
         self.latest, stage, number = epoch, epoch.stage, epoch.number
-        self.time.end_epoch()
+        self.time.end_epoch((stage.name, run.place.task == 0))
         left = self.time.left(run, stage, number + 1)
-        parts = [run.heading(stage, number), f"lr {epoch.lr:.3g}", *show_losses(epoch.losses)]
-        line = "  ".join([*parts, f"{epoch.seconds:.1f} s", *([f"({left})"] if left else [])])
+        line = "  ".join([run.heading(stage, number), f"lr {epoch.lr:.3g}", *show_losses(epoch.losses),
+                          f"{epoch.seconds:.1f} s", *([f"({left})"] if left else [])])
         self.log.line(line, shown=self.is_shown(number in (0, stage.epochs - 1)))
         self.log.record(
             repeat=run.place.repeat + 1, task=run.task.index + 1, stage=stage.name, epoch=number + 1,
@@ -173,11 +159,14 @@ class Journal(Listener):
         self.latest = None
 
     def task_ended(self, run: RunState, measures: Measures) -> None:
-        repeat = run.place.repeat
-        accuracy = run.results.latest(repeat, percent(run.settings))
-        trained = f"trained {duration(run.seconds)}"
-        self.log.line(f"{run.where()}  accuracy {accuracy}  {measures.text()}  {trained}")
-        record = {name: None if value != value else value for name, value in measures.record().items()}
+        repeat, so_far = run.place.repeat, run.results.so_far(run.place.repeat)
+        parts = [f"accuracy {run.results.latest(repeat, percent(run.settings))}"]
+        parts += [f"{LABELS[name]} {value:.1f}" for name, value in so_far.items() if value == value]
+        by_task = " ".join(f"{value:.1f}" for value in measures.by_task)
+        self.log.line("  ".join([run.where(), *parts, f"task by task: {by_task}",
+                                 f"trained {duration(run.seconds)}"]))
+        record = {name: None if value != value else value
+                  for name, value in {**measures.record(), **so_far}.items()}
         self.log.record(repeat=repeat + 1, task=run.task.index + 1, **run.results.notes, **record)
 
     def run_ended(self, run: RunState) -> None:
@@ -185,11 +174,6 @@ class Journal(Listener):
 
     def close(self) -> None:
         self.bar.close()
-
-
-def on_terminal(stream: Any) -> bool:
-    """Whether a stream shows on a terminal; what notebooks put in its place may not even have ``isatty``."""
-    return bool(getattr(stream, "isatty", bool)())
 
 
 def show_losses(losses: dict[str, float]) -> list[str]:

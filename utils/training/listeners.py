@@ -1,7 +1,6 @@
-"""The moments of a run and the base class of everything that follows one: log, result files, figures,
-TensorBoard.
+"""The moments of a run, and the base class of what follows them: log, result files, figures, TensorBoard.
 
-run.py chooses the listeners. The trainer calls them in the order in which they were added.
+run.py chooses the listeners; the trainer calls them in the order in which they were added.
 """
 
 from dataclasses import dataclass
@@ -13,14 +12,8 @@ from utils.training.state import RunState
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that has just ended.
-
-    Attributes:
-        number: its place in the stage, from 0.
-        lr: the learning rate that it used.
-        losses: mean of each loss over its steps.
-        seconds: how long it took.
-    """
+    """An epoch that has just ended: its number in the stage, from 0, its learning rate, the mean of each loss
+    over its steps, and how long it took."""
 
     stage: Stage
     number: int
@@ -30,17 +23,14 @@ class Epoch:
 
 
 class Listener:
-    """Override the moments you need. A listener may read ``run`` but must not change it.
-
-    An OSError, such as a full disk, ends the run in one line; the run then resumes from its last checkpoint.
-    """
+    """Override the moments you need. A listener may read ``run`` but must not change it. An OSError, such as
+    a full disk, ends the run in one line."""
 
     def repeat_began(self, run: RunState) -> None:
-        """The tasks and the learner of ``run.place.repeat`` exist, restored from the checkpoint if the run
-        resumed."""
+        """The tasks and the learner exist, restored from the checkpoint if the run resumed."""
 
     def stages_began(self, run: RunState, stages: list[Stage]) -> None:
-        """These are all the stages of the current task; those before ``run.place.stage`` are done."""
+        """These are all stages of the current task; those before ``run.place.stage`` are done."""
 
     def epoch_began(self, run: RunState, stage: Stage, epoch: int) -> None:
         """The steps of this epoch, counted from 0, come next."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -13,18 +12,21 @@ from tqdm import tqdm
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them; NaN means that they are not known."""
-    if math.isnan(seconds):
+    if seconds != seconds:
         return "an unknown time"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _is_record(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line.decode()), dict)
-    except (ValueError, RecursionError):
-        return False
+def read_records(folder: Path, repeat: int) -> list[dict[str, Any]]:
+    """The records of a repeat, counted from 1, in a run's metrics.jsonl. A damaged line is
+    skipped."""
+    records = []
+    for line in (folder / "metrics.jsonl").read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict) and record.get("repeat") == repeat]
 
 
 class Log:
@@ -53,23 +55,13 @@ class Log:
         return {name: file.tell() for name, file in self.files.items()}
 
     def truncate(self, sizes: dict[str, int]) -> None:
-        """Drop what was written after the checkpoint, since the resumed run writes it again, and damaged
-        records, which would break the figures."""
+        """Drop what was written after the checkpoint, since the resumed run writes it again."""
         for name, file in self.files.items():
             end = min(sizes.get(name, 0), file.seek(0, os.SEEK_END))
             file.truncate(end)
             file.seek(end)
-        metrics = self.files["metrics.jsonl"]
-        lines = Path(metrics.name).read_bytes().splitlines(keepends=True)
-        whole = [line for line in lines if _is_record(line)]
-        if len(whole) < len(lines):
-            metrics.truncate(0)
-            metrics.write(b"".join(whole).decode())
-            self.line(f"{metrics.name}: deleted {len(lines) - len(whole)} damaged lines of {len(lines)}")
 
     def close(self) -> None:
         for file in self.files.values():
-            try:
+            with contextlib.suppress(OSError):  # the disk was full, which has been said already
                 file.close()
-            except OSError:  # the disk was full, which has been said already
-                pass

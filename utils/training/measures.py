@@ -67,13 +67,6 @@ class Measures:
             "by_task": self.by_task, "by_task_local": self.local, "old": self.old, "new": self.new,
             "top1": self.top1, "top5": self.top5, "ncm": self.ncm, "images": self.images}
 
-    def text(self) -> str:
-        """For the log, after the accuracy."""
-        parts = [f"task by task: {' '.join(f'{value:.1f}' for value in self.by_task)}"]
-        if len(self.by_task) > 1:
-            parts += [f"old {self.old:.1f}", f"new {self.new:.1f}"]
-        return "  ".join([*parts, f"nearest class mean {self.ncm:.1f}"])
-
 
 def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
     """The accuracy over all images of some tasks, given that on each; NaN without tasks."""

@@ -17,12 +17,10 @@ PROVENANCE = "provenance.yaml"  # in the run's folder
 
 
 def git(*words: str) -> str:
-    """What git prints about this repository, or "" if it cannot tell. Nothing in it is locked or written, so
-    that a run which starts never stands in the way of a commit."""
+    """What git prints about this repository, or "" if it fails. It takes no lock that a commit waits for."""
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(ROOT), *words],
-            capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words],
+                              capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
@@ -36,41 +34,29 @@ def digest(paths: Iterable[Path]) -> str:
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def provenance(learner: type[Learner], device: torch.device) -> dict[str, str]:
     """The commit, code, packages and device that compute a run from here on."""
-    folders = (ROOT / name for name in ("learners", "models", "dataloaders", "utils"))
+    folders = [ROOT / name for name in ("learners", "models", "dataloaders", "utils")]
     code = [ROOT / "run.py", *sorted(path for folder in folders for path in folder.rglob("*.py"))]
     own = {Path(inspect.getfile(kind)): None for kind in learner.__mro__ if issubclass(kind, Learner)}
-    commit = git("rev-parse", "HEAD") or "unknown"
+    commit = git("rev-parse", "HEAD")
     changed = "yes" if git("status", "--porcelain", "--", *map(str, code)) else "no"
     return {
-        "commit": commit,
-        "uncommitted_changes": changed if commit != "unknown" else "unknown",
-        "code": digest(code),
-        "learner": digest(own),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "device": device.type,
-        "device_name": device_name(device),
-    }
+        "commit": commit or "unknown", "uncommitted_changes": changed if commit else "unknown",
+        "code": digest(code), "learner": digest(own), "python": platform.python_version(),
+        "torch": str(torch.__version__), "numpy": np.__version__, "device": device.type,
+        "device_name": device_name(device)}
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> str:
-    """What differs between two records of a run's provenance, in one phrase; "" if nothing that matters
-    does."""
-    found = [
-        f"{name} {before.get(name)} before, {now[name]} now"
-        for name in ("commit", "python", "torch", "numpy", "device_name") if before.get(name) != now[name]]
-    if before.get("learner") != now["learner"]:
-        found.append("the learner's file has changed")
-    elif before.get("code") != now["code"] and before.get("commit") == now["commit"]:
-        found.append("the code has changed")
-    return ", ".join(found)
+    """How the provenance of a run has changed, in one phrase; "" if it has not."""
+    changed = [name for name in now if name != "uncommitted_changes" and before.get(name) != now[name]]
+    return ", ".join(
+        f"the {name} has changed" if name in ("code", "learner") else
+        f"{name} {before.get(name)} before, {now[name]} now" for name in changed)

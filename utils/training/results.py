@@ -1,6 +1,5 @@
 """What was measured after each task, and the result files that hold it."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,23 @@ FILES = {
     "acc/global": "accuracy", "acc/over-images": "accuracy_over_images", "acc/old": "old",
     "acc/new": "new", "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory",
     "time/global": "seconds"}
+
+
+def forgetting(matrix: np.ndarray) -> np.ndarray:
+    """Return the mean over all tasks but the last of the best earlier accuracy less the one after the last
+    task (Chaudhry et al. 2018). ``matrix`` is [on task, after task, ...]; NaN with one task."""
+    if len(matrix) < 2:
+        return np.full(matrix.shape[2:], np.nan)
+    return (np.fmax.reduce(matrix[:-1, :-1], axis=1) - matrix[:-1, -1]).mean(0)
+
+
+def backward_transfer(matrix: np.ndarray) -> np.ndarray:
+    """Return the mean over all tasks but the last of the accuracy after the last task less the one right
+    after learning the task (Lopez-Paz and Ranzato 2017). See ``forgetting``."""
+    if len(matrix) < 2:
+        return np.full(matrix.shape[2:], np.nan)
+    learned = np.arange(len(matrix) - 1)
+    return (matrix[:-1, -1] - matrix[learned, learned]).mean(0)
 
 
 class Results:
@@ -73,12 +89,20 @@ class Results:
         images = f"{record['accuracy_over_images']:.1f} {percent} over images"
         return f"{record['accuracy']:.1f} {percent} mean of tasks, {images}"
 
+    def so_far(self, repeat: int) -> dict[str, float]:
+        """Measures over all tasks of a repeat so far, by name (docs/run-folder.md, "What is measured")."""
+        rows, latest = self.matrix[repeat], self.records[repeat][-1]
+        matrix = on_after([rows], len(rows))[..., 0]
+        return {
+            "average_incremental_accuracy": float(np.mean([np.mean(row) for row in rows])),
+            "forgetting": float(forgetting(matrix)), "backward_transfer": float(backward_transfer(matrix)),
+            "task_incremental_accuracy": float(np.mean(latest["by_task_local"])),
+            "old": latest["old"], "new": latest["new"], "ncm": latest["ncm"]}
+
     def save(self, folder: Path, tasks: int) -> None:
-        """Write the published files results-acc, -mem and -time: mean, population deviation and history
-        [task][repeat] (pt.yaml and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is
-        measured yet. Beside them are, in the same form, accuracy over images, on old and new classes, top-1,
-        top-5 and by the nearest class mean; the confusion matrix of each finished repeat; and the classes in
-        its order."""
+        """Write results-acc, -mem and -time: mean, population deviation and history [task][repeat] (pt.yaml
+        and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is measured yet; the confusion
+        matrix of each finished repeat, and the classes in its order."""
         for file, name in FILES.items():
             history = np.full((tasks, len(self.records)), np.nan)
             for repeat, column in enumerate(self.history(name)):
@@ -87,14 +111,14 @@ class Results:
             if name in ("top1", "top5", "ncm"):  # they say themselves what they count
                 notes = {key: value for key, value in notes.items() if key != "top_k"}
             _write(folder / f"results-{file}.yaml", history, notes)
+        for file, name in (("pt", "by_task"), ("pt-local", "by_task_local")):
+            history = on_after(self.history(name), tasks)
+            _write(folder / "results-acc" / f"{file}.yaml", history, {"axes": AXES, **self.notes})
         for repeat, confusion in enumerate(self.confusion):
             if len(self.records[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
         for repeat, classes in enumerate(self.classes):
             write_yaml(folder / "results-acc" / f"classes-repeat-{repeat + 1}.yaml", by_output(classes))
-        for file, name in (("pt", "by_task"), ("pt-local", "by_task_local")):
-            history = on_after(self.history(name), tasks)
-            _write(folder / "results-acc" / f"{file}.yaml", history, {"axes": AXES, **self.notes})
 
 
 def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
@@ -115,18 +139,12 @@ def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
     return pairs
 
 
-def mean_std(values: list[float]) -> tuple[float, float]:
-    """Mean and population deviation, as in the published result files."""
-    return (float(np.mean(values)), float(np.std(values))) if values else (math.nan, math.nan)
-
-
 def _write(path: Path, history: np.ndarray, notes: dict[str, Any]) -> None:
-    flat = history.reshape(-1, history.shape[-1])
-    known = [row[~np.isnan(row)].tolist() for row in flat]
-    mean, std = np.array([mean_std(row) for row in known]).T
-    shape = history.shape[:-1]
-    numbers = {"mean": mean.reshape(shape), "std": std.reshape(shape), "history": history}
-    write_yaml(path, {**{name: values.tolist() for name, values in numbers.items()}, **notes})
+    """Write mean and population deviation over the measured repeats, as published, and the history."""
+    known = [row[~np.isnan(row)] for row in history.reshape(-1, history.shape[-1])]
+    statistics = [(float(row.mean()), float(row.std())) if len(row) else (np.nan, np.nan) for row in known]
+    mean, std = np.array(statistics).T.reshape(2, *history.shape[:-1]).tolist()
+    write_yaml(path, {"mean": mean, "std": std, "history": history.tolist(), **notes})
 
 
 def notes_of(settings: Settings) -> dict[str, Any]:
@@ -135,6 +153,7 @@ def notes_of(settings: Settings) -> dict[str, Any]:
     top_k = DATASETS[settings.dataset].top_k
     known = {
         "top_k": top_k if top_k > 1 else 0, "validation": settings.validation,
+        "images_per_class": settings.images_per_class,
         "load_any": settings.load_model_dir if settings.load_any else ""}
     return {name: value for name, value in known.items() if value}
 
@@ -143,4 +162,5 @@ def percent(settings: Settings) -> str:
     """The unit of a run's accuracies, as people read it: "%", "% (top-5)", "% (validation)"."""
     top_k = DATASETS[settings.dataset].top_k
     marks = [f"top-{top_k}"] * (top_k > 1) + ["validation"] * settings.validation
+    marks += [f"{settings.images_per_class} images per class"] * bool(settings.images_per_class)
     return f"% ({', '.join(marks)})" if marks else "%"

@@ -14,6 +14,7 @@ from utils.training.log import Log
 from utils.training.measures import Measures
 from utils.training.provenance import changes
 from utils.training.results import Results, notes_of
+from utils.training.step import NotFinite
 
 
 @dataclasses.dataclass
@@ -44,8 +45,7 @@ class RunState:
         log: output.log and metrics.jsonl; a checkpoint holds their lengths.
         tasks, learner: those of the current repeat.
         stage: the stage under way, None between stages.
-        saved: the loaded checkpoint, from which the learner and the stage under way are restored once they
-            exist.
+        saved: the loaded checkpoint; the learner and the stage are restored from it once they exist.
     """
 
     tasks: list[Task]
@@ -85,12 +85,8 @@ class RunState:
         }
 
     def begin(self, saved: dict[str, Any] | None, now: dict[str, str]) -> None:
-        """Restore the place, results and log of a checkpoint, if there is one; the learner and the stage
-        follow once they exist. Say so if other code computes the run from here on.
-
-        Args:
-            now: provenance of the code that does.
-        """
+        """Restore the place, results and log of a checkpoint, if there is one. Say so if other code, whose
+        provenance is ``now``, computes the run from here on."""
         self.saved = saved or {}
         self.log.truncate(self.saved.get("log", {}))
         if saved:
@@ -99,34 +95,13 @@ class RunState:
             self.code = list(saved["code"])
         self.results.notes |= notes_of(self.settings)
         changed = changes(self.code[-1], now) if self.code else ""
-        if self.place.repeat >= self.settings.repeat:  # nothing is computed any more
-            return
-        if changed:
+        if self.place.repeat >= self.settings.repeat:
+            self.log.line(f"all {self.settings.repeat} repeats have finished; nothing is left to train")
+        elif changed:
             self.log.line(f"resuming with other code or on another machine: {changed}")
             self.results.notes.setdefault("resumed_with", []).append(changed)
-        if not self.code or changed:
+        if self.place.repeat < self.settings.repeat and (changed or not self.code):
             self.code.append(now)
-
-    def _load_learner(self) -> None:
-        """Restore the learner, its lasting optimisers and the random streams. Raises RunError."""
-        try:
-            self.learner.load_state_dict(self.saved["learner"])
-            for name, optimizer in self.learner.lasting_optimizers().items():
-                optimizer.load_state_dict(self.saved["optimizers"][name])
-            self.streams.load_state_dict(self.saved["streams"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise RunError(
-                f"--log_dir {self.settings.log_dir}: its checkpoint was written by another version of "
-                f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or "
-                "start over with --overwrite 1") from error
-        self.seconds = self.saved["seconds"]
-
-    # Moving on
-
-    @property
-    def resumed(self) -> bool:
-        """Whether the current repeat is under way."""
-        return self.place != Place(self.place.repeat)
 
     def start_repeat(self, tasks: list[Task], learner: Learner, classes: list[tuple[int, str]]) -> None:
         """Take a fresh learner, or restore it if the checkpoint is in the middle of this repeat. Raises
@@ -137,10 +112,26 @@ class RunState:
         """
         self.tasks, self.learner = tasks, learner
         self.results.classes[self.place.repeat :] = [classes]
-        if self.resumed:
-            self._load_learner()
-        else:
-            self.seed_task(0)
+        if not self.resumed:
+            return self.seed_task(0)
+        try:
+            learner.load_state_dict(self.saved["learner"])
+            for name, optimizer in learner.lasting_optimizers().items():
+                optimizer.load_state_dict(self.saved["optimizers"][name])
+            self.streams.load_state_dict(self.saved["streams"])
+            self.seconds = self.saved["seconds"]
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"--log_dir {self.settings.log_dir}: its checkpoint was written by another version of "
+                f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or "
+                "start over with --overwrite 1") from error
+
+    # Moving on
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the current repeat is under way."""
+        return self.place != Place(self.place.repeat)
 
     def seed_task(self, task: int) -> None:
         self.streams.start(self.settings.seed + self.place.repeat, task)
@@ -166,7 +157,9 @@ class RunState:
         self.place.stage, self.place.epoch = self.place.stage + 1, 0
 
     def add(self, measures: Measures) -> None:
-        """Note what was measured after the task under way."""
+        """Note what was measured after the task under way. Raises NotFinite."""
+        if not measures.finite:
+            raise NotFinite(f"{self.where()}: the model's outputs for some test images are not finite")
         self.results.add(self.place.repeat, measures, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
@@ -196,8 +189,7 @@ def check_resumable(saved: dict[str, Any], settings: Settings, data: str, device
     if saved["data"] != data:
         raise UserError(
             f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
-            f"{settings.log_dir} began (images, labels, classes, mean or deviation; another Pillow decodes "
-            "differently, too); restore the data, choose another --log_dir, or delete that run with "
+            f"{settings.log_dir} began; restore the data, choose another --log_dir, or delete that run with "
             "--overwrite 1")
     place = Place(**saved["place"])
     if place != Place(place.repeat) and saved["device"] != device.type:

@@ -2,7 +2,6 @@
 replayed."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -130,22 +129,14 @@ def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Mod
                 where: str) -> dict[str, float]:
     """The mean of each loss over the steps of an epoch. Waits for the device once. Raises NotFinite if a loss
     or, after the last step, a weight is not finite."""
-    state = learner.state_dict().items()
-    weights = {name: value for name, value in state if value.is_floating_point() and value.numel()}
-    by_type: dict[torch.dtype, list[str]] = {}
-    for name, value in weights.items():
-        by_type.setdefault(value.dtype, []).append(name)
+    weights = {name: value for name, value in learner.state_dict().items() if value.is_floating_point()}
+    finite = torch.stack([value.isfinite().all() for value in weights.values()])
     stacked = torch.stack(list(by_step))
-    # The largest entry of each weight is NaN or infinite if any entry is.
-    groups = [[weights[name] for name in group] for group in by_type.values()]
-    largest = [torch.stack(torch._foreach_norm(group, math.inf)) for group in groups]
-    values = torch.cat([part.flatten().double() for part in (stacked, *largest)]).cpu()
-    losses, norms = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :]
+    values = torch.cat([stacked.flatten().double(), finite.double()]).cpu()
+    losses, good = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :].bool()
     if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
         shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
         raise NotFinite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
-    checked = [name for group in by_type.values() for name in group]
-    if bad := (~norms.isfinite()).nonzero().flatten().tolist():
-        name = checked[bad[0]]
-        raise NotFinite(f"{where}: {name} is not finite after the last step, though all losses were")
+    if bad := [name for name, fine in zip(weights, good.tolist()) if not fine]:
+        raise NotFinite(f"{where}: {bad[0]} is not finite after the last step, though all losses were")
     return dict(zip(names, losses.mean(0).tolist()))

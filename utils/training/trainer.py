@@ -1,5 +1,4 @@
-"""The training loop: repeats, tasks, stages, epochs, steps; an evaluation after each task, checkpoints along
-the way."""
+"""The training loop: repeats, tasks, stages, epochs, steps, with measures and checkpoints along the way."""
 
 import time
 from collections.abc import Callable
@@ -20,20 +19,15 @@ from utils.training.measures import measure
 from utils.training.provenance import provenance
 from utils.training.results import Results
 from utils.training.state import RunState, check_resumable
-from utils.training.step import NotFinite, TrainingStep, mean_losses
+from utils.training.step import TrainingStep, mean_losses
 
 
 class Trainer:
-    """Trains, measures, checkpoints and resumes any learner.
-
-    Args:
-        data: the whole data set.
-        folder: where results go, and from where a stopped run resumes.
+    """Trains, measures, checkpoints and resumes any learner on a data set, in the folder of a run. Raises
+    UserError, before any work, if data and settings do not fit.
 
     Attributes:
         listeners: told of every moment, in this order.
-
-    Raises UserError, before any work, if data and settings do not fit.
     """
 
     def __init__(self, settings: Settings, data: Data, folder: RunFolder, device: torch.device):
@@ -51,8 +45,7 @@ class Trainer:
         self.state = RunState(settings, identity, device, folder.begin())
 
     def run(self) -> Results:
-        """Run all repeats, from wherever the checkpoint stands. Raises RunError if something ends the run
-        that a user can mend, such as a full disk, and Stopped after SIGTERM or SIGINT."""
+        """Run all repeats, from where the checkpoint stands. Raises RunError or, after a signal, Stopped."""
         try:
             with self.stop_request, self.folder.resumable(self.raise_if_stopped):
                 self.state.begin(self.folder.state, provenance(self.learner_class, self.device))
@@ -66,7 +59,7 @@ class Trainer:
         return self.state.results
 
     def train_repeat(self) -> None:
-        state, repeat = self.state, self.state.place.repeat
+        state, repeat, top_k = self.state, self.state.place.repeat, DATASETS[self.settings.dataset].top_k
         tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device)
         learner = build_learner(self.settings, state.streams, self.device, repeat)
         state.start_repeat(tasks, learner, self.classes[repeat])
@@ -75,7 +68,9 @@ class Trainer:
         self.tell(Listener.repeat_began)
         for task in tasks[state.place.task :]:
             self.train_task(task)
-            self.evaluate(task)
+            measures = measure(learner, tasks[: task.index + 1], top_k, self.raise_if_stopped)
+            state.add(measures)
+            self.tell(Listener.task_ended, measures)
             state.end_task()
             self.save()
         state.end_repeat()
@@ -95,9 +90,9 @@ class Trainer:
 
     def train_stage(self, stage: Stage) -> None:
         state, graph = self.state, captures(self.settings, self.device)
-        state.start_stage(stage)
         fall_back = None if self.settings.graph == "on" else state.log.line
         step = TrainingStep(stage, state.streams, state.learner.bf16, graph, fall_back)
+        state.start_stage(stage)
         for epoch in range(state.place.epoch, stage.epochs):
             self.train_epoch(step, epoch)
             state.place.epoch = epoch + 1
@@ -120,21 +115,10 @@ class Trainer:
             losses.append(step(start))
             self.tell(Listener.step_taken)
         means = mean_losses(losses, step.names, state.learner, state.heading(stage, epoch))
-        seconds = time.monotonic() - began
-        state.seconds += seconds
+        state.seconds += (seconds := time.monotonic() - began)
         self.tell(Listener.epoch_ended, Epoch(stage, epoch, lr, means, seconds))
 
-    def evaluate(self, task: Task) -> None:
-        """Measure the model on all tasks so far."""
-        state, top_k = self.state, DATASETS[self.settings.dataset].top_k
-        measures = measure(state.learner, state.tasks[: task.index + 1], top_k, self.raise_if_stopped)
-        if not measures.finite:
-            raise NotFinite(f"{state.where()}: the model's outputs for some test images are not finite")
-        state.add(measures)
-        self.tell(Listener.task_ended, measures)
-
-    def raise_if_stopped(self) -> None:
-        """Called between two steps, where nothing is half done. Raises Stopped."""
+    def raise_if_stopped(self) -> None:  # called between two steps, where nothing is half done
         if received := self.stop_request.signal:
             raise Stopped(received, f"stopped by {received.name}; {self.folder.resume_hint()}")
 

@@ -1,16 +1,14 @@
-import csv
 import dataclasses
-import io
 
 import pytest
 import torch
 
-from dataloaders.datasets import DATASETS
-from dataloaders.tasks import split_classes
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.paper_tables import PaperTables
+from utils.reports.places import tables_of
+from utils.reports.runs import names_of, read_runs, task_sizes
+from utils.reports.tables import show_table
 from utils.training.measures import Measures
 from utils.training.results import Results
 
@@ -26,41 +24,50 @@ def matrix(tasks, start=80.0, drop=10.0, done=None):
 
 
 TWO = [matrix(5), matrix(5, 90.0, 20.0)]  # after each task 80 75 70 65 60, and 90 80 70 60 50
-PUBLISHED = {"protocol": "published protocol"}
+HALF, SIZES = [[60.0 - 5 * after, *[90.0] * after] for after in range(6)], [5000, *[1000] * 5]
 
 
 @pytest.fixture
 def leave(root, tmp_path):
     """What a run leaves, an hour per task: leave(folder, matrices, method, protocol, setting=value, ...)."""
 
-    def run(folder, matrices, method="abd", protocol="cifar100", stored=1000, images=100, **changes):
+    def run(folder, matrices, method="abd", protocol="cifar100", images=None, **changes):
         configs = [str(root / "configs" / f"{name}.yaml") for name in (method, protocol)]
-        settings = dataclasses.asdict(
-            parse(REGISTRY, ["--config", *configs])) | {"log_dir": f"outputs/{folder}"} | changes
-        path = tmp_path / folder
+        settings = dataclasses.asdict(parse(REGISTRY, ["--config", *configs]))
+        settings |= {"log_dir": f"outputs/{folder}", "repeat": max(1, len(matrices))} | changes
+        path, results = tmp_path / folder, Results()
         write_yaml(path / "args.yaml", settings)
-        results, known = Results(), DATASETS.get(settings["dataset"])
-        if known and known.top_k > 1:
-            results.notes["top_k"] = known.top_k
         for repeat, rows in enumerate(matrices):
             for row in rows:
-                counts = [images] * len(row) if isinstance(images, int) else images[: len(row)]
-                results.add(repeat, measures(row, counts), stored, 3600.0)
+                results.add(repeat, measures(row, images and images[: len(row)]), 1000, 3600.0)
         if matrices:
-            sizes = settings["first_split_size"], settings["other_split_size"]
-            tasks = len(split_classes(known.classes if known else 100, *sizes, sizes=settings["task_sizes"]))
-            results.save(path, tasks if settings["max_task"] < 0 else settings["max_task"])
+            results.save(path, len(task_sizes(settings)))
         return path
 
     return run
 
 
 @pytest.fixture
-def records(tmp_path):
-    """The rows of --csv: records(table=1, method="ABD (Ours)", tasks=5) -> [{column: text}]."""
+def tables(tmp_path):
+    """The tables of runs: tables("abd", "base"), or of all in tmp_path; nothing may be warned of."""
 
-    def read(**wanted):
-        lines = csv.DictReader(io.StringIO(PaperTables(tmp_path).show("csv")))
-        return [line for line in lines if all(line[name] == str(value) for name, value in wanted.items())]
+    def read(*names):
+        found = sorted(path.parent for path in tmp_path.rglob("args.yaml"))
+        folders, warnings = [tmp_path / name for name in names] or found, []
+        tables = tables_of(read_runs(folders, names_of(folders), warnings))
+        assert warnings == []
+        return tables
+
+    return read
+
+
+@pytest.fixture
+def rows(tables):
+    """The lines of the first table as people see it: rows("abd") -> [{column: cell}]."""
+
+    def read(*names, paper=False):
+        _, _, heading, _, *lines = show_table(tables(*names)[0], "markdown", paper).splitlines()
+        cells = [[cell.strip() for cell in line[1:-1].split(" | ")] for line in (heading, *lines)]
+        return [dict(zip(cells[0], row)) for row in cells[1:] if len(row) == len(cells[0])]
 
     return read

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 
-from utils.errors import RunError, UserError
-from utils.reports.diagnose import diagnose, load_after, main, table
+from utils.errors import UserError
+from utils.reports.diagnose import diagnose, main, table
 from utils.reports.diagnosis import (
     DIAGNOSTICS,
     PANELS,
@@ -21,7 +20,6 @@ from utils.reports.diagnosis import (
     median_distance,
     squared_mmd,
 )
-from utils.reports.figures import save_figure
 from utils.reports.runs import names_of, read_runs
 
 ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
@@ -98,20 +96,6 @@ def test_rows_confusion_and_alignment_of_a_known_model(problem, sample):
 # A run
 
 
-@pytest.mark.parametrize(("name", "other", "path"), [
-    (ABD, "generator", "task-1/generator"), (DGR, "old_generator", "task-1/generator"),
-    ("BIC", "bias", "task-2/bias")])
-def test_the_networks_are_those_of_the_task(finished, problem, name, other, path):
-    models = finished(name) / "models" / "repeat-1"
-    learner, _ = problem(name)
-    load_after(learner, 1, models)
-    for network, saved_as in (("model", "task-2/class"), ("teacher", "task-1/class"), (other, path)):
-        saved = torch.load(models / f"{saved_as}.pth")
-        assert all(
-            torch.equal(value, saved[key]) for key,
-            value in learner.get_submodule(network).state_dict().items())
-
-
 def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repeats_alike(finished):
     run = finished("NormalNN", "--repeat", "2", "--max_task", "3", "--schedule", "1")
     diagnosis = diagnose(run_in(run), count=20)
@@ -127,28 +111,15 @@ def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repe
     assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
     apart = [finished("NormalNN", "--seed", seed, "--max_task", "3", "--schedule", "1") for seed in "01"]
     together = diagnose(run_in(*apart), count=20)
-    assert (together.name, together.repeats) == (", ".join(folder.name for folder in apart), {2: 2, 3: 2})
+    assert together.repeats == {2: 2, 3: 2}
     np.testing.assert_equal(together.values, diagnosis.values)
 
 
 @pytest.mark.parametrize("name", [ABD, DGR])
-def test_a_run_with_dreams_is_measured_the_same_again_and_otherwise_with_another_seed(finished, name):
-    first, again, other = (diagnose(run_in(finished(name)), count=30, seed=seed) for seed in (1, 1, 2))
+def test_dreams_are_those_of_the_teacher_and_the_same_again(finished, name):
+    first, again = (diagnose(run_in(finished(name)), count=30) for _ in range(2))
     assert not any(math.isnan(value) for value in first.values[2].values())
     assert first == again
-    assert first.values[2]["mmd_dreams"] != other.values[2]["mmd_dreams"]
-
-
-def test_the_data_set_is_looked_for_where_dataroot_says(finished, monkeypatch):
-    from dataloaders.datasets import DATASETS
-
-    roots = []
-    read = DATASETS["Digits"].read
-    digits = {**vars(DATASETS["Digits"]), "read": lambda root: roots.append(str(root)) or read(root)}
-    monkeypatch.setitem(DATASETS, "Digits", type(DATASETS["Digits"])(**digits))
-    for dataroot in ("elsewhere", None):
-        diagnose(run_in(finished("NormalNN")), dataroot, count=10)
-    assert roots == ["elsewhere", "data"]
 
 
 # What is shown
@@ -161,70 +132,39 @@ def made_up(name, tasks, images="test"):
         {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later}, images)
 
 
-def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run(tmp_path):
-    figure = diagnosis_figure([made_up(r"a$\foo$b", 5), made_up("b", 3)])
-    save_figure(tmp_path / "why.png", figure)  # a dollar is a dollar
-    axes = {axes.get_title(): axes for axes in figure.axes}
+def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
+    axes = diagnosis_figure([made_up("a", 5), made_up("b", 3, "validation")]).axes
+    by_title = {each.get_title(): each for each in axes}
     panels = {title: name for row in PANELS.values() for title, name in row.items()}
-    assert set(panels.values()) == DIAGNOSTICS.keys() and axes.keys() - {""} == panels.keys()
+    assert set(panels.values()) == DIAGNOSTICS.keys() and by_title.keys() - {""} == panels.keys()
     for title in panels:
-        assert [line.get_xydata().tolist() for line in axes[title].lines] == [
+        assert [line.get_xydata().tolist() for line in by_title[title].lines] == [
             [[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
-
-
-def test_twelve_runs_look_their_own_ways_and_are_named():
-    axes = diagnosis_figure([made_up(f"run {k}", 20) for k in range(12)]).axes
-    assert len({(line.get_color(), line.get_marker()) for line in axes[0].lines}) == 12
     legend, = (each.get_legend() for each in axes if each.get_legend())
-    assert [text.get_text() for text in legend.get_texts()] == [f"run {k}" for k in range(12)]
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b (validation images)"]
+    lines = table([made_up("a", 2), made_up("b", 2, "validation")]).splitlines()[1:3]
+    assert [line.split()[:2] for line in lines] == [["a", "test"], ["b", "validation"]]
 
 
-def test_accuracies_on_held_out_training_images_are_marked():
-    held_out, tested = made_up("a", 2, "validation"), made_up("b", 2)
-    assert "top-1 validation accuracy %" in table([held_out]) and "top-1 test accuracy %" in table([tested])
-    assert [line.split()[:2] for line in table([held_out, tested]).splitlines()[1:3]] == [
-        ["a", "validation"], ["b", "test"]]
-    labels = [
-        text.get_text() for text in diagnosis_figure([held_out, tested]).axes[2].get_legend().get_texts()]
-    assert labels == ["a (validation images)", "b"]
-
-
-@pytest.mark.parametrize("form", ["", "--markdown", "--csv"])
-def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsys, form):
+def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsys):
     figure = tmp_path / "new" / "why.png"
-    main([
-        str(finished(ABD)), str(finished("NormalNN")), "--images", "20", "--figure", str(figure),
-        *filter(None, [form])])
+    runs = [str(finished(ABD)), str(finished("NormalNN"))]
+    capsys.readouterr()
+    main([*runs, "--images", "20", "--figure", str(figure), "--csv"])
     printed = capsys.readouterr()
-    assert printed.err == f"utils.reports.diagnose: drawn: {figure}\n"
-    assert all(1000 < size < 2000 for size in Image.open(figure).size)
-    if form == "--csv":
-        dreaming, plain = csv.DictReader(io.StringIO(printed.out))
-        assert {name for name in DIAGNOSTICS if plain[name] == ""} == OF_DREAMS
-        assert not {name for name in DIAGNOSTICS if dreaming[name] == ""}
-    else:
-        assert all(text in printed.out for _, _, text in DIAGNOSTICS.values())
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    assert printed.err == f"utils.reports.diagnose: drawn: {figure}\n" and figure.exists()
+    dreaming, plain = csv.DictReader(io.StringIO(printed.out))
+    assert {name for name in DIAGNOSTICS if plain[name] == ""} == OF_DREAMS
+    assert not {name for name in DIAGNOSTICS if dreaming[name] == ""}
 
 
 @pytest.mark.parametrize(("damage", "more", "message"), [
     (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
-    (
-        lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [],
-        "has not left the models of two tasks"),
-    (
-        lambda run: (run / "models" / "repeat-1" / "task-1" / "generator.pth").unlink(), [],
-        "task-1/generator.pth is missing"),
-    (lambda run: None, ["--images", "1"], "--images 1"), (
-        lambda run: None, ["--figure", "why.pdf"], "--figure why.pdf: is no PNG"),
+    (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two"),
+    (lambda run: None, ["--images", "1"], "--images 1"),
     (lambda run: None, ["nowhere"], "nowhere: is no run")])
 def test_what_is_wrong_is_said_before_anything_is_measured(
-    finished, tmp_path, monkeypatch, damage, more, message):
+        finished, tmp_path, monkeypatch, damage, more, message):
     damage(shutil.copytree(finished(ABD), tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("utils.reports.diagnose.diagnose_model", lambda *_: pytest.fail("measured"))
@@ -233,25 +173,13 @@ def test_what_is_wrong_is_said_before_anything_is_measured(
 
 
 def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(
-    finished, tmp_path, monkeypatch, capsys):
+        finished, tmp_path, monkeypatch, capsys):
     shutil.copytree(finished("NormalNN"), tmp_path / "whole")
     damaged = shutil.copytree(finished("NormalNN", "--max_task", "3"), tmp_path / "damaged")
-    flip_a_bit(damaged / "models" / "repeat-1" / "task-1" / "class.pth")
+    path = damaged / "models" / "repeat-1" / "task-1" / "class.pth"
+    path.write_bytes(path.read_bytes()[:-5])
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
-    with pytest.raises(UserError, match="task-1/class.pth cannot be read"):
+    with pytest.raises(UserError, match="task-1/class.pth is no network of this run"):
         main(["whole", "damaged", "--images", "10"])
-    assert any(
-        line.split()[:4] == ["whole", "test", "2", "1"] for line in capsys.readouterr().out.splitlines())
-
-
-@pytest.mark.parametrize(("error", "message"), [
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "CUDA out of memory"),
-    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "--workers")])
-def test_a_gpu_that_fails_or_a_worker_that_dies_is_one_line(finished, monkeypatch, error, message):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr("utils.reports.diagnose.diagnose_model", fail)
-    with pytest.raises(RunError, match=message):
-        main([str(finished("NormalNN")), "--gpuid", "-1"])
+    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["whole", "test", "2", "1"]

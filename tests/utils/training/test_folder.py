@@ -80,6 +80,7 @@ def damage(path, kind, marker):
 @pytest.mark.parametrize("kind", ["cut", "flipped", "empty", "hostile", "gone"])
 def test_the_checkpoint_before_a_damaged_one_is_used_and_never_replaced_by_it(settings, tmp_path, kind):
     folder, path = RunFolder(settings()), tmp_path / "run" / "checkpoint.pt"
+    folder.begin()
     for task in (1, 2):
         folder.save(state(task))
     damage(path, kind, tmp_path / "marker")
@@ -170,29 +171,6 @@ def test_a_folder_that_is_no_runs_is_refused(settings, tmp_path, name, text, ove
     assert f"has {name.partition('/')[0]}, but does not hold a run" in refusal(settings(overwrite=overwrite))
     assert [found for found in (tmp_path / "run").rglob("*") if found.is_file()] == [path]
     assert path.read_text() == text
-
-
-def test_a_damaged_args_yaml_is_written_again_by_the_run_that_resumes(settings, tmp_path):
-    first, path = RunFolder(settings()), tmp_path / "run" / "args.yaml"
-    first.begin()
-    first.save(STATE)
-    recorded = path.read_bytes()
-    path.write_bytes(b"\0" * 99)  # a power cut
-    RunFolder(settings()).begin()
-    assert path.read_bytes() == recorded
-
-
-def test_a_folder_that_was_moved_is_not_made_again(settings, tmp_path):
-    folder, run = RunFolder(settings()), tmp_path / "run"
-    folder.save(STATE)
-    run.rename(tmp_path / "moved")
-    with pytest.raises(OSError) as error:
-        folder.save(STATE)
-    assert error.value.filename == str(run) and not run.exists()
-    run.mkdir()
-    with pytest.raises(OSError, match="moved or deleted"):
-        folder.save(STATE)
-    assert not list(run.iterdir()) and (tmp_path / "moved" / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])

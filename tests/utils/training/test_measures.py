@@ -7,7 +7,7 @@ import torch
 from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.tasks import Task
 from utils.errors import RunError
-from utils.training.measures import IMAGES_A_MEAN, Measures, class_means, measure, over_images
+from utils.training.measures import IMAGES_A_MEAN, class_means, measure, over_images
 
 
 class Model(torch.nn.Module):
@@ -134,11 +134,6 @@ def test_measuring_draws_no_random_number_and_changes_no_learner(problem, name):
     assert all(torch.equal(value, learner.state_dict()[key]) for key, value in kept.items())
     assert not learner.model.last._forward_pre_hooks
     assert (first.by_task, first.ncm) == (second.by_task, second.ncm)
-
-
-def test_the_log_says_old_new_and_nearest_class_mean():
-    found = Measures([30.0, 60.0], [0.0] * 2, [1, 1], 0.0, 0.0, 44.44, torch.zeros(4, 4))
-    assert found.text() == "task by task: 30.0 60.0  old 30.0  new 60.0  nearest class mean 44.4"
 
 
 @pytest.mark.parametrize("columns", [1, 3])

@@ -1,0 +1,166 @@
+"""Use a trained model, in a notebook for example:
+
+    from utils.load import load_run
+
+    run = load_run("outputs/abd", repeat=1, task=5)
+    run.predict(images).names         # images: uint8 [N, 3, S, S], or paths of image files
+    run.features(images)              # [N, D]
+    run.dream(64)                     # uint8 [64, 3, S, S]
+
+Loading reads YAML, numbers and tensors; it runs no code from the folder.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataloaders.datasets import DATASETS
+from dataloaders.folders import decoded
+from dataloaders.image_files import crop_of, decode
+from dataloaders.tasks import pixels_of
+from learners import REGISTRY, Learner, build_learner
+from utils.command_line import parse
+from utils.device import memory_format
+from utils.errors import UserError
+from utils.files import read_tensors, read_yaml
+from utils.streams import Streams
+from utils.training.folder import CHECKPOINT
+
+BATCH = 500
+ImagesOrPaths = Tensor | np.ndarray | Sequence[str | Path]
+
+
+class Prediction(NamedTuple):
+    """Of N images: class numbers of the data set [N], their names [N], and probabilities [N, classes learned]
+    in the order of ``LoadedRun.class_names``."""
+
+    classes: list[int]
+    names: list[str]
+    probabilities: Tensor
+
+
+class LoadedRun:
+    """A run's learner in evaluation mode, after one of its tasks.
+
+    Attributes:
+        learner: ``learner.model`` is the classifier.
+        settings: of the run.
+        task: how many tasks the learner has learned.
+        class_names: of the classes learned so far, in the order of the classifier's outputs.
+        results: {name: history} of the files in results-acc (docs/run-folder.md), in percent;
+            ``results["global"][task, repeat]`` is the accuracy.
+    """
+
+    def __init__(self, folder: Path, learner: Learner, repeat: int, task: int):
+        self.learner, self.settings, self.task = learner.eval(), learner.settings, task
+        known = read_yaml(folder / "models" / f"repeat-{repeat}" / "classes.yaml")["classes"][: learner.seen]
+        self.numbers = [int(output["number"]) for output in known]
+        self.class_names = [str(output["name"]) for output in known]
+        contents = {path.stem: read_yaml(path) for path in (folder / "results-acc").glob("*.yaml")}
+        self.results = {name: np.array(c["history"], float) for name, c in contents.items() if "history" in c}
+        device = learner.streams.device
+        self.pixels = pixels_of(self.settings.dataset, self.settings.transforms, learner.normalised, device,
+                                memory_format(self.settings, device))
+
+    def _batches(self, images: ImagesOrPaths) -> Iterator[Tensor]:
+        side = DATASETS[self.settings.dataset].image_size
+        if not isinstance(images, Tensor | np.ndarray):
+            paths = [Path(path) for path in images]
+            images = (torch.stack([crop_of(False)(decode(path)) for path in paths]) if side == 224
+                      else decoded(paths, side, resize=True))
+        pixels = torch.as_tensor(images)
+        if pixels.dtype != torch.uint8 or pixels.shape[1:] != (3, side, side):
+            raise UserError(f"images are {pixels.dtype} {list(pixels.shape)}; "
+                            f"give uint8 [N, 3, {side}, {side}], or paths of image files")
+        for batch in pixels.split(BATCH):
+            yield self.pixels.normalise(batch.to(self.learner.streams.device))
+
+    def predict(self, images: ImagesOrPaths) -> Prediction:
+        """Classify images, uint8 [N, 3, S, S] or paths, among the classes learned so far."""
+        with self.learner.evaluating():
+            logits = [self.learner.predict(x)[:, : self.learner.seen] for x in self._batches(images)]
+        probabilities = torch.cat(logits).softmax(1).cpu()
+        best = probabilities.argmax(1).tolist()
+        return Prediction([self.numbers[k] for k in best], [self.class_names[k] for k in best], probabilities)
+
+    def features(self, images: ImagesOrPaths) -> Tensor:
+        """Return the classifier's features [N, D] of images, uint8 [N, 3, S, S] or paths."""
+        with self.learner.evaluating():
+            return torch.cat([self.learner.model.features(x) for x in self._batches(images)]).cpu()
+
+    def dream(self, count: int, seed: int = 0) -> Tensor:
+        """Return images of the learned classes as the next task replays them, uint8 [count, 3, S, S]. Raises
+        UserError if no later task has trained a generator."""
+        if not self.learner.old:
+            raise UserError(f"there are no dreams after task {self.task}: only the next task of a learner "
+                            "that dreams trains their generator; load an earlier task")
+        self.learner.streams.noise.manual_seed(seed)
+        with torch.no_grad():
+            dreams = [self.learner.dream(len(part)) for part in torch.arange(count).split(BATCH)]
+        return (self.pixels.denormalise(torch.cat(dreams)) * 255).round().byte().cpu()
+
+
+def _load(network: torch.nn.Module, path: Path, part: str = "") -> dict[str, Any]:
+    """Load a saved network, or part of a file. Raises UserError, naming the file."""
+    try:
+        saved = read_tensors(path)
+        network.load_state_dict(saved[part] if part else saved)
+    except Exception as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else "is no network of this run"
+        raise UserError(f"{path} {reason} ({type(error).__name__})") from error
+    return saved
+
+
+def load_after(learner: Learner, folder: Path) -> None:
+    """Load what a task left in its folder models/repeat-R/task-T, as the next task finds it.
+
+    ``learner.old`` is 0 unless there is a generator, which the next task trains."""
+    for name, network in learner.networks().items():
+        _load(network, folder / f"{name}.pth")
+    learner.teacher.load_state_dict(learner.model.state_dict())
+    learner.old, learner.seen = 0, learner.ranges[int(folder.name.removeprefix("task-")) - 1].stop
+    if learner.generator_type and (folder / "generator.pth").exists():
+        _load(learner.replayed, folder / "generator.pth")
+        learner.old = learner.seen
+
+
+def load_checkpoint(learner: Learner, path: Path) -> tuple[int, int]:
+    """Load the learner of a checkpoint, and return the repeat and the task, from 1, that it learned last."""
+    saved = _load(learner, path, "learner")
+    place, repeat = saved["place"], len(saved["results"]["classes"])
+    finished = sum(map(len, saved["results"]["records"][repeat - 1 :]))
+    task = max(finished + bool(place["stage"] or place["epoch"]), 1)
+    new = learner.ranges[task - 1]
+    learner.old, learner.seen = new.start, new.stop
+    return repeat, task
+
+
+def load_run(folder: str | Path, repeat: int = 1, task: int | None = None, device: str = "cpu") -> LoadedRun:
+    """Load what a run, finished or under way, has learned.
+
+    Args:
+        folder: its ``--log_dir``.
+        repeat, task: counted from 1. Without a task, the last finished one; task 0 is the latest checkpoint,
+            which may be in the middle of any task.
+
+    Raises UserError if the folder has no such model.
+    """
+    folder, on = Path(folder).expanduser(), torch.device(device)
+    if not (folder / "args.yaml").is_file():
+        raise UserError(f"{folder}: is no run, it has no args.yaml; give the log_dir of one")
+    settings = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--log_dir", str(folder)])
+    settings.precision = "fp32"
+    learner = build_learner(settings, Streams(on), on, 0)
+    if task == 0:
+        repeat, task = load_checkpoint(learner, folder / CHECKPOINT)
+        return LoadedRun(folder, learner, repeat, task)
+    models = folder / "models" / f"repeat-{repeat}"
+    finished = len([*models.glob("task-*/class.pth")])
+    if not 1 <= (task := task or finished) <= finished:
+        raise UserError(f"{folder}: repeat {repeat} has finished {finished} tasks, so not task {task}")
+    load_after(learner, models / f"task-{task}")
+    return LoadedRun(folder, learner, repeat, task)
