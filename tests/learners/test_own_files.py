@@ -47,20 +47,10 @@ class Mine(ABD):
 """
 FILES = {
     "syntax": (
-        "class Broken(:\n", "Broken",
-        "learners/syntax.py: SyntaxError: invalid syntax (syntax.py, line 1)"),
-    "importing": (
-        "import nothing\nclass Importing:\n    pass\n", "Importing",
-        "learners/importing.py: ModuleNotFoundError: No module named 'nothing'"),
+        "class Broken(:\n", "Broken", "learners/syntax.py: SyntaxError: invalid syntax (syntax.py, line 1)"),
     "typeless": (
         "from learners.base import Learner\nclass Typeless(Learner):\n    pass\n", "Typeless",
         "learners/typeless.py: Typeless has no learner_type"),
-    "bare": (
-        OWN.replace("@dataclass\n", "").replace("Mine", "Bare"), "Bare",
-        "learners/bare.py: Own needs the decorator @dataclass"),
-    "plain": (
-        OWN.replace("= setting(", "= len((").replace("above=0)", "0))").replace("Mine", "Plain"), "Plain",
-        "learners/plain.py: Own.own: declare it as `own: float = setting(...)`"),
     "twice": (
         OWN.replace("own:", "mu:").replace("Mine", "Twice"), "Twice",
         "learners/twice.py: Own: there is another setting 'mu'; rename this one"),

@@ -41,15 +41,6 @@ def test_generators_make_images_of_their_size(name, size):
     assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, size, size)
 
 
-def test_the_features_of_r_dfcils_networks_may_be_negative():
-    images = torch.randn(8, 3, 32, 32)
-    rdfcils, abds = (classifier(kind, "resnet8", 7) for kind in ("rdfcil_resnet", "resnet"))
-    for module in rdfcils.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.bias)
-    assert (rdfcils.features(images) < 0).any() and (abds.features(images) >= 0).all()
-
-
 @pytest.mark.parametrize("how", [{"momentum": None}, {"track_running_stats": False}, {"momentum": 0.3}])
 def test_batch_norm_is_torchs_without_the_count_of_batches(how):
     ours, theirs = BatchNorm2d(4, **how), nn.BatchNorm2d(4, **how)
