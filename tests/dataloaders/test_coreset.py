@@ -74,10 +74,8 @@ def test_a_coreset_goes_on_from_its_state(source, features):
         assert len(other) == len(coreset) == 5
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 99])
+@pytest.mark.parametrize("count", [0, 3, 99])
 def test_the_first_of_each_class_are_found_in_any_order(count):
-    labels = LABELS[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
+    labels = LABELS[torch.randperm(300)]
     first = first_of_each_class(labels, count)
-    for label in range(10):
-        places = (labels == label).nonzero().flatten()
-        assert first[places].tolist() == [number < count for number in range(30)]
+    assert all(first[labels == label].tolist() == [k < count for k in range(30)] for label in range(10))

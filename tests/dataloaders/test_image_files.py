@@ -113,24 +113,18 @@ def fetched(paths, workers=2):
     return list(source(paths, workers).fetch(torch.arange(len(paths)).split(3), None))
 
 
-@pytest.fixture
-def in_worker(monkeypatch):
-    """in_worker(function) has workers call it instead of decoding; they are forked."""
-    if multiprocessing.get_start_method() != "fork":
-        pytest.skip("workers that are not forked see no patch")
-    return lambda function: monkeypatch.setattr(image_files, "decode", lambda path: function())
-
-
 def hang():
-    time.sleep(600)
+    time.sleep(3)
 
 
 @pytest.mark.parametrize(("fault", "found"), [
     (lambda: os.kill(os.getpid(), signal.SIGBUS), "DataLoader worker (pid"),  # how a full /dev/shm ends
     (hang, "DataLoader timed out after 1 seconds")])
-def test_a_worker_that_dies_or_hangs_is_one_line_with_the_remedy(paths, in_worker, monkeypatch, fault, found):
+def test_a_worker_that_dies_or_hangs_is_one_line_with_the_remedy(paths, monkeypatch, fault, found):
+    if multiprocessing.get_start_method() != "fork":
+        pytest.skip("workers that are not forked see no patch")
     monkeypatch.setattr(image_files, "TIMEOUT", 1 if fault is hang else 60)
-    in_worker(fault)
+    monkeypatch.setattr(image_files, "decode", lambda path: fault())
     with pytest.raises(RuntimeError) as error:
         fetched(paths)
     line = worker_failure(error.value, 2)

@@ -50,5 +50,5 @@ def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, content, 
 
 
 def test_orders_that_begin_alike_have_other_names():
-    names = {order_name([3, 1, 0, 2, 4]), order_name([3, 1, 0, 4, 2])}
-    assert len(names) == 2 and all(name.startswith("3 1 0 … (") for name in names)
+    assert order_name([3, 1, 0, 2, 4]).startswith("3 1 0 … (") and order_name([3, 1, 0, 2, 4]) != order_name(
+        [3, 1, 0, 4, 2])

@@ -7,7 +7,6 @@ import pytest
 import torch
 from conftest import serve, train
 from torch import nn
-from torch.nn import functional as F
 
 from learners import LEARNERS
 from models.batch_norm import BatchNorm2d
@@ -128,32 +127,6 @@ def test_who_reads_class_weights(problem, name, memory, reads):
     assert (learner.class_weights is not None) == reads == LEARNERS[name].reads_DW(memory)
     if reads:
         torch.testing.assert_close(learner.class_weights, torch.tensor([26 / (7 * 2), 26 / (19 * 2)]))
-
-
-@pytest.mark.parametrize("name", ["DeepInversionGenBN", "DeepInversionLWF"])
-def test_class_weights_weigh_the_distillation_of_images_and_dreams(second_task, name):
-    learner, _, stages = second_task(name, DW=True)
-    x, y = next(serve(stages["learn"].batches))
-    dreams = learner.dream(len(x))
-    learner.dream = lambda count: dreams
-    w, mu, old = learner.class_weights, learner.settings.mu, learner.old
-    h, h_dream = learner.model(torch.cat([x, dreams])).split(len(x))
-    t, t_dream = learner.teach(x), learner.teach(dreams)
-    w_dream = w[t_dream.argmax(1)]
-    losses = learner.loss(x, y)
-    if name == "DeepInversionLWF":
-        soft = torch.cat([t, t_dream]).div(2).softmax(1)
-        kd = F.cross_entropy(torch.cat([h, h_dream])[:, :old] / 2, soft, reduction="none")
-        torch.testing.assert_close(losses["distillation"], mu * (torch.cat([w[y], w_dream]) * kd).mean())
-    else:
-        kd = F.cross_entropy(h[:, :old] / 2, (t / 2).softmax(1), reduction="none")
-        padded = F.pad((t_dream / 2).softmax(1), (0, learner.seen - old))
-        kd_dream = F.cross_entropy(h_dream[:, : learner.seen] / 2, padded, reduction="none")
-        torch.testing.assert_close(losses["distillation"], mu * (w[y] * kd).mean())
-        torch.testing.assert_close(losses["dream distillation"], mu * (w_dream * kd_dream).mean())
-
-
-# DGR
 
 
 def test_dgrs_old_generator_is_that_of_the_task_before_and_its_parts_learn_apart(problem):
