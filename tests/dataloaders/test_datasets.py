@@ -63,10 +63,9 @@ def test_a_checksum_tells_data_sets_apart_wherever_their_files_lie(monkeypatch):
     assert of(one) == of(data())
     others = [
         of(one._replace(train=changed(one.train, "images", (0, 0, 0, 0), 9))),
-        of(one._replace(test=changed(one.test, "images", (0, 0, 0, 0), 9))),
-        of(one._replace(train=changed(one.train, "labels", 0, 1))), of(one._replace(names=("x", "b", "c"))),
-        of(one, mean=(0.5, 0.5, 0.4)), of(one, std=(0.25, 0.25, 0.2))]
-    assert len({of(one), *others}) == 7
+        of(one._replace(test=changed(one.test, "labels", 0, 1))),
+        of(one._replace(names=("x", "b", "c"))), of(one, mean=(0.5, 0.5, 0.4))]
+    assert len({of(one), *others}) == 5
     files = [Split(np.array([f"{root}/train/n1/{name}.JPEG" for name in names]), np.array([0, 1, 2]))
              for root, names in (("/a", "xyz"), ("/b/c", "xyz"), ("/a", "xyw"))]
     here, moved, another = (of(Data(split, split, ("a", "b", "c"))) for split in files)

@@ -5,14 +5,10 @@ import pytest
 import torch
 from conftest import train
 
-from dataloaders.batches import Images, InMemory, Pixels
 from dataloaders.coreset import herding, nearest_to_mean
-from dataloaders.tasks import Task
 from learners import LEARNERS
-from models import classifier
 from tests.learners.conftest import changed, learn_task, prepare, state
 from utils.errors import UserError
-from utils.streams import Streams
 
 RANKED = {"ETE": nearest_to_mean, "BIC": herding}
 LEARNERS_WITH_CORESET = ["NormalNN", "LWF", "ETE", "BIC"]
@@ -119,28 +115,15 @@ def test_bic_is_tested_without_its_bias_layers_unless_asked(problem, bias_at_tes
 # Too few images, refused before any work
 
 
-@pytest.mark.parametrize("counts", [[50, 1, 2, 50], [50, 50, 50, 1]])
+@pytest.mark.parametrize("memory", [40, 90])  # 90: more than there are, 24 of each class
 @pytest.mark.parametrize("name", LEARNERS_WITH_CORESET)
-def test_the_images_to_learn_are_counted_before_any_work_also_of_scarce_classes(name, counts):
-    """Two classes, then two more; a coreset of 60, so that BiC holds out three of a class."""
-    labels = torch.arange(4).repeat_interleave(torch.tensor(counts))
-    pixels = Pixels((0.0,) * 3, (1.0,) * 3)
-    images = Images.all_of(InMemory(torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), labels, pixels))
-    kind = LEARNERS[name]
-    settings = kind.Settings(
-        dataset="Digits", learner_name=name, learner_type=kind.learner_type, memory=60, first_split_size=2,
-        other_split_size=2, batch_size=len(labels))
-    learner = kind(settings, Streams(), classifier("resnet", "resnet8", 10))
-    first, second = (
-        Task(index, 2 * index, 2 * index + 2, images[labels // 2 == index], images, ("",) * 10)
-        for index in range(2))
-    for task, new in ((first, range(2)), (second, range(2, 4))):
-        assert kind.images_to_learn(settings, counts, new) == len(learner.data(task))
-        if task is first:
-            learner.coreset.rank(first.train, 2, lambda data: torch.randn(len(data), 4), herding)
-    message = f"^--batch_size {len(labels)}: task 1 has {sum(counts[:2])} images to learn"
-    with pytest.raises(UserError, match=message):
-        kind.check_data(settings, counts)
+def test_the_images_to_learn_are_counted_before_any_work(remembering, name, memory):
+    learner, (_, task), _ = remembering(name, memory=memory)
+    count = learner.images_to_learn(learner.settings, [24] * 10, range(task.old, task.seen))
+    assert count == len(learner.data(task))
+    learner.settings.batch_size = 49
+    with pytest.raises(UserError, match="^--batch_size 49: task 1 has 48 images to learn"):
+        learner.check_data(learner.settings, [24] * 10)
 
 
 @pytest.mark.parametrize(("name", "memory", "message"), [

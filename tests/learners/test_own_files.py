@@ -1,40 +1,8 @@
-"""Learner files that a user adds: their settings, and one line if something is wrong with one of them."""
+"""Learner files that a user adds, with and without faults."""
 
 import shutil
 import subprocess
 import sys
-
-import pytest
-
-from learners import REGISTRY
-from learners.bic import BICSettings
-from utils import command_line
-from utils.errors import UserError
-from utils.settings import Settings, computed_from
-
-BIC = "--learner_type kd --learner_name BIC --memory 2000".split()
-
-
-def parse(flags):
-    return command_line.parse(REGISTRY, flags)
-
-
-def test_a_learners_own_setting_is_left_out_by_others_but_checked(tmp_path):
-    assert type(parse(BIC)) is BICSettings and parse(BIC).bias_at_test is False
-    assert type(parse([])) is Settings and not hasattr(parse([]), "bias_at_test")
-    with pytest.raises(UserError, match="^--bias_at_test: NormalNN does not read it; these do: .*BIC"):
-        parse(["--bias_at_test"])
-    config = tmp_path / "c.yaml"
-    config.write_text("bias_at_test: true\n")
-    settings = parse(["--config", str(config)])
-    assert settings == parse([]) and "bias_at_test" not in computed_from(settings)
-    assert parse([*BIC, "--config", str(config)]).bias_at_test is True
-    config.write_text("bias_at_test: 3\n")
-    with pytest.raises(UserError, match="bias_at_test: 3 is not true or false"):
-        parse(["--config", str(config)])
-
-
-# Files with and without faults, in one copy of the code: {file: (content, its learner, what is said of it)}
 
 OWN = """from dataclasses import dataclass
 from learners.abd import AlwaysBeDreaming as ABD
@@ -45,7 +13,7 @@ class Own(Settings):
 class Mine(ABD):
     Settings = Own
 """
-FILES = {
+FILES = {  # {file: (content, its learner, what is said of it)}
     "syntax": (
         "class Broken(:\n", "Broken", "learners/syntax.py: SyntaxError: invalid syntax (syntax.py, line 1)"),
     "typeless": (

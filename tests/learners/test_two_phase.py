@@ -12,14 +12,9 @@ from utils.errors import UserError
 FAMILY = {"model_type": "rdfcil_resnet", "transforms": "rdfcil", "schedule": [3], "lr": 0.05}
 
 
-@pytest.fixture
-def at_second_task(second_task):
-    return lambda name, **more: second_task(name, **{**FAMILY, **more})
-
-
 @pytest.mark.parametrize("name", TWO_PHASES)
-def test_in_the_second_phase_the_heads_alone_learn_by_the_same_optimiser(at_second_task, name):
-    learner, task, stages = at_second_task(name)
+def test_in_the_second_phase_the_heads_alone_learn_by_the_same_optimiser(second_task, name):
+    learner, task, stages = second_task(name, **FAMILY)
     learn, heads = stages["learn"], stages["heads"]
     steps = len(train(learner, learn))
     assert learner.counts.sum() == steps * 2 * learner.settings.batch_size
@@ -36,8 +31,8 @@ def test_in_the_second_phase_the_heads_alone_learn_by_the_same_optimiser(at_seco
     assert [torch.equal(*pair) for pair in zip(momentum, after)] == [True, False]
 
 
-def test_the_class_weights_are_of_the_classes_counted_up_to_the_epoch_before(at_second_task):
-    learner, task, stages = at_second_task("RDFCIL")
+def test_the_class_weights_are_of_the_classes_counted_up_to_the_epoch_before(second_task):
+    learner, task, stages = second_task("RDFCIL", **FAMILY)
     heads = stages["heads"]
     learner.eval()
     learner.counts[: task.seen] = torch.tensor([1, 9, 3, 20])

@@ -1,4 +1,3 @@
-import itertools
 import json
 import shutil
 from pathlib import Path
@@ -49,7 +48,7 @@ def test_the_published_fifty_are_the_first_of_the_golden_order(golden, imagenet,
 
 
 def test_without_rand_split_they_are_the_first_fifty_by_name(few_are_official, write_imagenet, tmp_path):
-    write_imagenet(tmp_path, dict(zip(ilsvrc()[:50], itertools.count())))
+    write_imagenet(tmp_path, {wnid: label for label, wnid in enumerate(ilsvrc()[:50])})
     assert read(tmp_path, [], rand_split=False).names == ilsvrc()[:50]
 
 
