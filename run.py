@@ -1,11 +1,8 @@
 """Learn a sequence of tasks with one learner: flags and YAML files in, a folder of results out.
 
     python run.py --config configs/cifar100.yaml configs/abd.yaml --log_dir outputs/abd
-    python run.py --help
 
-Exit status: 0 finished; 1 failed on the way (a full disk, a loss that is not finite); 2 refused before any
-work; 130 stopped by Ctrl-C; 143 stopped by SIGTERM, SIGHUP or SIGUSR1. After any other than 0, a line on
-stderr says what to do. The same command resumes from the last checkpoint, even after a kill.
+``--help`` explains flags and exit status. The same command resumes from the last checkpoint.
 """
 
 import os
@@ -46,6 +43,10 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
 
         trainer.listeners.append(board := TensorBoard(folder))
         drawn = board.figure
+    if settings.wandb:
+        from utils.reports.wandb import WandB
+
+        trainer.listeners.append(WandB())
     if not settings.no_figures:
         from utils.reports.run_figures import RunFigures  # imports matplotlib
 
@@ -77,6 +78,10 @@ def start(settings: Settings) -> Results:
         from utils.reports.tensorboard import require_tensorboard
 
         require_tensorboard()
+    if settings.wandb:
+        from utils.reports.wandb import require_wandb
+
+        require_wandb()
     device = open_device(settings)
     data = read_data(settings)
     folder = RunFolder(settings)

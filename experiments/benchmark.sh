@@ -6,4 +6,4 @@
 set -e
 STARTED_IN=$PWD
 . "$(dirname -- "$0")/common.sh"
-"$PYTHON" -m utils.benchmark "$@"
+exec "$PYTHON" -m utils.benchmark "$@"

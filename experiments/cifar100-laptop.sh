@@ -2,28 +2,27 @@
 # CIFAR-100 in five tasks, scaled down for a machine without a GPU (configs/cifar100-laptop.yaml): one repeat
 # of each method of tables 1 and 2. RESULTS.md has the accuracies, which are not the published ones.
 #
-#     sh experiments/cifar100-laptop.sh
+#     sh experiments/cifar100-laptop.sh [--only NAME ...] [any flag of run.py, for every run]
 #
-# A stopped script, started again, resumes.
+# `--only base abd` runs these two. A stopped script, started again, resumes.
 set -e
-. "$(dirname -- "$0")/common.sh"
+. "$(dirname -- "$0")/runs.sh"
 OUT=outputs/cifar100-laptop
+PROTOCOL="--config configs/cifar100-laptop.yaml"
 
-run() {  # METHOD [FLAG ...]
-    METHOD=$1
-    shift
-    "$PYTHON" run.py --config configs/cifar100-laptop.yaml configs/$METHOD.yaml "$@"
-}
-
-run base --log_dir $OUT/base
+run base --config configs/base.yaml "$@"
 # The first task of LwF and of the methods with a coreset is the same training as Base's: take its model.
-for METHOD in lwf naive_rehearsal lwf_coreset e2e bic; do
-    run $METHOD --load_model_dir $OUT/base --log_dir $OUT/$METHOD
-done
-for METHOD in lwf_mc abd deep_inversion lwf_synthetic dgr; do
-    run $METHOD --log_dir $OUT/$METHOD
-done
-run base --first_split_size 100 --other_split_size 100 --log_dir $OUT/upper_bound
+SAME="--load_model_dir $OUT/base"
+run lwf --config configs/lwf.yaml $SAME "$@"
+run naive_rehearsal --config configs/naive_rehearsal.yaml $SAME "$@"
+run lwf_coreset --config configs/lwf_coreset.yaml $SAME "$@"
+run e2e --config configs/e2e.yaml $SAME "$@"
+run bic --config configs/bic.yaml $SAME "$@"
+run lwf_mc --config configs/lwf_mc.yaml "$@"
+run abd --config configs/abd.yaml "$@"
+run deep_inversion --config configs/deep_inversion.yaml "$@"
+run lwf_synthetic --config configs/lwf_synthetic.yaml "$@"
+run dgr --config configs/dgr.yaml "$@"
+run upper_bound --config configs/base.yaml --first_split_size 100 --other_split_size 100 "$@"
 
-"$PYTHON" -m utils.reports.tables $OUT/upper_bound $OUT/base $OUT/lwf $OUT/lwf_mc $OUT/dgr \
-    $OUT/deep_inversion $OUT/lwf_synthetic $OUT/abd $OUT/naive_rehearsal $OUT/lwf_coreset $OUT/e2e $OUT/bic
+tables $OUT "$@"

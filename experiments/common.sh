@@ -7,11 +7,7 @@
 ( : 3<&0 ) 2>/dev/null || exec </dev/null # cron may close the streams
 ( : 3>&1 ) 2>/dev/null || exec >/dev/null
 ( : 3>&2 ) || exec 2>/dev/null
-if [ -n "${STARTED_IN-}" ]; then
-    export STARTED_IN
-else
-    case ${1-} in -h | --help) sed -n '1d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit ;; esac
-fi
+[ -z "${STARTED_IN-}" ] || export STARTED_IN
 case ${PYTHON-} in */*) PYTHON=$(cd -- "$(dirname -- "$PYTHON")" && pwd)/${PYTHON##*/} ;; esac
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 [ "${STARTED_IN-}" != "$PWD" ] || STARTED_IN= # and paths are shown as they were written
@@ -19,3 +15,4 @@ sh install_requirements.sh
 PYTHON=${PYTHON:-.venv/bin/python}
 command -v "$PYTHON" >/dev/null || { echo "$0: PYTHON=$PYTHON: no such program" >&2; exit 2; }
 unset PYTHONSAFEPATH # with it, `python -m` would not look for modules here
+unset MPLBACKEND # Jupyter's, which this Python may lack

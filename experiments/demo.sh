@@ -1,14 +1,16 @@
 #!/bin/sh
 # The demo: handwritten digits in five tasks of two classes; minutes on two cores, installation included.
 #
-#     sh experiments/demo.sh
+#     sh experiments/demo.sh [--only NAME ...] [any flag of run.py, for every run]
 set -e
-. "$(dirname -- "$0")/common.sh"
+. "$(dirname -- "$0")/runs.sh"
 OUT=outputs/demo
+PROTOCOL="--config configs/digits.yaml"
 
-for METHOD in base deep_inversion abd; do
-    "$PYTHON" run.py --config configs/digits.yaml configs/$METHOD.yaml --log_dir $OUT/$METHOD
-done
+run base --config configs/base.yaml "$@"
+run deep_inversion --config configs/deep_inversion.yaml "$@"
+run abd --config configs/abd.yaml "$@"
+
 echo
-"$PYTHON" -m utils.reports.tables $OUT/base $OUT/deep_inversion $OUT/abd
+tables $OUT "$@"
 echo "What the networks dreamed after each task: $PWD/$OUT/abd/figures and $PWD/$OUT/deep_inversion/figures"

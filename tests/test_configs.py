@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from dataloaders.datasets import DATASETS
+from dataloaders.sets.imagenet import ilsvrc
 from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-RDFCIL_PROTOCOLS = {  # -> classes, weight decay
-    f"{name}-{split}": (classes, decay)
-    for name, classes, decay, half in (("cifar100", 100, 5e-4, "b50"), ("tinyimagenet", 200, 2e-4, "b100"))
-    for split in (f"{half}-t5", f"{half}-t10", f"{half}-t25", "rdfcil")}
-PROTOCOLS = (
-    "cifar100", "cifar10", "cifar100-laptop", "cifar100-tenth", "digits", "tinyimagenet", "imagenet",
-    *RDFCIL_PROTOCOLS)
+RDFCIL_PROTOCOLS = {  # -> classes of the first task and of each other one
+    "cifar100-b50-t5": (50, 10), "cifar100-b50-t10": (50, 5), "cifar100-b50-t25": (50, 2),
+    "cifar100-rdfcil": (10, 10), "tinyimagenet-b100-t5": (100, 20), "tinyimagenet-b100-t10": (100, 10),
+    "tinyimagenet-b100-t25": (100, 4), "tinyimagenet-rdfcil": (20, 20)}
+PUBLISHED = {"cifar100": 20, "cifar10": 2, "tinyimagenet": 10, "imagenet": 10}  # -> classes of each task
+PROTOCOLS = (*PUBLISHED, "cifar100-laptop", "cifar100-tenth", "digits", "imagenet100-t10",
+             "imagenet100-b50-t5", *RDFCIL_PROTOCOLS)
 # Settings whose published default is not ours: a file or script that left one out would run with the default.
 STATED = {"dataroot", "workers", "lr", "momentum", "batch_size", "schedule", "power_iters", "deep_inv_params",
           "beta", "first_split_size", "other_split_size"}
@@ -28,28 +29,17 @@ METHODS = {  # file of a method's settings -> learner, coreset
     "abd": ("AlwaysBeDreaming", 0), "naive_rehearsal": ("NormalNN", 2000), "lwf_coreset": ("LWF", 2000),
     "e2e": ("ETE", 2000), "bic": ("BIC", 2000),
 }
-SUCCESSORS = {"rdfcil": ("RDFCIL", 0), "cwd": ("CwD", 0), "rfd": ("RFD", 0)}  # not in the paper's tables
+SUCCESSORS = {  # -> learner and the weights of its losses; smoothness
+    "rdfcil": ({"learner_name": "RDFCIL", "old_logits_weight": 0.15, "angle_weight": 0.5}, 1e-3),
+    "cwd": ({"learner_name": "CwD", "old_logits_weight": 0.15, "angle_weight": 0.5, "alignment_weight": 0.1,
+             "consistency_weight": 0.05}, 0),
+    "rfd": ({"learner_name": "RFD", "dist_dreams_weight": 0.15, "dist_real_weight": 0.15,
+             "relay_weight": 0.05}, 1e-3)}
 
 
 def combined(*names):
     """The settings that files in configs/ give together."""
     return parse(REGISTRY, ["--config", *(str(ROOT / "configs" / f"{name}.yaml") for name in names)])
-
-
-@pytest.mark.parametrize(("protocol", "method"), [
-    *((protocol, method) for protocol in PROTOCOLS for method in ("abd", "rdfcil")),
-    *(("cifar100", method) for method in METHODS)])
-def test_a_method_goes_on_top_of_a_protocol(protocol, method):
-    settings = combined(protocol, method)
-    assert (settings.learner_name, settings.memory) == {**METHODS, **SUCCESSORS}[method]
-    _, decay = RDFCIL_PROTOCOLS.get(protocol, (0, 1e-4 if protocol == "imagenet" else 2e-4))
-    assert settings.weight_decay == (0 if method == "dgr" else decay)
-    if method in METHODS:
-        ours(settings)
-
-
-def test_every_config_is_tested_above():
-    assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS, *SUCCESSORS}
 
 
 def ours(settings):
@@ -62,9 +52,39 @@ def ours(settings):
     assert settings.power_iters == {"Digits": 120, "ImageNet": 50000}.get(settings.dataset, iterations)
 
 
+def published(settings, schedule=(100, 150, 200, 250), decay=2e-4):
+    """The protocol of ABD's paper, but for the sizes of tasks."""
+    large = settings.dataset == "ImageNet"
+    schedule, decay = ((30, 60, 80, 90, 100), 1e-4) if large else (schedule, decay)
+    assert (settings.model_name, settings.batch_size) == (("resnet18", 256) if large else ("resnet32", 128))
+    assert (settings.optimizer, settings.lr, settings.momentum) == ("SGD", 0.1, 0.9)
+    assert settings.weight_decay == (0 if settings.learner_name == "Generative_Replay" else decay)
+    assert (settings.schedule, settings.repeat, settings.max_task) == ([*schedule], 3, -1)
+    assert (settings.train_aug, settings.rand_split, settings.validation) == (True, True, False)
+    generator = {"ImageNet": "IMNET_GEN", "TinyImageNet": "TINYIMNET_GEN"}.get(settings.dataset, "CIFAR_GEN")
+    assert settings.gen_model_name == generator or not LEARNERS[settings.learner_name].generator_type
+
+
+def test_every_file_is_tested_below():
+    assert {path.stem for path in ROOT.glob("configs/*.yaml")} == {*PROTOCOLS, *METHODS, *SUCCESSORS}
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_protocol_states_every_setting_whose_default_is_not_ours(protocol):
+def test_a_protocol_states_what_is_not_ours_by_default(protocol):
     assert STATED - yaml.safe_load((ROOT / "configs" / f"{protocol}.yaml").read_text()).keys() == set()
+    ours(combined(protocol, "abd"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_is_the_published_one_under_each_published_protocol(method):
+    for protocol, size in PUBLISHED.items():
+        if (protocol, method) == ("imagenet", "dgr"):  # has no autoencoder for its images
+            continue
+        settings = combined(protocol, method)
+        published(settings)
+        ours(settings)
+        assert (settings.learner_name, settings.memory) == METHODS[method]
+        assert settings.first_split_size == settings.other_split_size == size
 
 
 def test_defaults_of_flags_are_none_of_ours():
@@ -73,67 +93,25 @@ def test_defaults_of_flags_are_none_of_ours():
     assert all(getattr(defaults, name) != value for name, value in OURS.items() if name != "temp")
 
 
-@pytest.mark.parametrize("protocol", ["cifar100", "cifar10"])
-def test_the_protocols_of_cifar_are_the_published_ones(protocol):
-    settings = combined(protocol)
-    published(settings)
-    assert settings.first_split_size == settings.other_split_size == DATASETS[settings.dataset].classes // 5
-
-
-def published(settings, model="resnet32", decay=2e-4, schedule=(100, 150, 200, 250), batch_size=128):
-    assert settings.model_name == model
-    assert (settings.optimizer, settings.lr, settings.momentum) == ("SGD", 0.1, 0.9)
-    assert settings.weight_decay == (0 if settings.learner_name == "Generative_Replay" else decay)
-    assert (settings.schedule, settings.batch_size, settings.repeat) == ([*schedule], batch_size, 3)
-    assert (settings.train_aug, settings.rand_split) == (True, True)
-    assert (settings.max_task, settings.validation) == (-1, False)
-
-
-def published_tinyimagenet(settings):
-    published(settings)
-    assert (settings.dataset, settings.power_iters) == ("TinyImageNet", 10000)
-    assert settings.other_split_size == (10 if settings.first_split_size == 10 else 200)
-    assert settings.gen_model_name == "TINYIMNET_GEN" or not LEARNERS[settings.learner_name].generator_type
-
-
-def published_imagenet(settings):
-    published(settings, "resnet18", 1e-4, (30, 60, 80, 90, 100), 256)
-    assert (settings.dataset, settings.power_iters) == ("ImageNet", 50000)
-    assert settings.gen_model_name == "IMNET_GEN" or not LEARNERS[settings.learner_name].generator_type
-
-
-@pytest.mark.parametrize("method", ["base", "abd", "bic"])
-@pytest.mark.parametrize(("protocol", "check"), [
-    ("tinyimagenet", published_tinyimagenet), ("imagenet", published_imagenet)])
-def test_the_protocols_of_the_other_benchmarks_are_the_published_ones(protocol, check, method):
-    settings = combined(protocol, method)
-    check(settings)
-    assert settings.first_split_size == settings.other_split_size == 10
-
-
 @pytest.mark.parametrize("protocol", RDFCIL_PROTOCOLS)
 def test_r_dfcils_protocols_are_those_of_its_paper(protocol):
-    classes, decay = RDFCIL_PROTOCOLS[protocol]
     settings = combined(protocol, "rdfcil")
-    published(settings, "resnet32", decay, (80, 120, 200))
+    published(settings, (80, 120, 200), 5e-4 if "cifar" in protocol else 2e-4)
     assert (settings.model_type, settings.transforms) == ("rdfcil_resnet", "rdfcil")
-    assert settings.power_iters == 5000
-    assert round(settings.head_share * 200) == 40
-    tasks = int(protocol.rpartition("t")[2]) if "-b" in protocol else 0
-    half = classes // 2
-    assert (settings.first_split_size, settings.other_split_size) == (
-        (half, half // tasks) if tasks else (classes // 10, classes // 10))
-    assert DATASETS[settings.dataset].classes == classes
+    assert (settings.power_iters, round(settings.head_share * 200)) == (5000, 40)
+    assert (settings.first_split_size, settings.other_split_size) == RDFCIL_PROTOCOLS[protocol]
 
 
-@pytest.mark.parametrize(("method", "weights", "smoothness"), [
-    ("rdfcil", {"old_logits_weight": 0.15, "angle_weight": 0.5}, 1e-3),
-    ("cwd", {"old_logits_weight": 0.15, "angle_weight": 0.5, "alignment_weight": 0.1,
-             "consistency_weight": 0.05}, 0),
-    ("rfd", {"dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}, 1e-3)])
-def test_the_successors_have_their_published_weights(method, weights, smoothness):
-    settings = combined("cifar100", method)
-    shared = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
-    for name, value in {**weights, **shared}.items():
-        assert getattr(settings, name) == value
-    assert settings.deep_inv_params == [1e-3, 50, smoothness, 1e3, 1]
+@pytest.mark.parametrize("method", SUCCESSORS)
+def test_the_successors_have_their_published_weights(method):
+    wanted, smoothness = SUCCESSORS[method]
+    wanted |= {"memory": 0, "classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05,
+               "deep_inv_params": [1e-3, 50, smoothness, 1e3, 1]}
+    assert wanted.items() <= vars(combined("cifar100", method)).items()
+
+
+def test_imagenet_100_is_the_beginning_of_the_published_order():
+    sizes = {name: combined(name, "abd") for name in ("imagenet100-t10", "imagenet100-b50-t5")}
+    expected = [ilsvrc()[number] for number in np.random.RandomState(1993).permutation(1000)[:100]]
+    assert all(settings.imagenet_classes == expected for settings in sizes.values())
+    assert [settings.first_split_size for settings in sizes.values()] == [10, 50]

@@ -15,7 +15,7 @@ LOWER = {"learners", "dataloaders", "models", "utils"}
 MAY_IMPORT = {
     "utils": set(), "models": {"utils"}, "dataloaders": {"utils"}, "learners": LOWER, "utils.training": LOWER,
     "utils.reports": LOWER | {"utils.training", "utils.load"}}
-COMMANDS = {"run", "utils.load", "utils.sweep", "utils.sweep_plan", "utils.benchmark"}
+COMMANDS = {"run", "utils.load", "utils.sweep", "utils.benchmark"}
 # What learners may use of utils: the types of settings, errors, random streams, and how numbers are computed.
 LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams", "utils.device"}
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 import yaml
 
 from utils.training.step import TrainingStep
@@ -27,19 +26,12 @@ def test_a_command_ends_with_its_final_accuracy_whatever_threads_the_environment
     assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
 
 
-def test_a_run_without_a_gpu_says_so_and_keeps_its_threads_on_a_machine_of_another_size(
-        main, monkeypatch, tiny, tmp_path):
-    used = []
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("utils.device.why_no_gpu", lambda: "Found no NVIDIA driver on your system")
-    monkeypatch.setattr(torch, "set_num_threads", used.append)
-    more = ("--gpuid", 0, "--threads", 0, "--schedule", 1, "--max_task", 1)
-    for cores in (3, 1):
-        monkeypatch.setattr("utils.training.folder.default_threads", lambda cores=cores: cores)
-        assert main(*tiny("NormalNN", *more, "--log_dir", tmp_path)) == (0, [])
-        assert used[-1] == 3 == yaml.safe_load((tmp_path / "args.yaml").read_text())["threads"]
-    said = "Found no NVIDIA driver on your system, so this runs on the CPU"
-    assert said in (tmp_path / "output.log").read_text()
+def test_a_run_without_a_gpu_says_so(main, monkeypatch, tiny, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("utils.device.why_no_gpu", lambda: "torch finds none")
+    more = ("--gpuid", 0, "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)
+    assert main(*tiny("NormalNN", *more)) == (0, [])
+    assert "torch finds none, so this runs on the CPU" in (tmp_path / "output.log").read_text()
 
 
 def test_a_trial_on_a_few_images_of_each_class_is_marked_and_another_run(main, tiny, tmp_path):
@@ -57,34 +49,14 @@ def test_a_trial_on_a_few_images_of_each_class_is_marked_and_another_run(main, t
 
 
 @pytest.mark.parametrize(("flags", "named"), [
-    (("--learner_name", "Nobody"), "Nobody"), (("--batch_size", 5000), "--batch_size 5000"),
-    (("--first_split_size", 11), "--first_split_size 11"), (("--gpuid", 7), "--gpuid 7"),
-    (("--load_model_dir", "nowhere"), "--load_model_dir"), (("--log_dir", __file__), "--log_dir"),
-    (("--dataset", "ImageNet", "--dataroot", "nowhere"), "--dataroot")])
+    (("--batch_size", 5000), "--batch_size 5000"), (("--first_split_size", 11), "--first_split_size 11"),
+    (("--gpuid", 7), "--gpuid 7"), (("--load_model_dir", "nowhere"), "--load_model_dir"),
+    (("--log_dir", __file__), "--log_dir"), (("--dataset", "ImageNet", "--dataroot", "no"), "--dataroot")])
 def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch, flags, named):
     monkeypatch.chdir(tmp_path)
     status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))
     assert status == 2 and line.startswith("run.py: ") and named in line
     assert not (tmp_path / "run" / "models").exists()
-
-
-def test_what_fails_on_the_way_is_one_line_and_status_1_and_the_same_command_resumes(
-        main, tiny, finished, lasting, tmp_path, monkeypatch):
-    run_step, steps = TrainingStep.run, []
-
-    def fail(self, start):
-        steps.append(None)
-        if len(steps) == 8:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return run_step(self, start)
-
-    flags = tiny("NormalNN", "--log_dir", tmp_path / "run")
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingStep, "run", fail)
-        status, (line,) = main(*flags)
-    assert status == 1 and "smaller --batch_size" in line and "the same command resumes it from" in line
-    assert main(*flags) == (0, [])
-    assert lasting(tmp_path / "run") == lasting(finished("NormalNN"))
 
 
 # Signals
@@ -114,10 +86,7 @@ HANGING = """
 import sys, time, run
 from utils.errors import run_main
 from utils.training.step import TrainingStep
-def hang(self, start):
-    print("under way", flush=True)
-    time.sleep(600)
-TrainingStep.run = hang
+TrainingStep.run = lambda self, start: print("under way", flush=True) or time.sleep(600)
 sys.exit(run_main("run.py", lambda: run.main({flags})))
 """
 
@@ -134,11 +103,10 @@ def test_a_second_run_in_the_folder_is_refused_and_a_second_interrupt_stops_at_o
         assert any("under way" in line for line in process.stdout), process.stderr.read()
         status, (line,) = main(*flags)
         assert status == 2 and f"in use by pid {process.pid}" in line
-        process.send_signal(signal.SIGINT)
-        assert "stopping" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (-signal.SIGINT, "")
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            line = process.stderr.readline()
+        assert (process.wait(60), line) == (-signal.SIGINT, "")
     finally:
         process.kill()
         process.communicate()

@@ -1,7 +1,5 @@
 """run.py on image files, in the official folder layouts of the benchmarks."""
 
-import os
-
 import yaml
 
 from dataloaders.sets.imagenet import ilsvrc, published_order
@@ -24,7 +22,7 @@ def test_tinyimagenet_runs_to_its_final_accuracy_and_if_it_is_incomplete_only_wh
     lines = (tmp_path / "run" / "output.log").read_text().splitlines()
     assert lines[-1].startswith("final accuracy: ") and "top" not in lines[-1]
     assert any("is not the complete data set" in line for line in lines)
-    assert any(line.startswith("data:     incomplete") for line in lines)
+    assert any(line.startswith("data: ") and "incomplete" in line for line in lines)
 
 
 def test_imagenet_is_measured_by_top_5_and_other_classes_are_another_run(main, tiny, imagenet, tmp_path):
@@ -40,20 +38,3 @@ def test_imagenet_is_measured_by_top_5_and_other_classes_are_another_run(main, t
     path.write_text("\n".join(reversed(chosen)))
     status, (line,) = main(*flags)
     assert status == 2 and "(imagenet_classes " in line
-
-
-def test_a_file_that_cannot_be_decoded_fails_in_one_line(main, tiny, write_imagenet, tmp_path):
-    classes = {f"n{label:08}": label for label in range(4)}
-    write_imagenet(tmp_path, classes)
-    damaged = sorted((tmp_path / "ilsvrc" / "train" / "n00000001").iterdir())[1]
-    damaged.write_bytes(damaged.read_bytes()[:400])
-    data = ["--dataroot", tmp_path, "--workers", 1, "--imagenet_classes", *classes]
-    status, (line,) = main(*tiny("NormalNN", *IMAGENET, *data, "--log_dir", tmp_path / "run"))
-    assert status == 1 and line.startswith(f"run.py: --dataroot: {damaged} cannot be decoded")
-
-
-def test_a_worker_that_dies_is_one_line_and_status_1(main, tiny, imagenet, tmp_path, monkeypatch):
-    monkeypatch.setattr("dataloaders.image_files.decode", lambda path: os._exit(1))
-    flags = [*IMAGENET, "--dataroot", imagenet, "--log_dir", tmp_path / "run", "--workers", 2]
-    status, (line,) = main(*tiny("NormalNN", *flags))
-    assert status == 1 and line.startswith("run.py: --workers 2: ") and "the same command" in line

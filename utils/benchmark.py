@@ -1,86 +1,62 @@
-"""Times a training step of every stage of every learner on this machine (docs/performance.md).
+"""Time a training step of every stage of every learner on this machine (docs/performance.md).
 
     sh experiments/benchmark.sh [--learners NAME ...] [--rounds N] [any flag of run.py]
-    sh experiments/benchmark.sh --against DIR
+    sh experiments/benchmark.sh --against DIR       DIR: a checkout of the authors' 2021 code
 
-Everything takes turns: each round times every stage and a plain Base step, so other work on the machine
-slows them alike. The table has medians over the rounds. Ratios to plain Base carry over to other machines.
+What a row compares takes turns, so that other work on the machine slows both alike. Rows have medians.
 """
 
-import functools
-import re
-import statistics
+import os
+import runpy
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dataloaders.batches import Images, InMemory, Pixels
-from dataloaders.tasks import Task
-from learners import LEARNERS, REGISTRY, Learner, Stage, build_learner
+from dataloaders.datasets import Split
+from dataloaders.tasks import split_classes, task_sequence
+from learners import LEARNERS, REGISTRY, Stage, build_learner
 from models import RESNETS, ResNet
-from utils import benchmark_against
 from utils.command_line import parse
 from utils.device import captures, exact, memory_format, open_device
-from utils.errors import Parser, RunError, UserError, run_main
+from utils.errors import Parser, RunError, run_main
 from utils.files import user_path
 from utils.settings import Settings
 from utils.streams import Streams
-from utils.training.step import EAGER_STEPS, TrainingStep
+from utils.training.step import TrainingStep
 
-OLD, SEEN = 20, 40  # classes learned before the measured task, and including it
-STEPS = {"cpu": 1, "cuda": 20}  # steps in a row per turn
-PUBLISHED = (
-    "--train_aug --lr 0.1 --momentum 0.9 --weight_decay 2e-4 --batch_size 128 --power_iters 10000 "
-    "--deep_inv_params 1e-3 50 1e-3 1e3 1").split()
+PUBLISHED = str(Path(__file__).resolve().parents[1] / "configs" / "cifar100.yaml")
 NEEDS = {"ETE": ["--memory", "2000"], "BIC": ["--memory", "2000"]}  # these learn from a coreset only
+PER_CLASS = 200  # training images
+ROW = "{:<18}" + "  {:>11}" * 4
+# What a checkout of the authors' code gets: these settings, and two short tasks of a single epoch.
+SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset dataroot
+    optimizer schedule_type lr momentum weight_decay batch_size deep_inv_params""".split()
+SHORT = "--first_split_size 2 --other_split_size 20 --max_task 2 --schedule 1 --workers 0".split()
+
+PACKAGES = ("dataloaders", "learners", "models", "utils")  # that both codes have
 
 Step = Callable[[], object]
 
 
 def settings_of(name: str, flags: Sequence[str]) -> Settings:
     """The published settings of a learner, with ``flags`` on top. Raises UserError."""
-    learner = LEARNERS[name]
-    fixed = {"dataset": "CIFAR100", "learner_type": learner.learner_type, "learner_name": name}
-    fixed |= {"first_split_size": str(OLD), "other_split_size": str(SEEN - OLD)}
-    given = {word.partition("=")[0] for word in flags}
-    for setting in (*fixed, "task_sizes"):
-        if f"--{setting}" in given:
-            raise UserError(f"--{setting}: the benchmark fixes it; leave it out (--learners chooses)")
-    if learner.generator_type:
-        fixed["gen_model_type"] = learner.generator_type
-    words = [word for setting, value in fixed.items() for word in (f"--{setting}", value)]
-    return parse(REGISTRY, [*PUBLISHED, *NEEDS.get(name, []), *words, *flags])
-
-
-@functools.cache
-def random_images(per_class: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images [SEEN * per_class, 3, 32, 32] uint8 and their labels 0, 1, ..., SEEN - 1, 0, 1, ..."""
-    labels = torch.arange(SEEN).repeat(per_class)
-    random = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (len(labels), 3, 32, 32), dtype=torch.uint8, generator=random)
-    return images.to(device), labels.to(device)
-
-
-def before_second_task(settings: Settings, device: torch.device) -> tuple[Learner, Task]:
-    """A learner with its initial weights, about to learn its second task, and that task: random images."""
-    learner = build_learner(settings, Streams(device), device, 0)
-    per_class = max(128, -(-settings.batch_size // (SEEN - OLD)))
-    images, labels = random_images(per_class, device)
-    mean, std = ((0.5,) * 3, (0.25,) * 3) if learner.normalised else ((0.0,) * 3, (1.0,) * 3)
-    pixels = Pixels(mean, std, device, memory_format=memory_format(settings, device))
-    new = Images.all_of(InMemory(images, labels, pixels))[labels >= OLD]
-    task = Task(1, OLD, SEEN, new, new, ("",) * SEEN)
-    if kept := min(settings.memory // OLD, per_class):
-        learner.coreset.classes = [torch.arange(kept) * SEEN + label for label in range(OLD)]
-    learner.begin_task(task)
-    learner.start_task(task)
-    return learner, task
+    kind = LEARNERS[name]
+    needs = NEEDS.get(name, []) + ["--gen_model_type", kind.generator_type] * bool(kind.generator_type)
+    own = ["--learner_name", name, "--learner_type", kind.learner_type, "--dataset", "CIFAR100"]
+    return parse(REGISTRY, ["--config", PUBLISHED, *needs, *flags, *own])
 
 
 def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
@@ -89,144 +65,160 @@ def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
         yield from stage.batches.starts(0)
 
 
-def stage_steps(settings: Settings, device: torch.device) -> list[tuple[Learner, Stage, Step]]:
-    """For each stage of the second task a learner, the stage, and its step, captured with ``--graph``."""
-    built: list[tuple[Learner, Stage, Step]] = []
-    stages: Sequence[Stage] = (None,)  # type: ignore[assignment]
-    graph = captures(settings, device)
-    fall_back = None if settings.graph == "on" else functools.partial(print, file=sys.stderr)
-    while len(built) < len(stages):
-        learner, task = before_second_task(settings, device)
+def stage_steps(s: Settings, device: torch.device) -> list[tuple[Stage, Step]]:
+    """The stages of the second task, on random images, and the step of each. Each stage belongs to a learner
+    of its own, with initial weights."""
+    old, seen = s.first_split_size, s.first_split_size + s.other_split_size
+    labels = np.arange(seen).repeat(PER_CLASS)
+    images = np.random.RandomState(0).randint(256, size=(len(labels), 3, 32, 32), dtype=np.uint8)
+    data, built = Split(images, labels), list[tuple[Stage, Step]]()
+    while True:
+        learner = build_learner(s, Streams(device), device, 0)
+        _, task = task_sequence(
+            s.dataset, data, data, ("",) * seen, split_classes(seen, old, seen - old), [*range(seen)],
+            normalised=learner.normalised, device=device, transforms=s.transforms,
+            memory_format=memory_format(s, device))
+        kept = torch.arange(min(s.memory // old, PER_CLASS))
+        learner.coreset.classes = [label * PER_CLASS + kept for label in range(old)]
+        learner.begin_task(task)
+        learner.start_task(task)
         stages = learner.stages(task)
         stage = stages[len(built)]
         learner.eval()
         stage.trained.train()
         stage.start_epoch(0)
-        step = TrainingStep(stage, learner.streams, learner.bf16, graph, fall_back)
-        built.append((learner, stage, functools.partial(next, map(step, endless(stage)))))
-        for _ in range(EAGER_STEPS + 1 if graph else 0):
-            built[-1][2]()
-    return built
+        say = partial(print, file=sys.stderr)
+        step = TrainingStep(stage, learner.streams, learner.bf16, captures(s, device), say)
+        built.append((stage, partial(next, map(step, endless(stage)))))
+        if len(built) == len(stages):
+            return built
 
 
-def plain_base(settings: Settings, device: torch.device) -> Callable[[], None]:
+def plain_base(settings: Settings, device: torch.device) -> Step:
     """A textbook step of Base: no graph, contiguous memory, float32, images at hand. It uses little of this
     project's code, so ratios to it show when that code became slower."""
     model = ResNet(RESNETS[settings.model_name], 100).to(device)
     optimizer = torch.optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=2e-4)
     x = torch.randn(settings.batch_size, 3, 32, 32, device=device)
-    y = torch.randint(OLD, SEEN, (settings.batch_size,), device=device)
+    y = torch.randint(40, (settings.batch_size,), device=device)
 
     def step() -> None:
         with exact():
             optimizer.zero_grad()
-            F.cross_entropy(model(x)[:, :SEEN], y).backward()
+            F.cross_entropy(model(x)[:, :40], y).backward()
             optimizer.step()
 
     return step
 
 
-def seconds_of(run: Step, device: torch.device, times: int = 1) -> float:
-    """Seconds that a call takes, over ``times`` in a row; a GPU is waited for at the end only."""
-    wait = functools.partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
-    wait()
-    began = time.perf_counter()
+def now(device: torch.device) -> float:
+    """Milliseconds on a clock, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1e3 * time.perf_counter()
+
+
+def timed(step: Step, device: torch.device) -> float:
+    """Milliseconds of a step; on a GPU, of which the host runs ahead, the mean of 20 in a row."""
+    times, began = 20 if device.type == "cuda" else 1, now(device)
     for _ in range(times):
-        run()
-    wait()
-    return (time.perf_counter() - began) / times
+        step()
+    return (now(device) - began) / times
 
 
-@dataclass
-class Work:
-    """Something to time; ``learner`` and ``stage`` name its row."""
-
-    learner: str
-    stage: str
-    run: Step
-    seconds: list[float] = field(default_factory=list)  # of one run, per round
-
-
-def print_row(cells: Sequence[str]) -> None:
-    print(f"{cells[0]:<18}" + "".join(f"  {cell:>11}" for cell in cells[1:]), flush=True)
+def print_row(learner: str, stage: str, rounds: Sequence[tuple[float, float]]) -> None:
+    """Print medians over the rounds, each of our milliseconds and those to compare with, but for the first,
+    which warms up."""
+    ours, others = zip(*rounds[1:])
+    ratio = median(own / other for own, other in rounds[1:])
+    cells = (f"{value:.2f}" for value in (median(ours), median(others), ratio))
+    print(ROW.format(learner, stage, *cells), flush=True)
 
 
-def print_learners(chosen: Sequence[Settings], device: torch.device, rounds: int) -> None:
-    """Print the table. What was measured before a failure or Ctrl-C is printed, too."""
-    print_row(["learner", "stage", "ms", "fastest", "plain_base", "ratio"])
-    # Captured steps keep their memory, so with graphs one learner at a time takes turns with plain Base.
-    groups = [[settings] for settings in chosen] if captures(chosen[0], device) else [chosen]
-    for group in groups:
-        base = Work("", "", plain_base(chosen[0], device))
-        works = [
-            Work(settings.learner_name, stage.name, run) for settings in group
-            for _, stage, run in stage_steps(settings, device)]
-        try:
-            for number in range(rounds + 1):
-                print(f"round {number} of {rounds}" if number else "warm-up", file=sys.stderr)
-                for work in [base, *works]:
-                    work.seconds.append(seconds_of(work.run, device, STEPS[device.type]))
-        finally:
-            for work in works:
-                if own := work.seconds[1:]:
-                    ratio = statistics.median(mine / plain for mine, plain in zip(own, base.seconds[1:]))
-                    shown = statistics.median(own), min(own), statistics.median(base.seconds[1:])
-                    cells = [f"{1e3 * seconds:.2f}" for seconds in shown]
-                    print_row([work.learner, work.stage, *cells, f"{ratio:.2f}"])
+class Done(BaseException):
+    """All that is asked for has been measured."""
 
 
-def print_against(checkout: Path, flags: Sequence[str], rounds: int) -> None:
-    """Print each line of the authors' Base and ABD beside ours as soon as it is measured."""
-    if not (checkout / "run_dfcil.py").is_file():
-        raise UserError(f"--against {checkout}: has no run_dfcil.py; name a checkout of the authors' code")
-    chosen = [settings_of(name, flags) for name in ("NormalNN", "AlwaysBeDreaming")]
-    device = prepared(chosen[0])
-    gpu = device.index if device.type == "cuda" else -1
-    print_row(["learner", "what", "ours_ms", "theirs_ms", "ratio", "rounds"])
-    for settings in chosen:
-        built = stage_steps(settings, device)
-        runs = {stage.name: run for _, stage, run in built}
-        learn = built[-1][1]
-        runs["loading"] = functools.partial(next, map(learn.batches.load, endless(learn)))
-        turns = {what: functools.partial(seconds_of, run, device) for what, run in runs.items()}
-        for what, pairs in benchmark_against.compare(checkout, settings, gpu, turns, rounds):
-            own, other = (1e3 * statistics.median(values) for values in zip(*pairs))
-            cells = [f"{own:.2f}", f"{other:.2f}", f"{other / own:.2f}", str(len(pairs))]
-            print_row([settings.learner_name, what, *cells])
+def against(checkout: Path, s: Settings, device: torch.device, turns: dict[str, Step], rounds: int) -> None:
+    """Print each row as soon as it is measured. Raises RunError.
 
+    The authors' run_dfcil.py runs unchanged. From one step of an optimiser to its next is a step of theirs;
+    then ours takes its turn.
+    """
+    measured: dict[str, list[tuple[float, float]]] = {stage: [] for stage in turns}
+    stdout, our_turn, last, clock = sys.stdout, False, None, 0.0
 
-def prepared(settings: Settings) -> torch.device:
-    """The device, opened and tried, after a line about it and the settings."""
-    device = open_device(settings)
-    cpu = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", cpu.read_text() if cpu.exists() else "")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else found[1] if found else "CPU"
-    print(
-        f"{name}, {torch.get_num_threads()} threads; torch {torch.__version__}; {settings.model_name}, "
-        f"batches of {settings.batch_size}, {settings.precision}, --graph {settings.graph}", flush=True)
-    return device
+    def stepped(optimizer: Any, *_: Any) -> None:
+        nonlocal our_turn, last, clock
+        if our_turn:
+            return
+        theirs, stage = now(device) - clock, "learn" if isinstance(optimizer, torch.optim.SGD) else "dream"
+        # A learner that dreams does not in the first task, so its steps there are others.
+        if optimizer is last and stage in measured and (stage == "dream" or "dream" not in measured):
+            our_turn = True
+            measured[stage].append((timed(turns[stage], device), theirs))
+            our_turn = False
+            if len(measured[stage]) > rounds:
+                with redirect_stdout(stdout):
+                    print_row(s.learner_name, stage, measured.pop(stage))
+        if not measured:
+            raise Done
+        last, clock = optimizer, now(device)
+
+    def stay(self: Any, *_: Any, **__: Any) -> Any:  # .cuda() on a CPU: some calls ignore --gpuid
+        return self
+
+    cpu = device.type == "cpu"
+    words = [*SHORT, "--power_iters", rounds + 2, "--gpuid", -1 if cpu else device.index]
+    words += ["--train_aug"] * s.train_aug
+    for name in SAME:
+        value = getattr(s, name)
+        words += [f"--{name}", *(value if isinstance(value, list) else [value])]
+    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+    hook = register_optimizer_step_post_hook(stepped)
+    try:
+        with (TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere),
+              patch.object(sys, "argv", ["", *map(str, words), "--log_dir", f"{folder}/run"]),
+              patch.object(sys, "path", [str(checkout), *sys.path]), patch.dict(sys.modules),
+              patch.object(torch.Tensor, "cuda", stay if cpu else torch.Tensor.cuda),
+              patch.object(torch.nn.Module, "cuda", stay if cpu else torch.nn.Module.cuda)):
+            for name in ours:
+                del sys.modules[name]
+            runpy.run_path(f"{checkout}/run_dfcil.py", run_name="__main__")
+    except Done:
+        pass
+    except (Exception, SystemExit) as error:
+        raise RunError(f"--against {checkout}: its {s.learner_name} failed: {error!r}") from error
+    finally:
+        hook.remove()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    names = list(LEARNERS)
     parser = Parser(
         prog="utils.benchmark", description="Time a step of every learner on this machine.",
-        epilog="Flags of run.py may be given, too, such as --precision bf16, --graph on or --gpuid -1.")
-    names = list(LEARNERS)
-    parser.add_argument(
-        "--learners", nargs="+", default=names, choices=names, metavar="NAME", help="default: all")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each, after the warm-up; default: 9")
-    parser.add_argument("--against", type=user_path, metavar="DIR", help="a checkout of the authors' code")
+        epilog="Flags of run.py may be given, too, such as --precision bf16, --graph off or --gpuid -1.")
+    add = parser.add_argument
+    add("--learners", nargs="+", default=names, choices=names, metavar="NAME", help="default: all")
+    add("--rounds", type=int, default=9, help="turns of each, after the warm-up; default: 9")
+    add("--against", type=user_path, metavar="DIR", help="a checkout of the authors' code: its Base and ABD")
     given, flags = parser.parse_known_args(arguments)
-    if given.rounds < 1:
-        raise UserError(f"--rounds {given.rounds}: must be 1 or more")
-    try:
+    names = ["NormalNN", "AlwaysBeDreaming"] if given.against else given.learners
+    chosen = [settings_of(name, flags) for name in names]
+    device = open_device(s := chosen[0])
+    print(f"{device}, {torch.get_num_threads()} threads; torch {torch.__version__}; {s.model_name}, "
+          f"batches of {s.batch_size}, {s.precision}, --graph {s.graph}")
+    other = "theirs" if given.against else "plain_base"
+    print(ROW.format("learner", "stage", "ms", other, "ratio"), flush=True)
+    for settings in chosen:
+        turns = {stage.name: step for stage, step in stage_steps(settings, device)}
         if given.against:
-            print_against(given.against.resolve(), flags, given.rounds)
-        else:
-            chosen = [settings_of(name, flags) for name in given.learners]
-            print_learners(chosen, prepared(chosen[0]), given.rounds)
-    except torch.OutOfMemoryError as error:
-        raise RunError("the GPU is out of memory; choose a smaller --batch_size or --graph off") from error
+            against(given.against.resolve(), settings, device, turns, given.rounds)
+            continue
+        steps = [plain_base(settings, device), *turns.values()]
+        rounds = [[timed(step, device) for step in steps] for _ in range(given.rounds + 1)]
+        for column, stage in enumerate(turns, 1):
+            print_row(settings.learner_name, stage, [(times[column], times[0]) for times in rounds])
 
 
 if __name__ == "__main__":

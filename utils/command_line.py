@@ -6,7 +6,6 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,11 +22,9 @@ BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "above": ("above", operator.lt), "high": ("at most", operator.ge)}
 EPILOG = f"""\
 Every flag may also stand in a --config YAML file (lr: 0.1, schedule: [100, 150]). Flags win over files, later
-files over earlier ones. A switch, shown as [0|1], is off without its flag and on with the flag alone. A flag
-that only other methods read is refused; in a file, which methods may share, it is ignored.
---log_dir/args.yaml records all settings and is itself a --config. After a stop, a kill or a mended failure
-the same command resumes the run; it may change {', '.join(NOT_IN_RESULTS)}. Exit status:
-0 finished, 1 failed on the way, 2 refused before any work, 130 stopped by Ctrl-C, 143 by another signal."""
+files over earlier ones. A switch, shown as [0|1], is off without its flag and on with the flag alone. The
+same command resumes a run that ended early; it may change {', '.join(NOT_IN_RESULTS)}. Exit
+status: 0 finished, 1 failed, 2 refused before any work, 130 stopped by Ctrl-C, 143 by another signal."""
 
 
 def convert(flag: Flag, value: Any, where: str) -> Any:
@@ -60,7 +57,8 @@ def typed(flag: Flag, item: Any, where: str) -> Any:
     kind, text = flag["type"], str(item)
     try:
         value: Any = SWITCH[text.lower()] if kind is bool else kind(text)
-        if value != value or value == math.inf or kind is str and (text != item or not text.isprintable()):
+        if value != value or value in (math.inf, -math.inf) or kind is str and not (
+                text == item and text.isprintable()):
             raise ValueError
     except (KeyError, ValueError):
         raise UserError(f"{where}: {item!r} is not {KINDS[kind]}") from None
@@ -70,10 +68,7 @@ def typed(flag: Flag, item: Any, where: str) -> Any:
 
 
 def read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
-    try:
-        content = read_yaml(Path(expand(path)))
-    except UserError as error:
-        raise UserError(f"--config {error}") from error
+    content = read_yaml(expand(path, "--config"))
     for name in content:
         if name not in flags:
             raise UserError(f"--config {path}: there is no setting {name!r}{did_you_mean(str(name), flags)}")
@@ -81,7 +76,6 @@ def read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
 
 
 def help_of(flag: Flag) -> str:
-    """What a setting means, takes, and is by default."""
     default = " ".join(map(str, flag["default"])) if flag["many"] else str(flag["default"])
     shown = [f"default: {default}"] if default and flag["type"] is not bool else []
     return "; ".join([flag["help"], *bounds_of(flag).values(), *shown]).replace("%", "%%")
@@ -90,7 +84,8 @@ def help_of(flag: Flag) -> str:
 def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     """An argparse parser of all flags, which leaves out what is not given."""
     parser = Parser(
-        prog="run.py", epilog=EPILOG, allow_abbrev=False, argument_default=argparse.SUPPRESS, add_help=False,
+        prog="run.py", usage="run.py [--config FILE ...] [--FLAG VALUE ...]", epilog=EPILOG,
+        allow_abbrev=False, argument_default=argparse.SUPPRESS, add_help=False,
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.")
     add = parser.add_argument
     add("-h", "--help", action="store_true", help="show all flags, or those of one --learner_name")
@@ -100,8 +95,9 @@ def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     groups = dict.fromkeys(flag["group"] for flag in flags.values())
     headings = {group: parser.add_argument_group(group) for group in groups}
     for name, flag in flags.items():
-        shape: dict[str, Any] = dict(nargs="?", const=True, metavar="0|1") if flag["type"] is bool else dict(
-            nargs="+" if flag["many"] else None, metavar="NAME" if flag["type"] is str else "X")
+        shape: dict[str, Any] = dict(nargs="+" if flag["many"] else None, metavar="X")
+        if flag["type"] is bool:
+            shape = dict(nargs="?", const=True, metavar="0|1")
         headings[flag["group"]].add_argument(f"--{name}", help=help_of(flag), **shape)
     return parser
 
@@ -133,7 +129,7 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
             values[name] = read(value, values, where)
     for name in on_line:
         if name not in own:
-            others = [kind.__name__ for kind in registry.learners.values()
+            others = [other for other, kind in registry.learners.items()
                       if name in kind.Settings.__dataclass_fields__]
             raise UserError(f"--{name}: {chosen} does not read it; these do: {', '.join(others)}")
     settings = learner.Settings(**{name: value for name, value in values.items() if name in own})

@@ -16,11 +16,6 @@ from utils.settings import Settings
 # Which device
 
 
-def visible_gpus() -> int:
-    """The number of GPUs that torch can use."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
 def why_no_gpu() -> str:
     """Why torch finds no GPU, in its own words."""
     try:
@@ -31,25 +26,24 @@ def why_no_gpu() -> str:
 
 
 def choose_device(gpuid: Sequence[int]) -> torch.device:
-    """The first GPU of ``--gpuid``; the CPU if that is negative, or if it is 0, the default, and there is no
-    NVIDIA driver, torch is built without CUDA, or CUDA_VISIBLE_DEVICES hides all GPUs. Raises UserError if a
-    GPU cannot be used."""
-    number, count = gpuid[0], visible_gpus() if gpuid[0] >= 0 else 0
-    if 0 <= number < count:
+    """The first GPU of ``--gpuid``, or the CPU: if it is negative, or 0, the default, on a machine without
+    GPUs. Raises UserError if a GPU cannot be used."""
+    if (number := gpuid[0]) < 0:
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number < count:
         return torch.device("cuda", number)
     reason = f"this machine has {count} GPU(s), counted from 0" if count else why_no_gpu()
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    none_here = hidden or reason.startswith(("Found no NVIDIA driver", "Torch not compiled"))
-    if number > 0 or number == 0 and not none_here:
-        raise UserError(f"--gpuid {number}: {reason}; choose another GPU, or --gpuid -1 for the CPU")
-    return torch.device("cpu")
+    none_here = reason.startswith(("Found no NVIDIA driver", "Torch not compiled"))
+    if number == 0 and (none_here or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")):
+        return torch.device("cpu")
+    raise UserError(f"--gpuid {number}: {reason}; choose another GPU, or --gpuid -1 for the CPU")
 
 
 def cpu_notices(gpuid: Sequence[int], device: torch.device) -> list[str]:
     """A line for the log if a run is on the CPU although nobody asked for that."""
     return [] if device.type != "cpu" or gpuid[0] < 0 else [
-        f"{why_no_gpu()}, so this runs on the CPU, many times slower: a published protocol takes hundreds "
-        "of hours there; --gpuid -1 chooses the CPU without this line"]
+        f"{why_no_gpu()}, so this runs on the CPU, many times slower; --gpuid -1 does so without this line"]
 
 
 def open_device(settings: Settings) -> torch.device:
@@ -73,29 +67,23 @@ def probe(device: torch.device) -> None:
         raise UserError(f"--gpuid {device.index}: {first_line(error)}; choose another one") from error
 
 
-def captures(settings: Settings, device: torch.device) -> bool:
-    """Whether training steps are captured as CUDA graphs."""
-    return device.type == "cuda" and settings.graph != "off"
-
-
 def keep_freed_memory() -> None:
     """Let freed buffers stay with the process: every training step needs the same ones again, and to get
-    them from the system page by page takes up to a tenth of a step. Only glibc does this."""
+    them from the system page by page takes up to a tenth of a step."""
     trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         mallopt = ctypes.CDLL(None).mallopt
         if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25):  # older versions take no more
             mallopt(trim_threshold, 2**31 - 1)
 
 
 def device_failure(error: BaseException) -> str:
-    """How a device failed, in torch's first line (and the remedy if memory ran out). Empty if it is not
-    the device's, such as that of an operation which a CUDA graph cannot hold."""
+    """Torch's first line about a device that failed, with the remedy if memory ran out. Empty for any other
+    error, such as that of an operation which a CUDA graph cannot hold."""
     line = first_line(error)
     if out_of_memory(error):
         return f"{'. '.join(line.split('. ')[:2])}; choose a smaller --batch_size or another --gpuid"
-    failed = isinstance(error, torch.AcceleratorError) or (
-        isinstance(error, RuntimeError) and line.startswith(("CUDA", "cuDNN", "Triton Error")))
+    failed = isinstance(error, RuntimeError) and line.startswith(("CUDA", "cuDNN", "Triton Error"))
     return line if failed and "captur" not in line else ""
 
 
@@ -103,8 +91,8 @@ def device_failure(error: BaseException) -> str:
 
 
 def default_threads(processes: int = 1) -> int:
-    """Threads of each of several processes side by side: OMP_NUM_THREADS, or else its share of the physical
-    cores that this process may use (psutil ignores affinity, joblib counts hyperthreads)."""
+    """Threads of each of several processes side by side: OMP_NUM_THREADS, or its share of the physical cores
+    that this process may use (psutil ignores affinity, joblib counts hyperthreads)."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = int(min(physical_cores(cpus), cpu_quota()))
@@ -117,18 +105,13 @@ def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu"
     return len({path.read_text() if path.exists() else str(cpu) for cpu, path in siblings.items()})
 
 
-def cpu_quota(mount: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float:
-    """The CPUs' worth of time that cgroup v2 allows this process, by its own group and those around it."""
-    quotas = [math.inf]
-    with contextlib.suppress(OSError):
-        own = Path(groups.read_text().rpartition("0::/")[2].strip())
-        for limit in [mount / group / "cpu.max" for group in (own, *own.parents)]:
-            quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
-            quotas += [] if quota == "max" else [int(quota) / int(period)]
-    return min(quotas)
+def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """The CPUs' worth of time that a container may use (cgroup v2)."""
+    quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
+    return math.inf if quota == "max" else int(quota) / int(period)
 
 
-# Arithmetic, which shows in the last digits of results
+# Arithmetic
 
 
 def set_precision(precision: str) -> None:
@@ -140,14 +123,18 @@ def set_precision(precision: str) -> None:
 
 @contextlib.contextmanager
 def exact() -> Iterator[None]:
-    """While open, products and convolutions have float32's full precision: measurements do not depend on the
-    ``--precision`` of training."""
+    """While open, products and convolutions have float32's full precision, whatever ``--precision``."""
     before = torch.backends.cuda.matmul.fp32_precision
     set_precision("fp32")
     try:
         yield
     finally:
         set_precision(before)
+
+
+def captures(settings: Settings, device: torch.device) -> bool:
+    """Whether training steps are captured as CUDA graphs."""
+    return device.type == "cuda" and settings.graph != "off"
 
 
 def memory_format(settings: Settings, device: torch.device) -> torch.memory_format:
@@ -164,4 +151,4 @@ def set_deterministic(asked: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(asked)
     how: Any = torch.utils.deterministic
-    how.fill_uninitialized_memory = False  # meant for finding defects, and costs a kernel for each new tensor
+    how.fill_uninitialized_memory = False  # which costs a kernel for each new tensor

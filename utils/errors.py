@@ -50,12 +50,11 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def answer_signals(handler: Any) -> dict[int, Any]:
-    """Install a handler of SIGINT, SIGTERM, SIGHUP and SIGUSR1 (Slurm's warning) and return those before. A
-    background job ignores SIGINT; it stays so, and so does what Python cannot put back: a host program's
-    handler in C, or any from a thread."""
+    """Install a handler of the signals that stop a run, and return those before. What is ignored stays so, as
+    SIGINT is by a background job, and what Python cannot put back: a handler in C, or any from a thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # the last is Slurm's warning
     heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     return {number: signal.signal(number, handler) for number in heard}
 
@@ -67,11 +66,9 @@ def counted(number: int) -> signal.Signals:
 
 class StopRequest:
     """While open, notes the first signal in ``signal``, so that a run can stop between two steps. A second
-    Ctrl-C ends the process at once. ``program`` begins the line that acknowledges the signal."""
+    Ctrl-C ends the process at once."""
 
-    def __init__(self, program: str = "run.py") -> None:
-        self.program = program
-        self.signal: signal.Signals | None = None
+    signal: Any = None
 
     def __enter__(self) -> "StopRequest":
         self.before = answer_signals(self.note)
@@ -86,7 +83,7 @@ class StopRequest:
         if signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # print is not safe here: the signal may have interrupted one
-            os.write(2, f"{self.program}: stopping after the current step; Ctrl-C stops at once\n".encode())
+            os.write(2, b"stopping after the current step; Ctrl-C stops at once\n")
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -19,14 +19,12 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from utils.errors import UserError
 
-DIGEST = hashlib.sha256().digest_size
-# What fsync answers on a file system that cannot do it: some network, FUSE and overlay ones.
-NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # the answers of file systems without fsync
 
 
 def expand(path: str, where: str = "") -> str:
-    """Replace ``~`` and ``$VARIABLE`` in a path: YAML and ``--flag=~/x`` never see a shell. Raises UserError,
-    which begins with ``where``, if one is not known, so that no folder is called ``$SCRATCH`` by mistake."""
+    """Replace ``~`` and ``$VARIABLE`` in a path, since YAML never sees a shell. Raises UserError, beginning
+    with ``where``, if one is not known."""
     expanded = os.path.expanduser(os.path.expandvars(path))
     if expanded.startswith("~") or "$" in expanded:
         raise UserError(f"{where}: {path!r} names a user or variable that does not exist here")
@@ -87,7 +85,7 @@ def read_tensors(path: Path) -> Any:
     """Read what ``write_tensors`` wrote, onto the CPU: tensors and plain values, never code.
     Raises OSError, or ValueError if the file is anything else or a bit of it has changed."""
     written = path.read_bytes()
-    content, digest = written[:-DIGEST], written[-DIGEST:]
+    content, digest = written[:-32], written[-32:]
     if hashlib.sha256(content).digest() != digest:
         raise ValueError("its checksum is wrong")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -106,14 +104,6 @@ def on_cpu(content: Any) -> Any:
     return tree_unflatten(moved, shape)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises UserError."""
-    content = load_yaml(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold lines of the form 'name: value'")
-    return content
-
-
 def load_yaml(path: str | Path) -> Any:
     """Whatever a YAML file holds. Raises UserError if it cannot be read or is not valid YAML."""
     try:
@@ -124,14 +114,18 @@ def load_yaml(path: str | Path) -> Any:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
-def lock_folder(path: Path) -> tuple[TextIO, str]:
-    """Lock a folder by its ``run.lock`` until the file is closed or the process ends.
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UserError."""
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold lines of the form 'name: value'")
+    return content
 
-    Returns the open file and a line for the log, which is empty unless the file system has no locks. Raises
-    UserError if another process holds the lock, OSError if the folder cannot be written.
-    """
-    file = (path / "run.lock").open("a+", encoding="utf-8")
-    note = ""
+
+def lock_folder(path: Path) -> tuple[TextIO, str]:
+    """Lock a folder until the file that is returned is closed or the process ends; the text is a line for the
+    log if the file system has no locks. Raises UserError if another process holds the lock, or OSError."""
+    file, note = (path / "run.lock").open("a+", encoding="utf-8"), ""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # across hosts on NFS, and not inherited by workers
     except OSError as error:

@@ -75,8 +75,7 @@ class Settings:
     momentum: float = setting(0.0, "optimisation", "SGD's momentum; Adam's first beta", low=0, high=0.999999)
     weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
     schedule: list[int] = setting(
-        [2], "optimisation", "epochs after which the learning rate falls to a tenth; the last ends the task",
-        low=1, high=10**5)
+        [2], "optimisation", "epochs after which the rate falls to a tenth; the last ends the task", low=1)
     schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
     batch_size: int = setting(64, "optimisation", "images per step; an incomplete batch is dropped", low=2)
 
@@ -87,18 +86,18 @@ class Settings:
     DW: bool = setting(
         False, "method", "weight images by the inverse frequency of their class: NormalNN and LWF with a "
         "coreset, DeepInversionGenBN, DeepInversionLWF. The others do not read it, as published")
-    memory: int = setting(0, "method", "images in the coreset, of all past tasks", low=0, high=10**9)
+    memory: int = setting(0, "method", "images in the coreset, of all past tasks", low=0)
     power_iters: int = setting(
-        10, "method", "training steps of the generator before every task but the first", low=1, high=10**7)
+        10, "method", "training steps of the generator before every task but the first", low=1)
     deep_inv_params: list[float] = setting(
         [-1.0], "method", "the generator's loss: Adam's learning rate; weights of batch norm and smoothness; "
         "temperature and weight of the content. -1: none, for learners that do not dream", low=0, length=5)
 
     # The run
     seed: int = setting(
-        0, "run", "seed of the first repeat; each further repeat adds one, so that --seed 2 --repeat 1 is "
-        "the third repeat of --seed 0", low=0, high=2**31 - 1)
-    repeat: int = setting(1, "run", "runs, each with other weights and class order", low=1, high=10**4)
+        0, "run", "seed of the first repeat; each further one adds 1: --seed 2 --repeat 1 is the third of "
+        "--seed 0", low=0)
+    repeat: int = setting(1, "run", "runs, each with other weights and class order", low=1)
     gpuid: list[int] = setting(
         [0], "run", "GPU to run on (the first of the list); -1, or 0 on a machine without a GPU: the CPU")
     precision: str = setting(
@@ -113,8 +112,7 @@ class Settings:
         "auto", "run", "capture steps as CUDA graphs, which is faster; auto: if a step can be captured",
         choices=["auto", "on", "off"])
     threads: int = setting(
-        0, "run", "CPU threads, on which the last digits of a CPU's results depend; 0: as many as the run to "
-        "resume, else OMP_NUM_THREADS, else one per physical core", low=0)
+        0, "run", "CPU threads; 0: as many as the run to resume, else OMP_NUM_THREADS, else the cores", low=0)
     log_dir: str = setting("outputs/out", "run", "folder for everything the run leaves", path=True)
     overwrite: int = setting(
         0, "run", "0: resume a stopped run in log_dir; 1: delete its results and start again", choices=[0, 1])
@@ -126,11 +124,13 @@ class Settings:
         8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures of dreams, accuracies and losses")
     tensorboard: bool = setting(False, "run", "also write to log_dir/tensorboard; needs its package")
+    wandb: str = setting("", "run", "also log to this project at Weights & Biases; needs the package wandb")
 
 
 # A run may be resumed with other values of these: they do not change what is computed.
 NOT_IN_RESULTS = (
-    "repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard", "graph")
+    "repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard",
+    "wandb", "graph")
 
 
 def computed_from(settings: Settings) -> dict[str, Any]:

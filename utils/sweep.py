@@ -1,9 +1,10 @@
 """Run many runs at once on Ray: on the GPUs or cores of this machine, or of a cluster (docs/sweeps.md).
 
     sh experiments/sweep.sh experiments/cifar100-fivetask.sh --runs_per_gpu 4
+    sh experiments/sweep.sh --grid mu=0.05,0.1 --seeds 2 -- --config FILE ... --log_dir outputs/search
 
-Each repeat becomes a run of its own. The same command resumes a sweep, whatever ended it. Exit status: 0 all
-finished; 1 some failed; 2 refused before any work; 130 and 143 stopped by Ctrl-C and SIGTERM.
+The same command resumes a sweep, whatever ended it. Exit status: 0 all finished; 1 some failed; 2 refused
+before any work; 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import ctypes
@@ -12,178 +13,220 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from utils.device import choose_device, default_threads, visible_gpus
+from learners import REGISTRY
+from utils.command_line import parse
+from utils.device import default_threads
 from utils.errors import Parser, StopRequest, UserError, run_main
 from utils.files import user_path
-from utils.sweep_plan import Run, planned
+from utils.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
+RUN = [sys.executable, str(Path(__file__).resolve().parents[1] / "run.py")]
+# In place of Python: notes the number of its arguments and the arguments.
+RECORDER = '#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$0.calls"\n'
+
+Run = tuple[list[str], Settings]  # arguments of run.py, and what they mean
 
 
-def attempt(command: list[str], log_dir: str, folder: Path, threads: int) -> int:
-    """Run a command on the node that Ray chose, and return its exit status; ray.cancel sends it SIGTERM.
-    Imports nothing of this repository, which a node might not find."""
+# Which runs
+
+
+def recorded_calls(script: Path, words: list[str]) -> list[list[str]]:
+    """The arguments of each call of $PYTHON in a script, found by running it with another $PYTHON.
+    Raises UserError."""
+    with tempfile.TemporaryDirectory() as folder:
+        python, calls = Path(folder, "python"), Path(folder, "python.calls")
+        python.write_text(RECORDER)
+        python.chmod(0o755)
+        calls.touch()
+        done = subprocess.run(
+            ["sh", script, *words], env={**os.environ, "PYTHON": str(python)}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, errors="replace")
+        noted = iter(calls.read_text().split("\0")[:-1])
+    if done.returncode:
+        raise UserError(f"{script}: ends with status {done.returncode}: {done.stderr.strip()}")
+    return [[next(noted) for _ in range(int(count))] for count in noted]
+
+
+def planned(calls: list[list[str]], grid: dict[str, list[str]]) -> list[Run]:
+    """A run for each call of run.py, combination of the grid and seed; those that take over the first task of
+    another come last. Raises UserError if a flag is wrong."""
+    runs: dict[str, Run] = {}
+    for call, values in product(calls, product(*grid.values())):
+        label = ",".join(map("=".join, zip(grid, values)))
+        words = [*call, *(word for pair in zip(grid, values) for word in f"--{' '.join(pair)}".split())]
+        given = replace(parse(REGISTRY, words), gpuid=[0])
+        folder, source = Path(given.log_dir, label), given.load_model_dir
+        # A run begun with all repeats in one folder continues there; so does one that takes its first tasks.
+        begun = any(Path(path, "args.yaml").exists() for path in (folder, source))
+        split = given.repeat > 1 and not begun
+        for seed in range(given.seed, given.seed + given.repeat) if split else [given.seed]:
+            changes: dict[str, Any] = {"log_dir": str(folder)}
+            if split:
+                changes = {"seed": seed, "repeat": 1, "log_dir": str(folder / f"seed-{seed}")}
+            for where in ((label, f"seed-{seed}"), (f"seed-{seed}",), (label,)) if source else ():
+                place = str(Path(source, *where))
+                if place in runs or Path(place, "args.yaml").exists():
+                    changes.setdefault("load_model_dir", place)
+            flags = [str(word) for name in changes if changes[name] != getattr(given, name)
+                     for word in (f"--{name}", changes[name])]
+            run = [*words, *flags], replace(given, **changes)
+            if runs.setdefault(changes["log_dir"], run)[1] != run[1]:
+                raise UserError(f"--log_dir {changes['log_dir']}: two runs have it, with other settings")
+    return sorted(runs.values(), key=lambda run: run[1].load_model_dir in runs)
+
+
+# Ray
+
+
+def attempt(command: list[str], log_dir: str, folder: Path, threads: int, source: int) -> int:
+    """Run a command, again if it fails, unless its ``source`` has failed. Return the exit status; ray.cancel
+    sends SIGTERM. Imports nothing of this repository, which the node that Ray chose might not find."""
+    if source:
+        return source
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0
-    os.makedirs(folder / log_dir, exist_ok=True)
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": str(threads)}
-    with open(folder / log_dir / "console.log", "ab") as console:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, cwd=folder,
-            env=environment, start_new_session=True,
-            preexec_fn=lambda: prctl(1, signal.SIGKILL))  # PR_SET_PDEATHSIG: the run dies with Ray
-    try:
-        while process.poll() is None:
-            time.sleep(0.1)  # not wait(), which ray.cancel does not interrupt
-    except KeyboardInterrupt:
-        process.terminate()
-    return process.wait()
-
-
-class Sweep:
-    """Runs as tasks of Ray, which has been started. ``local``: on this machine alone."""
-
-    def __init__(self, runs: list[Run], ray: Any, runs_per_gpu: int, local: bool):
-        self.runs, self.ray = runs, ray
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        cpus, gpus = (int(max(node.get(name, 0) for node in nodes)) for name in ("CPU", "GPU"))
-        places = runs_per_gpu * max(1, gpus)
-        self.threads = default_threads(min(places, len(runs))) if local else max(1, cpus // places)
-        self.gpuid = "0" if gpus else "-1"
-        cpus, gpu = (0, 1 / runs_per_gpu) if gpus else (max(1, cpus // places), 0)
-        # Ray's own retries are for lost nodes.
-        self.task = ray.remote(max_retries=10, num_cpus=cpus, num_gpus=gpu)(attempt)
-        self.started: dict[Any, Run] = {}
-        self.drawn = 0  # lines on the screen that the next ones replace
-
-    def work(self, stop_request: StopRequest) -> None:
-        """Run everything. After a signal, stop the runs under way and return."""
-        while not stop_request.signal and any(run.state in ("waiting", "started") for run in self.runs):
-            for run in (run for run in self.runs if run.state == "waiting"):
-                if not run.after or run.after.state == "done":
-                    self.start(run)
-                elif run.after.state == "failed":
-                    self.settle(run, "failed", f"takes over the first task of {run.after.name}")
-            for task in self.ray.wait(list(self.started), timeout=0.5)[0] if self.started else []:
-                self.end(task, self.started.pop(task))
-            self.show()
-        if stop_request.signal:
-            for task in self.started:
-                self.ray.cancel(task)
-            # Ray does not tell when a task that it cancelled has ended; a run's last line does.
-            end, last = time.monotonic() + 60, ("run.py: stopped", "final accuracy")
-            while time.monotonic() < end and not all(
-                    run.last_line().startswith(last) or not run.last_line() for run in self.started.values()):
-                time.sleep(0.1)
-
-    def start(self, run: Run) -> None:
-        run.state, run.attempts, run.begun = "started", run.attempts + 1, len(run.printed())
-        command = [sys.executable, str(ROOT / "run.py"), *run.arguments, "--gpuid", self.gpuid]
-        self.started[self.task.remote(command, run.name, Path.cwd(), self.threads)] = run
-
-    def end(self, task: Any, run: Run) -> None:
+    os.makedirs(folder / log_dir, exist_ok=True)
+    for _ in range(2):
+        with open(folder / log_dir / "console.log", "ab") as console:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, cwd=folder,
+                env=environment, start_new_session=True,
+                preexec_fn=lambda: prctl(1, signal.SIGKILL))  # PR_SET_PDEATHSIG: the run dies with Ray
         try:
-            status = self.ray.get(task)
-            message = run.last_line().removeprefix("run.py: ") or f"exit status {status}"
-        except Exception as error:  # Ray's, or one of the folder
-            status, message = 1, str(error).rstrip().rpartition("\n")[2]
-        # A refused run, with status 2, would be refused again; a GPU that was full may have room by then.
-        again = status != 2 and run.attempts == 1
-        self.settle(run, "done" if status == 0 else "waiting" if again else "failed", message)
-
-    def settle(self, run: Run, state: str, message: str) -> None:
-        """Note what has become of a run, and print a line that stays."""
-        run.state = state
-        self.draw([])
-        words = "failed, will be tried once more" if state == "waiting" else state
-        print(f"{run.name}  {words}: {message}", flush=True)
-
-    def show(self) -> None:
-        """If stderr is a terminal, show a line for each run under way and one for all."""
-        if sys.stderr.isatty():
-            width, height = shutil.get_terminal_size()
-            texts = {run.name: run.last_line() for run in self.started.values()}
-            # Cut at its beginning: the time left is at its end.
-            lines = [f"{name}  {text[len(name) + 3 - width :]}" for name, text in texts.items() if text]
-            self.draw([line[: width - 1] for line in [*lines, self.summary()][-height + 1 :]])
-
-    def draw(self, lines: list[str]) -> None:
-        """Replace the lines that the latest call has drawn."""
-        if self.drawn:
-            print(f"\x1b[{self.drawn}A\x1b[J", end="", file=sys.stderr)
-        print("".join(f"{line}\n" for line in lines), end="", file=sys.stderr, flush=True)
-        self.drawn = len(lines)
-
-    def summary(self) -> str:
-        states = [run.state for run in self.runs]
-        return f"{states.count('done')} of {len(states)} runs done, {states.count('failed')} failed"
+            while process.poll() is None:
+                time.sleep(0.1)  # not wait(), which ray.cancel does not interrupt
+        except KeyboardInterrupt:
+            process.terminate()
+            return process.wait()
+        if process.returncode in (0, 2):  # what was refused would be refused again
+            break
+    return process.returncode
 
 
-def start_ray(gpuid: list[int] | None, runs_per_gpu: int, address: str | None) -> Any:
-    """Join a cluster, or start Ray on this machine. Return the module. Raises UserError."""
+def start_ray() -> Any:
+    """Join the cluster at $RAY_ADDRESS, or start Ray on this machine. Return the module. Raises UserError."""
     # Send nothing to Ray's makers, run at normal priority, and print no warning about CUDA_VISIBLE_DEVICES.
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
         os.environ.setdefault(name, "0")
-    here: dict[str, Any] = {}
-    if not address:
-        gpus = [number for number in gpuid or range(visible_gpus()) if choose_device([number]).type == "cuda"]
-        if gpuid and gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpuid))
-        here = {"num_cpus": runs_per_gpu, "num_gpus": len(gpus), "object_store_memory": 100 * 2**20}
     try:
         import ray
 
-        if address:  # Ray itself would try for two minutes
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+        ray.init(os.environ.get("RAY_ADDRESS", "local"), log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
-        what = f"--address {address}: no Ray cluster can be joined" if address else "Ray cannot be started"
-        reason = " ".join(str(error).split())
-        raise UserError(f"{what} ({reason}); sh install_requirements.sh dev installs it") from error
+        raise UserError(f"Ray can neither be started nor joined ({' '.join(str(error).split())})") from error
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     return ray
 
 
+def work(runs: list[Run], ray: Any, runs_per_gpu: int, stop_request: StopRequest) -> int:
+    """Hand the runs to Ray, which starts each once there is room and its source has ended, and print how each
+    ends. After a signal, stop them. Return the number that finished."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = (int(max(node.get(name, 0) for node in nodes)) for name in ("CPU", "GPU"))
+    places = runs_per_gpu * max(1, gpus)
+    threads = default_threads(min(places, len(runs)))
+    need = dict(num_cpus=0, num_gpus=1 / runs_per_gpu) if gpus else dict(num_cpus=cpus / places)
+    start = ray.remote(max_retries=10, **need)(attempt).remote  # Ray's retries are for lost nodes
+    tasks: dict[str, Any] = {}
+    for arguments, settings in runs:
+        with suppress(OSError):  # of an earlier sweep
+            Path(settings.log_dir, "console.log").unlink()
+        command = [*RUN, *arguments, "--gpuid", "0" if gpus else "-1"]
+        source = tasks.get(settings.load_model_dir, 0)
+        tasks[settings.log_dir] = start(command, settings.log_dir, Path.cwd(), threads, source)
+    left = {task: name for name, task in tasks.items()}
+    done = drawn = 0
+    while left and not stop_request.signal:
+        for task in ray.wait([*left], timeout=0.5)[0]:
+            name = left.pop(task)
+            try:
+                status = ray.get(task)
+                message = last_line(name).removeprefix("run.py: ") or f"exit status {status}"
+            except Exception as error:  # Ray's, or one of the folder
+                status, message = 1, str(error).rstrip().rpartition("\n")[2]
+            done += status == 0
+            drawn = show([], drawn)
+            print(f"{name}  {'failed' if status else 'done'}: {message}", flush=True)
+        drawn = show([*left.values()], drawn)
+    show([], drawn)
+    for task in reversed([*left]):  # those that wait first
+        ray.cancel(task)
+    if left:
+        ray.wait([*left], num_returns=len(left), timeout=60)
+    return done
+
+
+def last_line(name: str) -> str:
+    """The last line that a run has printed in this sweep, or ""."""
+    console = Path(name, "console.log")
+    return console.read_text(errors="replace").rstrip().rpartition("\n")[2] if console.exists() else ""
+
+
+def show(names: list[str], drawn: int) -> int:
+    """Replace the ``drawn`` lines above by one per run under way, on a terminal. Return their number."""
+    width, height = shutil.get_terminal_size()
+    texts = {name: last_line(name) for name in names} if sys.stderr.isatty() else {}
+    # A text is cut at its beginning: the time left is at its end.
+    lines = [f"{name}  {text[len(name) + 3 - width :]}"[: width - 1] for name, text in texts.items() if text]
+    up = f"\x1b[{drawn}A\x1b[J" if drawn else ""
+    print(up + "".join(f"{line}\n" for line in lines[1 - height :]), end="", file=sys.stderr, flush=True)
+    return len(lines[1 - height :])
+
+
+# The command
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser("experiments/sweep.sh", description="Run what scripts run, at once.", allow_abbrev=False)
+    parser = Parser(
+        "experiments/sweep.sh", description="Run many runs at once.", allow_abbrev=False,
+        usage="%(prog)s [SCRIPT ...] [flags below] [-- flags of the scripts, or of run.py if there is none]")
     add = parser.add_argument
-    add("scripts", nargs="+", type=user_path, metavar="SCRIPT", help="for example experiments/demo.sh")
+    add("scripts", nargs="*", type=user_path, metavar="SCRIPT", help="for example experiments/demo.sh")
+    add("--grid", action="append", default=[], metavar="NAME=V,V", help="a run for each value of a setting")
+    add("--seeds", type=int, metavar="N", help="a run for each of N seeds, as --repeat")
     add("--runs_per_gpu", type=int, default=1, choices=range(1, 99), metavar="N",
         help="runs at a time on each GPU, or on the CPU if there is none; default: 1")
-    add("--gpuid", type=int, nargs="+", metavar="N", help="GPUs to use; default: all; -1: the CPU")
-    add("--address", metavar="HOST:PORT", help="a running Ray cluster; default: this machine alone")
     add("--list", action="store_true", help="print the runs, numbered, and do nothing else")
     add("--only", type=int, metavar="K", help="run the K-th of the list alone, as its script would")
-    given = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given, words = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     os.environ.pop("STARTED_IN", None)  # paths in the scripts are relative to the repository
-    runs, other_calls = planned(given.scripts)
+    calls = [call for script in given.scripts for call in recorded_calls(script, words)]
+    if not given.scripts:
+        call = ["run.py", "--log_dir", "outputs/search", *words]
+        calls = [call, ["-m", "utils.reports.tables", parse(REGISTRY, call[1:]).log_dir]]
+    seeds = ["--repeat", str(given.seeds)] if given.seeds else []
+    grid = {name: values.split(",") for name, _, values in (text.partition("=") for text in given.grid)}
+    runs = planned([[*call[1:], *seeds] for call in calls if call[0] == "run.py"], grid)
     if given.list:
-        for number, run in enumerate(runs, 1):
-            print(f"{number:3}  python run.py {shlex.join(run.arguments)}")
+        for number, (flags, _) in enumerate(runs, 1):
+            print(f"{number:3}  python run.py {shlex.join(flags)}")
         return 0
     if given.only is not None:
         if not 1 <= given.only <= len(runs):
             raise UserError(f"--only {given.only}: takes 1 to {len(runs)}; --list shows the runs")
-        os.execv(sys.executable, [sys.executable, str(ROOT / "run.py"), *runs[given.only - 1].arguments])
-    ray = start_ray(given.gpuid, given.runs_per_gpu, given.address)
-    sweep = Sweep(runs, ray, given.runs_per_gpu, local=not given.address)
-    with StopRequest("experiments/sweep.sh") as stop_request:
-        sweep.work(stop_request)
+        os.execv(sys.executable, [*RUN, *runs[given.only - 1][0]])
+    ray = start_ray()
+    with StopRequest() as stop_request:
+        done = work(runs, ray, given.runs_per_gpu, stop_request)
     ray.shutdown()
-    sweep.draw([])
-    print(sweep.summary(), flush=True)
+    print(f"{done} of {len(runs)} runs done", flush=True)
     if stop_request.signal:
         print("experiments/sweep.sh: stopped; the same command resumes the sweep", file=sys.stderr)
         return 128 + stop_request.signal
-    tables = [subprocess.run([sys.executable, *call]).returncode for call in other_calls]
-    return 1 if any(tables) or any(run.state == "failed" for run in runs) else 0
+    tables = [subprocess.run([sys.executable, *call]).returncode for call in calls if call[0] != "run.py"]
+    return 1 if any(tables) or done < len(runs) else 0
 
 
 if __name__ == "__main__":

@@ -1,68 +1,33 @@
+"""The benchmark, and --against DIR on a stand-in for the authors' code, from its interface, not its text."""
+
+import sys
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from learners import LEARNERS
-from utils.benchmark import OLD, endless, main, settings_of, stage_steps
-from utils.errors import UserError
+from utils.benchmark import endless, main, settings_of, stage_steps
+from utils.errors import RunError
 
-CPU = torch.device("cpu")
-SMALL = "--model_name resnet8 --batch_size 16 --gpuid -1 --threads 1".split()
-STAGES = {
-    "NormalNN": ["learn"], "ETE": ["learn", "balance"], "AlwaysBeDreaming": ["dream", "learn"],
-    "RFD": ["dream", "learn", "heads"]}
+SMALL = "--model_name resnet8 --batch_size 16 --gpuid -1 --threads 1 --rounds 2".split()
+DREAMS = [*SMALL, "--gen_model_name", "CIFAR_GEN_SMALL"]
 
 
-def small(name, *flags):
-    size = ["--gen_model_name", "CIFAR_GEN_SMALL"] if LEARNERS[name].generator_type else []
-    return settings_of(name, [*SMALL, *size, *flags])
+def rows(capsys):
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_stage_of_a_second_task_is_timed(name):
-    built = stage_steps(small(name), CPU)
-    assert [stage.name for _, stage, _ in built] == STAGES[name]
-    for learner, stage, step in built:
-        assert learner.old == OLD and len(learner.coreset) == (2000 if name == "ETE" else 0)
-        parameters = [p for group in stage.optimizer.param_groups for p in group["params"]]
-        before = [p.detach().clone() for p in parameters]
-        step()
-        assert any(not torch.equal(a, b) for a, b in zip(before, parameters))
-
-
-def test_the_command_prints_a_table(capsys):
-    main([*SMALL, "--rounds", "2", "--learners", "ETE", "NormalNN"])
-    machine, heading, *rows = capsys.readouterr().out.splitlines()
-    assert "1 threads; torch" in machine and "resnet8, batches of 16, fp32" in machine
-    assert heading.split() == ["learner", "stage", "ms", "fastest", "plain_base", "ratio"]
-    rows = [row.split() for row in rows]
-    assert [row[:2] for row in rows] == [["ETE", "learn"], ["ETE", "balance"], ["NormalNN", "learn"]]
-    assert all(0 < float(fastest) <= float(ms) for _, _, ms, fastest, *_ in rows)
-
-
-def test_what_was_measured_before_ctrl_c_is_printed(monkeypatch, capsys):
-    calls = iter(range(100))
-
-    def seconds_of(run, device, times=1):
-        if (call := next(calls)) == 5:  # in round 2; a round has two turns
-            raise KeyboardInterrupt
-        return call + 1.0
-
-    monkeypatch.setattr("utils.benchmark.seconds_of", seconds_of)
-    with pytest.raises(KeyboardInterrupt):
-        main([*SMALL, "--learners", "NormalNN"])
-    *_, row = capsys.readouterr().out.splitlines()
-    assert row.split() == ["NormalNN", "learn", "4000.00", "4000.00", "4000.00", "1.33"]
-
-
-@pytest.mark.parametrize(("flags", "refusal"), [
-    ("--rounds 0", "--rounds 0: "), ("--dataset TinyImageNet", "--dataset: "), ("--graph on", "--graph on: "),
-    ("--learner_name=LWF", "--learner_name: "), ("--task_sizes 20 80", "--task_sizes: "),
-    ("--against nowhere", "--against ")])
-def test_what_cannot_be_measured_is_refused(flags, refusal, capsys):
-    with pytest.raises(UserError, match=f"^{refusal}"):
-        main([*SMALL, *flags.split()])
-    assert capsys.readouterr().out == ""
+@pytest.mark.parametrize(("name", "flags", "stages"), [
+    ("ETE", SMALL, ["learn", "balance"]), ("RFD", DREAMS, ["dream", "learn", "heads"])])
+def test_the_command_times_every_stage_and_a_textbook_step(capsys, name, flags, stages):
+    main([*flags, "--learners", name])
+    machine, heading, *measured = rows(capsys)
+    assert machine[:3] == ["cpu,", "1", "threads;"]
+    assert heading == ["learner", "stage", "ms", "plain_base", "ratio"]
+    assert [row[:2] for row in measured] == [[name, stage] for stage in stages]
+    for _, _, *cells in measured:
+        ms, base, ratio = map(float, cells)
+        assert ratio == pytest.approx(ms / base, rel=0.9) and min(ms, base) > 0
 
 
 class Operations(TorchDispatchMode):
@@ -80,7 +45,8 @@ class Operations(TorchDispatchMode):
     ("NormalNN", 0, 314), ("AlwaysBeDreaming", 0, 531), ("AlwaysBeDreaming", 1, 444)])
 def test_a_step_launches_no_more_than_it_did(name, place, most):
     """On ResNet-32. Fewer are welcome; write them down here."""
-    _, stage, step = stage_steps(settings_of(name, "--batch_size 4 --gpuid -1".split()), CPU)[place]
+    settings = settings_of(name, "--batch_size 4 --gpuid -1".split())
+    stage, step = stage_steps(settings, torch.device("cpu"))[place]
     step()  # the first one makes the optimiser's state
     start = next(endless(stage))
     with Operations() as operations:
@@ -89,3 +55,61 @@ def test_a_step_launches_no_more_than_it_did(name, place, most):
         losses.sum().backward()
         stage.optimizer.step()
     assert 0 < operations.count <= most
+
+
+THEIRS = """
+import argparse, sys
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from learners import theirs  # our code has such a package, too
+parser = argparse.ArgumentParser()
+for name in [word for word in sys.argv if word.startswith("--")]:
+    parser.add_argument(name, nargs="*")
+args = parser.parse_args()
+print("what it prints is not our table")
+model = torch.nn.Linear(3072, 100).cuda()
+def batches(count):
+    return DataLoader(TensorDataset(torch.randn(16 * count, 3072), torch.zeros(16 * count).long()), 16)
+def update(x, y, optimizer):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(model(x.cuda()), y).backward()
+    optimizer.step()
+for task in range(int(args.max_task[0])):
+    if task and args.learner_name == ["AlwaysBeDreaming"]:
+        adam = torch.optim.Adam(model.parameters())
+        for _ in range(int(args.power_iters[0])):
+            update(torch.randn(9, 3072), torch.zeros(9).long(), adam)
+    sgd = torch.optim.SGD(model.parameters(), float(args.lr[0]))
+    for x, y in batches(7 * (task + 1)):
+        update(x, y, sgd)
+    for x, y in batches(2):
+        model(x)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    folder = tmp_path / "check out"
+    (folder / "learners").mkdir(parents=True)
+    (folder / "learners" / "__init__.py").write_text("theirs = True")
+    (folder / "run_dfcil.py").write_text(THEIRS)
+    return folder
+
+
+def test_both_codes_take_turns_and_ours_is_left_as_it_was(checkout, capsys):
+    before = dict(sys.modules), torch.Tensor.cuda, torch.nn.Module.cuda, sys.path
+    main([*DREAMS, "--against", str(checkout)])
+    _, heading, *measured = rows(capsys)
+    assert heading == ["learner", "stage", "ms", "theirs", "ratio"]
+    assert [row[:2] for row in measured] == [
+        ["NormalNN", "learn"], ["AlwaysBeDreaming", "dream"], ["AlwaysBeDreaming", "learn"]]
+    for _, _, *cells in measured:
+        ours, theirs, ratio = map(float, cells)
+        assert ratio == pytest.approx(ours / theirs, rel=0.9)
+    assert (dict(sys.modules), torch.Tensor.cuda, torch.nn.Module.cuda, sys.path) == before
+
+
+def test_a_checkout_that_fails_is_one_line(checkout):
+    (checkout / "run_dfcil.py").write_text("import sklearn_of_old")
+    with pytest.raises(RunError, match="--against .*check out: its NormalNN failed: ModuleNotFoundError"):
+        main([*SMALL, "--against", str(checkout)])

@@ -9,7 +9,6 @@ from utils.device import (
     device_failure,
     exact,
     memory_format,
-    open_device,
     physical_cores,
     probe,
     set_precision,
@@ -28,8 +27,9 @@ def gpus(monkeypatch):
 
     def have(count, error=None):
         def init():
-            raise error or RuntimeError(NO_DRIVER)
+            raise error
 
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "init", init)
@@ -37,10 +37,9 @@ def gpus(monkeypatch):
     return have
 
 
-@pytest.mark.parametrize(("gpuid", "device"), [([-1], "cpu"), ([0], "cuda:0"), ([1, 0], "cuda:1")])
-def test_the_first_gpu_named_or_the_cpu_if_it_is_negative(gpus, gpuid, device):
+def test_the_first_gpu_named_or_the_cpu_if_it_is_negative(gpus):
     gpus(2)
-    assert choose_device(gpuid) == torch.device(device)
+    assert [str(choose_device(gpuid)) for gpuid in ([-1], [0], [1, 0])] == ["cpu", "cuda:0", "cuda:1"]
 
 
 @pytest.mark.parametrize("error", [
@@ -57,8 +56,7 @@ def test_on_a_laptop_the_default_is_the_cpu_and_the_log_says_so(gpus, error):
     (2, "", 2, "this machine has 2 GPU"), (0, TOO_OLD, 0, "driver on your system is too old"),
     (0, NO_DRIVER, 1, "Found no NVIDIA driver")])
 def test_a_gpu_that_was_asked_for_and_cannot_be_used_is_refused_in_one_line(
-        gpus, monkeypatch, count, error, gpuid, named):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        gpus, count, error, gpuid, named):
     gpus(count, RuntimeError(error))
     with pytest.raises(UserError, match=rf"^--gpuid {gpuid}: [^\n]*{named}[^\n]*--gpuid -1 for the CPU$"):
         choose_device([gpuid])
@@ -72,11 +70,6 @@ def test_a_card_that_computes_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(torch, "ones", fail)
     with pytest.raises(UserError, match=r"^--gpuid 0: CUDA error: no kernel image [^\n]*$"):
         probe(GPU)
-
-
-def test_graphs_asked_for_without_a_gpu_are_refused():
-    with pytest.raises(UserError, match="--graph on"):
-        open_device(Settings(gpuid=[-1], graph="on", threads=1))
 
 
 @pytest.mark.parametrize(("error", "line"), [
@@ -109,15 +102,13 @@ def test_two_hyperthreads_are_one_core(tmp_path):
     assert [physical_cores(cpus, tmp_path) for cpus in ({0, 1, 2, 3}, {0, 2}, {7, 8})] == [2, 1, 2]
 
 
-@pytest.mark.parametrize(("own", "limits", "quota"), [
-    ("0::/", {"": "200000 100000"}, 2), ("", {}, float("inf")),
-    ("1:cpu:/x\n0::/job/step", {"job": "150000 100000", "job/step": "max 100000"}, 1.5)])
-def test_the_quota_is_the_least_of_the_control_groups_around_a_process(tmp_path, own, limits, quota):
-    (tmp_path / "own").write_text(f"{own}\n")
-    for folder, limit in limits.items():
-        (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / "cpu.max").write_text(f"{limit}\n")
-    assert cpu_quota(tmp_path, tmp_path / "own") == quota
+def test_a_container_may_have_a_part_of_the_cpus(tmp_path):
+    limit = tmp_path / "cpu.max"
+    quotas = [cpu_quota(limit)]
+    for text in ("max 100000\n", "150000 100000\n"):
+        limit.write_text(text)
+        quotas.append(cpu_quota(limit))
+    assert quotas == [float("inf"), float("inf"), 1.5]
 
 
 # Arithmetic
@@ -129,16 +120,15 @@ def test_what_is_measured_is_of_full_precision_and_training_goes_on_as_it_was(pr
         return {torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision}
 
     set_precision(precision)
-    with pytest.raises(ZeroDivisionError), exact():
+    with exact():
         assert products() == {"ieee"}
-        raise ZeroDivisionError
     assert products() == {precision}
     set_precision("fp32")
 
 
-@pytest.mark.parametrize(("asked", "precision", "device", "layout"), [
-    ("auto", "fp32", CPU, torch.channels_last), ("auto", "tf32", GPU, torch.contiguous_format),
-    ("auto", "bf16", GPU, torch.channels_last), ("channels_last", "fp32", GPU, torch.channels_last),
-    ("contiguous", "fp32", CPU, torch.contiguous_format)])
-def test_the_memory_format(asked, precision, device, layout):
+@pytest.mark.parametrize(("asked", "precision", "device", "last"), [
+    ("auto", "fp32", CPU, True), ("auto", "tf32", GPU, False), ("auto", "bf16", GPU, True),
+    ("channels_last", "fp32", GPU, True), ("contiguous", "fp32", CPU, False)])
+def test_the_memory_format(asked, precision, device, last):
+    layout = torch.channels_last if last else torch.contiguous_format
     assert memory_format(Settings(memory_format=asked, precision=precision), device) is layout

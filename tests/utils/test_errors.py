@@ -9,10 +9,7 @@ import sys
 
 import pytest
 
-from utils.errors import Parser, RunError, Stopped, StopRequest, UserError, run_main
-
-SIGNALS = [
-    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGUSR1, 143)]
+from utils.errors import RunError, Stopped, StopRequest, UserError, run_main
 
 
 @pytest.fixture
@@ -60,45 +57,33 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(ends, error, status, lin
     assert ends(error) == (status, line)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes"), FileNotFoundError(2, "none"), KeyError("x")])
-def test_a_defect_keeps_its_traceback(ends, error):
-    with pytest.raises(type(error)):
-        ends(error)
+def test_a_defect_keeps_its_traceback(ends):
+    with pytest.raises(FileNotFoundError):
+        ends(FileNotFoundError(2, "none"))
 
 
-def test_a_misspelt_flag_gets_a_suggestion():
-    parser = Parser("it")
-    parser.add_argument("--figures")
-    with pytest.raises(UserError, match=r"unrecognized arguments: --figure_s x; did you mean --figures\?$"):
-        parser.parse_args(["--figure_s", "x"])
-    with pytest.raises(UserError, match=r"--zzz \(it --help lists all flags\)$"):
-        parser.parse_args(["--zzz"])
-
-
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("number", "status"), [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGUSR1, 143)])
 def test_a_signal_closes_what_is_open_and_is_one_line(python, number, status):
     done = python(command(f"try: signal.raise_signal({int(number)})\n    finally: print('closed')"))
     assert (done.returncode, done.stdout, done.stderr) == (status, b"closed\n", b"it: stopped\n")
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(number, status, capfd):
-    host = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(number)
-    with StopRequest("it") as request:
-        signal.raise_signal(number)
-        assert 128 + request.signal == status and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
-    signal.signal(signal.SIGINT, host[0])
-    assert capfd.readouterr().err.startswith("it: stopping after the current step")
+def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(capfd):
+    host = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with StopRequest() as request:
+        signal.raise_signal(signal.SIGUSR1)
+        assert request.signal == signal.SIGTERM and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert signal.signal(signal.SIGINT, host) == signal.default_int_handler
+    assert capfd.readouterr().err == "stopping after the current step; Ctrl-C stops at once\n"
 
 
 # Streams
 
 
-@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "5 ? 1, caf?"), ("utf-8", "5 ± 1, café")])
-def test_a_terminal_that_lacks_a_character_shows_another(python, encoding, shown):
-    done = python(command(r"print('5 \xb1 1, caf\xe9')"), PYTHONIOENCODING=encoding)
-    assert (done.returncode, done.stdout.decode(encoding).strip(), done.stderr) == (0, shown, b"")
+def test_a_terminal_that_lacks_a_character_shows_another(python):
+    done = python(command(r"print('5 \xb1 1')"), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"5 ? 1\n", b"")
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
@@ -158,11 +143,10 @@ def test_importing_everything_leaves_the_host_program_as_it_was(python, root):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"still here\n", b"")
 
 
-@pytest.mark.parametrize("start", [["run.py"], ["-m", "utils.reports.tables"]])
-def test_other_packages_of_our_names_do_not_shadow_ours(root, environment, tmp_path, start):
+def test_another_package_called_utils_does_not_shadow_ours(root, environment, tmp_path):
     (tmp_path / "utils").mkdir()
     (tmp_path / "utils" / "__init__.py").write_text("raise SystemExit('another package called utils')")
-    variables = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1" if start == ["run.py"] else ""}
-    done = subprocess.run([sys.executable, *start, "--help"], cwd=root, env={**environment, **variables},
-                          capture_output=True, text=True, timeout=120)
+    variables = {**environment, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "run.py", "--help"], cwd=root, env=variables, capture_output=True,
+                          text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: ")

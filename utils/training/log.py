@@ -33,6 +33,7 @@ class Log:
     """Lines go to output.log and, if ``shown``, to the terminal; records go to metrics.jsonl."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.files = {
             name: (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
             for name in ("output.log", "metrics.jsonl")}
