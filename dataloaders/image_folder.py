@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from dataloaders.base import Data, Split
-from dataloaders.folders import decoded, entries, is_picture, pictures, some, subfolders
+from dataloaders.folders import SUFFIXES, decoded, entries, pictures, some, subfolders
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
-
-TYPES = ".jpg, .jpeg, .png"
 
 
 def in_class_order(names: Sequence[str]) -> list[str]:
@@ -38,26 +36,21 @@ def image_folder(folder: Path, side: int, train: str = "train", test: str = "tes
     if not names:
         raise UserError(f"--dataroot: {folder / train} has no class folders; "
                         "put the images of each class into a folder named after it")
-    names = in_class_order(names)
-    notes: list[str] = []
+    names, ignored = in_class_order(names), list[Path]()
 
     def split(part: str) -> Split:
-        ignored = [path for path in entries(folder / part) if not path.is_dir()]
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(names):
-            place = folder / part / name
-            if not (found := pictures(place)):
-                raise UserError(f"--dataroot: {place} has no image ({TYPES}); every class needs one")
+            found = pictures(folder / part / name)
+            ignored.extend({*entries(folder / part / name)} - {*found})
             paths += found
             labels += [label] * len(found)
-            ignored += [path for path in entries(place) if not is_picture(path)]
-        if ignored:
-            notes.append(f"{folder / part}: ignored {len(ignored)} entries that are empty, outside the class "
-                         f"folders or no image ({TYPES}): {some(ignored)}")
-        return Split(decoded(paths, side, resize=True), np.array(labels))
+        return Split(decoded(paths, side, resize=True), np.array(labels, int))
 
-    return Data(split(train), split(test), tuple(names), tuple(notes))
+    parts = split(train), split(test)
+    note = f"{folder}: ignored {len(ignored)} files that are empty or not {', '.join(SUFFIXES)}: "
+    return Data(*parts, tuple(names), (note + some(sorted(ignored)),) if ignored else ())
 
 
 def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:

@@ -17,9 +17,8 @@ from models.resnet import Classifier
 
 
 def cast_once(network: nn.Module) -> None:
-    """Give the layers that autocast would run in bfloat16, casting their weights in every step, such weights.
-    Under autocast the outputs stay the same. A classifier's ``last`` is left out, because losses read it. In
-    place."""
+    """Cast, in place, the weights that autocast would cast in every step. Under autocast the outputs stay the
+    same. A classifier's ``last`` is left out, because losses read it."""
     for name, layer in network.named_modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name.partition(".")[0] != "last":
             layer.to(torch.bfloat16)
@@ -68,13 +67,9 @@ class Frozen:
 
 
 class NormWithStatistics(torch.autograd.Function):
-    """scale x + shift, a batch norm in evaluation mode, and mean [C] and biased variance [C] of x [B, C, H,
-    W].
-
-    Statistics take one pass of batch norm's own kernel (``torch.var_mean`` takes ten times as long for
-    channels_last on a CPU). Backward is one expression for all three: batch norm's own copies layouts on a
-    GPU.
-    """
+    """Return scale x + shift, which is a batch norm in evaluation mode, and mean and biased variance [C] of x
+    [B, C, H, W]. The statistics take one pass of batch norm's kernel (``torch.var_mean`` takes ten times as
+    long for channels_last on a CPU); backward is one expression for all three."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,15 +91,14 @@ class NormWithStatistics(torch.autograd.Function):
 
 class Observed:
     """Compute what a classifier computes now, with gradients for the images alone, and the statistics that
-    its 2-d batch norms see on the way: those with running statistics, once per run and in the order in which
-    they run. It is no module, see Frozen. A network may have none; then there are no statistics.
+    its 2-d batch norms with running statistics see on the way, in the order in which they run.
 
     Args:
         bf16: for use under autocast to bfloat16, see cast_once.
 
     Attributes:
         last: the linear layer on the features.
-        mean, var: [channels of the batch norms that ran last] running statistics of their inputs.
+        mean, var: [channels of all these batch norms] running statistics.
         share: [the same] weight of a channel in the mean over layers of the mean over their channels.
     """
 

@@ -22,28 +22,17 @@ def images_of(source, *classes):
 
 
 @pytest.mark.parametrize(("memory", "counts", "expected"), [
-    (2000, [500] * 20, [100] * 20),
-    (10, [30] * 4, [2, 2, 3, 3]),
-    (3, [30] * 4, [0, 1, 1, 1]),
-    (0, [30] * 2, [0, 0]),
-    (10, [], []),
+    (10, [30] * 4, [2, 2, 3, 3]), (3, [30] * 4, [0, 1, 1, 1]), (0, [30] * 2, [0, 0]), (10, [], []),
     # The remainder goes to the latest classes that have more than the equal share.
-    (10, [2, 30, 30], [2, 3, 4]),
-    (11, [30, 30, 3], [4, 4, 3]),
-    (11, [30, 3, 2], [4, 3, 2]),
-    (8, [2, 2, 2], [2, 2, 2]),
+    (10, [2, 30, 30], [2, 3, 4]), (11, [30, 3, 2], [4, 3, 2]), (8, [2, 2, 2], [2, 2, 2]),
 ])
 def test_shares(memory, counts, expected):
     assert shares(memory, counts) == expected
 
 
-# Ways of choosing
-
-
 def test_nearest_to_mean_ranks_by_distance(features):
     distance = (features - features.mean(0)).norm(dim=1)
-    chosen = nearest_to_mean(features, 20)
-    assert torch.equal(distance[chosen], distance.sort().values[:20])
+    assert torch.equal(distance[nearest_to_mean(features, 20)], distance.sort().values[:20])
 
 
 def test_herding_is_the_greedy_choice_written_out(features):
@@ -53,15 +42,8 @@ def test_herding_is_the_greedy_choice_written_out(features):
         left = [place for place in range(40) if place not in chosen]
         chosen.append(min(left, key=lambda place: (mean - features[[*chosen, place]].mean(0)).norm().item()))
     assert herding(features, 15).tolist() == chosen
-
-
-@pytest.mark.parametrize("choose", [nearest_to_mean, herding])
-def test_no_image_is_chosen_twice_and_no_more_than_there_are(features, choose):
-    for count, expected in ((0, 0), (7, 7), (300, 300), (400, 300)):
-        assert len(set(choose(features, count).tolist())) == expected
-
-
-# The coreset
+    for count, expected in ((0, 0), (40, 40), (99, 40)):  # no image twice, and no more than there are
+        assert len(set(herding(features, count).tolist())) == expected
 
 
 def test_random_choice_takes_of_each_class_its_share_of_the_data(source):
@@ -70,14 +52,6 @@ def test_random_choice_takes_of_each_class_its_share_of_the_data(source):
     chosen = coreset.images(source)
     assert chosen.labels.tolist() == [0] * 12 + [1] * 12 + [2] * 13 + [3] * 13
     assert len(set(chosen.rows.tolist())) == 50
-
-
-def test_random_choice_may_keep_a_repeated_image_twice(source):
-    few = images_of(source, 0)[torch.tensor([0, 0, 0, 1])]
-    coreset = Coreset(3)
-    coreset.draw(few, 1, torch.Generator().manual_seed(0))
-    assert len(coreset) == 3
-    assert len(set(coreset.images(source).rows.tolist())) <= 2
 
 
 def test_a_ranked_class_keeps_the_first_of_its_own_list(source, features):
@@ -100,10 +74,8 @@ def test_a_coreset_goes_on_from_its_state(source, features):
         assert len(other) == len(coreset) == 5
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 99])
+@pytest.mark.parametrize("count", [0, 3, 99])
 def test_the_first_of_each_class_are_found_in_any_order(count):
-    labels = LABELS[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
+    labels = LABELS[torch.randperm(300)]
     first = first_of_each_class(labels, count)
-    for label in range(10):
-        places = (labels == label).nonzero().flatten()
-        assert first[places].tolist() == [number < count for number in range(30)]
+    assert all(first[labels == label].tolist() == [k < count for k in range(30)] for label in range(10))

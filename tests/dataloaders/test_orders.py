@@ -12,18 +12,12 @@ def refused(given, classes=4):
     return str(error.value)
 
 
-def test_an_order_is_a_list_of_numbers_from_flags_or_yaml():
+def test_an_order_is_a_list_of_numbers_from_flags_or_a_yaml_file(tmp_path, monkeypatch):
     assert read_order(["3", "1", "0", "2"], 4, "") == read_order([3, 1, 0, 2], 4, "") == [3, 1, 0, 2]
     assert read_order([], 4, "") == []
-
-
-def test_an_order_may_be_in_a_yaml_file(tmp_path, monkeypatch):
-    path = tmp_path / "order.yaml"
-    for text in ("[3, 1, 0, 2]", "- 3\n- 1\n- 0\n- 2\n"):
-        path.write_text(text)
-        assert read_order([str(path)], 4, "") == read_order(str(path), 4, "") == [3, 1, 0, 2]
+    (tmp_path / "order.yaml").write_text("- 3\n- 1\n- 0\n- 2\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert read_order("~/order.yaml", 4, "") == [3, 1, 0, 2]
+    assert read_order(["~/order.yaml"], 4, "") == read_order("~/order.yaml", 4, "") == [3, 1, 0, 2]
 
 
 def test_numpys_shuffle_is_that_of_other_frameworks():
@@ -56,5 +50,5 @@ def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, content, 
 
 
 def test_orders_that_begin_alike_have_other_names():
-    names = {order_name([3, 1, 0, 2, 4]), order_name([3, 1, 0, 4, 2])}
-    assert len(names) == 2 and all(name.startswith("3 1 0 … (") for name in names)
+    assert order_name([3, 1, 0, 2, 4]).startswith("3 1 0 … (") and order_name([3, 1, 0, 2, 4]) != order_name(
+        [3, 1, 0, 4, 2])

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import serve, train
+from conftest import train
 
 PUBLISHED = {
     "NormalNN": "default", "LWF": "kd", "LWF_MC": "kd", "ETE": "kd", "BIC": "kd", "Generative_Replay": "dgr",
@@ -11,6 +11,7 @@ DREAMING = ["DeepInversionGenBN", "DeepInversionLWF", "AlwaysBeDreaming"]
 
 def prepare(learner, task):
     """A task's stages, with the learner as the trainer has it before the first step."""
+    learner.streams.start(0, task.index)
     learner.begin_task(task)
     learner.start_task(task)
     return learner.stages(task)
@@ -26,8 +27,12 @@ def state(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+def changed(before, network):
+    return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
 def same(before, network):
-    return all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    return not changed(before, network)
 
 
 @pytest.fixture
@@ -42,11 +47,3 @@ def second_task(problem):
         return learner, tasks[1], {stage.name: stage for stage in prepare(learner, tasks[1])}
 
     return build
-
-
-@pytest.fixture
-def batch(second_task):
-    def draw(stage):
-        return next(serve(stage.batches))
-
-    return draw

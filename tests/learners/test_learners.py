@@ -1,18 +1,23 @@
 """Each published learner on a tiny problem, without the trainer; golden numbers pin the losses
 (tests/test_conformance.py)."""
 
+import dataclasses
+
 import pytest
 import torch
-from conftest import train
+from conftest import serve, train
 from torch import nn
 
 from learners import LEARNERS
-from models import Classifier
-from tests.learners.conftest import DREAMING, PUBLISHED, prepare, same, state
+from models.batch_norm import BatchNorm2d
+from tests.learners.conftest import DREAMING, PUBLISHED, learn_task, prepare, same, state
+
+DISTIL = ["LWF", "ETE", "Generative_Replay", "DeepInversionGenBN", "DeepInversionLWF"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_learner_learns_two_tasks_from_the_teacher_of_the_one_before(problem, name):
+    assert LEARNERS[name].learner_type == PUBLISHED[name] and LEARNERS[name].__doc__
     learner, tasks = problem(name)
     for task in tasks:
         learner.begin_task(task)
@@ -21,7 +26,6 @@ def test_a_learner_learns_two_tasks_from_the_teacher_of_the_one_before(problem, 
         stages = learner.stages(task)
         assert same(before, learner)  # asking for the stages changes nothing
         assert all(torch.equal(value, streams[key]) for key, value in learner.streams.state_dict().items())
-        assert not next(stage for stage in stages if stage.name == "learn").optimizer.state
         teacher, model = state(learner.teacher), state(learner.model)
         for stage in stages:
             losses = train(learner, stage)
@@ -36,18 +40,10 @@ def test_a_learner_learns_two_tasks_from_the_teacher_of_the_one_before(problem, 
     assert same(before, learner)
 
 
-def test_the_learners_of_the_publications_are_there_each_with_a_docstring_and_a_file_of_its_own():
-    kinds = {name: LEARNERS[name] for name in PUBLISHED}
-    assert {name: kind.learner_type for name, kind in kinds.items()} == PUBLISHED
-    assert len({kind.__module__ for kind in kinds.values()}) == len(kinds)
-    assert all(kind.__doc__ for kind in kinds.values())
-
-
 @pytest.mark.parametrize("name", ["LWF", "ETE", "BIC", "LWF_MC", *DREAMING])
 def test_the_first_task_is_learned_as_base_learns_it_where_it_is_shared(problem, name):
     losses = []
     for which in ("NormalNN", name):
-        torch.manual_seed(0)
         learner, tasks = problem(which, batch_size=16)
         losses.append([sum(step.values()).item() for step in train(learner, prepare(learner, tasks[0])[0])])
     shared = LEARNERS["NormalNN"].shares_first_task(LEARNERS[name])
@@ -55,10 +51,8 @@ def test_the_first_task_is_learned_as_base_learns_it_where_it_is_shared(problem,
 
 
 def test_which_learners_share_their_first_task():
-    shared = [name for name in PUBLISHED if LEARNERS[name].first_task == LEARNERS["NormalNN"].first_task]
-    assert sorted(shared) == ["BIC", "DeepInversionGenBN", "DeepInversionLWF", "ETE", "LWF", "NormalNN"]
     alone = [LEARNERS[name].first_task for name in ("AlwaysBeDreaming", "LWF_MC", "Generative_Replay")]
-    assert all(alone) and len(set(alone)) == 3
+    assert all(alone) and len({*alone, LEARNERS["NormalNN"].first_task}) == 4
     assert LEARNERS["CwD"].shares_first_task(LEARNERS["RDFCIL"])
     same = type("Same", (LEARNERS["LWF"],), {})
     other = type("Other", (LEARNERS["LWF"],), {"loss": lambda self, x, y: {}})  # maybe another
@@ -67,47 +61,90 @@ def test_which_learners_share_their_first_task():
     assert [name for name in PUBLISHED if LEARNERS["RFD"].shares_first_task(LEARNERS[name])] == ["RFD"]
 
 
-class Unordered(Classifier):
-    """Declares its layers in another order than they run in."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)
-        self.bn1, self.bn2 = nn.BatchNorm2d(64), nn.BatchNorm2d(64)
-        self.last = nn.Linear(64, 10)
-
-    def first_stage(self, images):
-        return self.bn1(self.conv1(images)).relu()
-
-    def later_stages(self, maps):
-        return self.bn2(self.conv2(maps))
-
-
-def test_a_network_is_evaluated_as_it_is_whatever_the_order_in_which_it_declares_its_layers(problem):
+def test_a_network_is_evaluated_by_a_folded_copy(problem):
     learner, (task, _) = problem("NormalNN")
-    learner.model, images = Unordered(), torch.randn(6, 3, 32, 32)
-    for _ in range(3):
-        learner.model(images)  # in training mode: its norms have seen something
+    images, kept = torch.randn(6, 3, 32, 32), learner.model
+    learner.model(images)  # in training mode: its norms have seen something
     expected = learner.eval().predict(images)
+    learner.train()
     with learner.evaluating():
         torch.testing.assert_close(learner.predict(images), expected)
         assert not any(isinstance(layer, nn.BatchNorm2d) for layer in learner.model.modules())
-    assert type(learner.model.bn1) is nn.BatchNorm2d
+    assert learner.model is kept and type(kept.bn1) is BatchNorm2d
 
 
-def test_the_learning_rate_falls_to_a_tenth_at_each_milestone(problem):
-    learner, tasks = problem("NormalNN", schedule=[2, 3, 5], lr=0.1)
+def test_the_optimiser_takes_the_settings_and_the_rate_falls_at_each_milestone(problem):
+    learner, tasks = problem("NormalNN", schedule=[2, 3, 5], lr=0.3, momentum=0.8, weight_decay=2e-4)
     stage, = prepare(learner, tasks[0])
-    assert stage.epochs == 5
-    assert [stage.start_epoch(epoch) for epoch in range(5)] == pytest.approx([0.1, 0.1, 0.01, 0.001, 0.001])
-
-
-def test_the_optimiser_takes_the_settings(problem):
-    learner, tasks = problem("NormalNN", lr=0.3, momentum=0.8, weight_decay=2e-4)
-    group, = prepare(learner, tasks[0])[0].optimizer.param_groups
+    group, = stage.optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.3, 0.8, 2e-4)
     assert len(group["params"]) == len(list(learner.model.parameters()))
+    rates = [stage.start_epoch(epoch) for epoch in range(stage.epochs)]
+    assert rates == pytest.approx([0.3, 0.3, 0.03, 0.003, 0.003])
     learner, tasks = problem("NormalNN", optimizer="Adam", lr=0.001, momentum=0.8)
     optimizer = prepare(learner, tasks[0])[0].optimizer
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
+
+
+# Settings in losses
+
+
+def distillation(problem, name, **settings):
+    """The terms of one step of the second task that distil."""
+    learner, (first, second) = problem(name, **settings)
+    learner.start_task(first)
+    learner.end_task(first)
+    stages = prepare(learner, second)
+    with torch.no_grad():  # the model is no longer its teacher
+        for parameter in learner.model.parameters():
+            parameter.mul_(1.1)
+    stage = next(stage for stage in stages if stage.name == "learn")
+    learner.eval()
+    losses = stage.loss(*next(iter(serve(stage.batches))))
+    return torch.stack([value.detach() for term, value in losses.items() if "distillation" in term])
+
+
+@pytest.mark.parametrize("name", [*DISTIL, "BIC", "AlwaysBeDreaming"])
+def test_mu_and_the_temperature_reach_the_loss(problem, name):
+    once, twice, warmer = (
+        distillation(problem, name, **more) for more in ({"mu": 0.1}, {"mu": 0.2}, {"mu": 0.1, "temp": 4.0}))
+    assert once.any()
+    torch.testing.assert_close(twice, once * (1 if name == "BIC" else 2))
+    assert torch.allclose(warmer, once) == (name == "AlwaysBeDreaming")
+
+
+@pytest.mark.parametrize(("name", "memory", "reads"), [
+    ("NormalNN", 0, False), ("NormalNN", 40, True), ("LWF", 0, False), ("LWF", 40, True),
+    ("LWF_MC", 0, False), ("ETE", 40, False), ("BIC", 40, False),
+    ("Generative_Replay", 0, False), ("AlwaysBeDreaming", 0, False),
+    ("DeepInversionGenBN", 0, True), ("DeepInversionLWF", 0, True)])
+def test_who_reads_class_weights(problem, name, memory, reads):
+    learner, (task, _) = problem(name, DW=True, memory=memory)
+    of_class = [torch.nonzero(task.train.labels == label).flatten() for label in (0, 1)]
+    few = dataclasses.replace(task, train=task.train[torch.cat([of_class[0][:6], of_class[1][:18]])])
+    next(serve(prepare(learner, few)[-1].batches))
+    assert (learner.class_weights is not None) == reads == LEARNERS[name].reads_DW(memory)
+    if reads:
+        torch.testing.assert_close(learner.class_weights, torch.tensor([26 / (7 * 2), 26 / (19 * 2)]))
+
+
+def test_dgrs_old_generator_is_that_of_the_task_before_and_its_parts_learn_apart(problem):
+    learner, tasks = problem("Generative_Replay")
+    images = learner.dream(4)
+    assert not learner.normalised and 0 < images.min() < images.max() < 1
+    first = state(learner.old_generator)
+    learn_task(learner, tasks[0])
+    before = state(learner.generator)
+    assert same(before, learner.old_generator) and not same(first, learner.old_generator)
+    stage, = prepare(learner, tasks[1])
+    train(learner, stage)
+    assert same(before, learner.old_generator) and not same(before, learner.generator)
+    learner.zero_grad()
+    losses = learner.loss(torch.rand(8, 3, 32, 32), torch.randint(2, 4, (8,)))
+    (losses["classification"] + losses["distillation"]).backward(retain_graph=True)
+    assert all(p.grad is None for p in learner.generator.parameters())
+    grads = [p.grad.clone() for p in learner.model.parameters()]
+    (losses["reconstruction"] + losses["divergence"]).backward()
+    assert all(torch.equal(p.grad, before) for p, before in zip(learner.model.parameters(), grads))
+    assert all(p.grad is not None for p in learner.generator.parameters())
