@@ -48,6 +48,12 @@ def test_published_values_that_look_out_of_bounds_are_accepted():
     assert settings.DW is True
 
 
+def test_a_method_without_a_generator_takes_the_placeholders_of_2021():
+    flags = ["--gen_model_type", "mlp", "--gen_model_name", "MLP"]
+    assert parse(flags).gen_model_name == "CIFAR_GEN"
+    assert "'mlp'" in refused("--learner_type", "datafree", "--learner_name", "AlwaysBeDreaming", *flags)
+
+
 def test_a_published_flag_that_is_left_out_has_its_published_default():
     published = dict(
         lr=0.01, momentum=0, weight_decay=0, batch_size=64, schedule=[2], power_iters=10, workers=8,
