@@ -16,7 +16,7 @@ from utils.errors import UserError
 from utils.files import read_yaml, write_yaml
 from utils.training.first_task import first_task
 
-MODEL = "models/repeat-1/task-1/class.pth"
+MODEL, CLASSES = "models/repeat-1/task-1/class.pth", "models/repeat-1/classes.yaml"
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_first_task_taken_over_gives_what_learning_it_would_have(finished, tra
     assert ours[0] == theirs[0]
     log = lines_of(folder)
     assert f"repeat 1/1  task 1/2  first task from {source / MODEL}, NormalNN's" in log
-    assert f"task 1:   from {source}" in log
+    assert any(line.split() == ["task", "1:", "from", str(source)] for line in log)
     shutil.rmtree(source)  # it is done, so it is not asked for again
     assert trainer(folder, "LWF", "--load_model_dir", source).first_tasks == {}
 
@@ -143,3 +143,20 @@ def test_a_first_task_of_other_classes_or_images_is_refused(pictures, tmp_path, 
     log = "".join(lines_of(tmp_path / "run"))
     assert "taken with --load_any although" in log and said in log
     assert read(tmp_path / "run" / "results-acc" / "global.yaml")["load_any"] == str(tmp_path / "base")
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("provenance.yaml", None), ("provenance.yaml", "code: []\n"), (CLASSES, None),
+    (CLASSES, "classes: {a: 1}\n")])
+def test_a_run_without_a_record_of_its_data_is_taken_with_load_any_alone_which_says_so(
+        other, take, name, content):
+    (other / name).unlink() if content is None else (other / name).write_text(content)
+    reason = f"its data are unknown ({other / name} is missing or damaged)"
+    assert f"not this run's: {reason}; name another run" in refused(take)
+    assert take(load_any=True).source.endswith(f"taken with --load_any although: {reason}")
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_run_that_learned_fewer_of_the_classes_has_the_same_first_task(other, take, count):
+    write_yaml(other / CLASSES, {"classes": read_yaml(other / CLASSES)["classes"][:count]})
+    assert "although" not in take(max_task=2).source

@@ -201,11 +201,6 @@ def test_what_ends_a_run_is_one_line_with_how_to_resume_it(settings, error, expe
     assert "\n" not in str(found.value)
 
 
-def test_a_defect_of_the_program_keeps_its_traceback(settings):
-    with pytest.raises(RuntimeError, match="a defect"), RunFolder(settings()).resumable(lambda: None):
-        raise RuntimeError("a defect")
-
-
 def test_a_setting_that_a_learner_has_gained_since_is_another_setting_and_no_damage(finished, tmp_path):
     folder = shutil.copytree(finished("BIC"), tmp_path / "run")
     state = read_tensors(folder / CHECKPOINT)

@@ -92,22 +92,6 @@ def test_time_left_covers_the_stage_then_the_task_then_the_run_as_kinds_are_time
     assert clock.epochs(clock.learn, [8] * 4)[2:] == ["8 s left", "0 s left"]
 
 
-def test_a_part_of_the_first_epoch_is_enough_for_a_first_answer(monkeypatch):
-    clock = Clocked(monkeypatch)
-    clock.begin(0, clock.learn)
-    clock.now += 5
-    assert clock.left.left(clock.run, clock.learn, 0.5) == "35 s left in this task"
-
-
-def test_an_hour_in_which_the_run_was_suspended_is_soon_forgotten(monkeypatch):
-    clock = Clocked(monkeypatch, repeat=1)
-    clock.learn.epochs = 100
-    clock.begin(2, clock.learn)
-    said = clock.epochs(clock.learn, [2.0] * 10 + [3600.0] + [2.0] * 14)
-    assert said[9] == "3 min left" and said[10].endswith(" h left")
-    assert said[-1] == duration(75 * 2.1) + " left"
-
-
 # What a run says
 
 

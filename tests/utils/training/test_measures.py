@@ -70,17 +70,6 @@ def test_top_k_counts_a_class_among_the_k_best_of_those_that_compete(shown, top_
     assert (measures.by_task[0], measures.local[0]) == expected
 
 
-def test_top_1_and_top_5_are_over_all_images_whatever_the_published_one():
-    ranked = [[9 - place for place in range(8)]] * 8
-    tests = images(ranked, list(range(8)))
-    for top_k in (1, 5):
-        found = measure(Fixed(), [task(0, 0, 8, tests)], top_k)
-        assert (found.top1, found.top5) == (100 / 8, 500 / 8)
-        assert found.by_task == [found.top1 if top_k == 1 else found.top5]
-    few = measure(Fixed(), [task(0, 0, 4, tests[:4])])
-    assert (few.top1, few.top5) == (25.0, 100.0)
-
-
 def test_old_and_new_are_the_earlier_and_the_latest_tasks_among_all_seen(tasks):
     found = measure(Fixed(), tasks)
     assert (found.images, found.old, found.new) == ([2, 4], 50.0, 50.0)

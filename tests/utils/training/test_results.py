@@ -53,24 +53,12 @@ def test_pt_yaml_is_on_task_after_task_repeat_and_says_so(saved):
     assert content["std"][0] == [5.0, 0.0, 0.0]
 
 
-def test_local_accuracy_memory_and_time_have_their_files(saved):
-    assert saved("acc/pt-local")["history"][1][2][0] == 80.0
-    assert [row[0] for row in saved("mem/global")["history"]] == [100, 110, 120]
-    assert saved("time/global")["history"][0] == [1.0, 5.0]
-
-
 def test_each_other_accuracy_has_its_file(saved):
     expected = {
         "over-images": [90.0, 50.0, 22.0], "old": [math.nan, 40.0, 12.5], "new": [90.0, 80.0, 60.0],
         "top1": [50.0] * 3, "top5": [90.0] * 3, "ncm": [60.0] * 3}
     for name, values in expected.items():
         np.testing.assert_equal([row[0] for row in saved(f"acc/{name}")["history"]], values)
-
-
-def test_the_confusion_of_each_finished_repeat_has_its_file(saved, tmp_path):
-    path, = tmp_path.rglob("*.npy")
-    assert path.name == "confusion-repeat-1.npy"
-    assert np.load(path).tolist() == torch.arange(36).view(6, 6).tolist()
 
 
 def test_files_with_accuracies_say_what_they_are(results, tmp_path):

@@ -136,3 +136,15 @@ def test_a_run_is_not_resumed_with_other_data_on_another_device_or_by_another_le
     with pytest.raises(RunError, match="was written by another version of NormalNN") as error:
         trainer(tmp_path, "NormalNN", *SHORT).run()
     assert "\n" not in str(error.value)
+
+
+def test_a_finished_run_that_other_code_only_shows_again_is_not_marked_as_resumed(
+        copied, trainer, monkeypatch):
+    folder = copied("NormalNN")
+    now = read(folder / "provenance.yaml")["code"][-1] | {"torch": "9.9"}
+    monkeypatch.setattr(trainer_module, "provenance", lambda learner, device: now)
+    trainer(folder).run()
+    assert "resumed_with" not in read(folder / "results-acc" / "global.yaml")
+    assert not [line for line in lines_of(folder) if "other code" in line]
+    trainer(folder, "NormalNN", "--repeat", 2).run()  # now it does compute something
+    assert "9.9 now" in read(folder / "results-acc" / "global.yaml")["resumed_with"][0]

@@ -1,6 +1,8 @@
 """Whole runs in this process: what they leave, that they repeat to the byte, and what is refused."""
 
 import math
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -120,23 +122,6 @@ def test_files_records_and_log_agree_on_every_measure(finished):
         assert any(both in line for line in lines_of(folder))
 
 
-def test_each_repeat_lists_its_classes_in_learned_order(finished, digits):
-    shuffled, given = finished("NormalNN", *TWICE), (7, 3, 9, 1, 0, 2, 4, 5, 6, 8)
-    ordered = finished("NormalNN", "--class_order", *given, "--max_task", 1, "--schedule", 1)
-    cases, orders = [(ordered, 1, [7, 3])], []
-    for repeat in (1, 2):  # as many test images of each class as its row of the confusion matrix has
-        classes = read(shuffled / "models" / f"repeat-{repeat}" / "classes.yaml")["classes"]
-        orders.append([entry["number"] for entry in classes])
-        confusion = np.load(shuffled / "results-acc" / f"confusion-repeat-{repeat}.npy")
-        assert np.bincount(digits.test.labels)[orders[-1]].tolist() == confusion.sum(1).tolist()
-        cases.append((shuffled, repeat, orders[-1]))
-    assert orders[0] != orders[1]
-    for folder, repeat, order in cases:
-        expected = [{"output": o, "number": n, "name": digits.names[n]} for o, n in enumerate(order)]
-        for path in (f"models/repeat-{repeat}/classes.yaml", f"results-acc/classes-repeat-{repeat}.yaml"):
-            assert read(folder / path) == {"classes": expected}
-
-
 def test_validation_is_marked_wherever_an_accuracy_is_shown(finished, lasting):
     more = ("--max_task", 1, "--schedule", 1)
     folder = finished("NormalNN", "--validation", *more)
@@ -226,3 +211,24 @@ def test_what_has_no_batch_is_refused_and_deletes_nothing(copied, trainer, lasti
     with pytest.raises(UserError, match=message):
         trainer(folder, name, "--overwrite", 1, *flags)
     assert lasting(folder) == before and (folder / "checkpoint.pt").exists()
+
+
+class Page:
+    """What a notebook may have in place of a stream."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+def test_a_run_in_a_thread_and_with_streams_that_lack_most_methods(trainer, tmp_path, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, Page())
+    done = []
+    run = trainer(tmp_path, "NormalNN", "--max_task", 1).run
+    thread = threading.Thread(target=lambda: done.append(run()))
+    thread.start()
+    thread.join()
+    assert len(done[0].matrix) == 1
