@@ -13,13 +13,8 @@ from utils.streams import Streams
 
 
 class Pixels:
-    """Turns pixels from 0 to 255 into what a network sees: scaled to [0, 1], then normalised.
-
-    Args:
-        mean, std: of each channel, for pixels from 0 to 1.
-        normalised_first: see Transforms (dataloaders/transforms.py).
-        memory_format: of the images.
-    """
+    """Turns pixels from 0 to 255 into what a network sees: scaled to [0, 1], then normalised by the mean and
+    deviation of each channel. For ``normalised_first`` see Transforms (dataloaders/transforms.py)."""
 
     def __init__(
         self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu",
@@ -35,7 +30,6 @@ class Pixels:
         return images.to(torch.get_default_dtype(), memory_format=self.memory_format)
 
     def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """Training images, augmented and normalised."""
         if not self.normalised_first:
             return self.normalise(augment(images, random))
         return shift_and_flip(self.normalise(images), random).contiguous(memory_format=self.memory_format)
@@ -69,7 +63,7 @@ class Source(Protocol):
 
 @dataclass
 class InMemory:
-    """A source on the device: ``stored`` images [N, 3, S, S] uint8."""
+    """A source on the device: images [N, 3, S, S] uint8."""
 
     stored: Tensor
     labels: Tensor
@@ -135,11 +129,7 @@ class Images:
 class ShuffledBatches:
     """Epochs of training batches (images, labels), shuffled and augmented. An incomplete last batch is
     dropped; a set smaller than a batch is one batch (BiC's held-out images of TinyImageNet and ImageNet).
-
-    Attributes:
-        choose: returns the images. Called once, when the first epoch begins or ``steps`` is asked for, since
-            the coreset may change until then.
-    """
+    ``choose`` returns the images; it is called late and once, since the coreset may change until then."""
 
     choose: Callable[[], Images]
     batch_size: int

@@ -1,7 +1,5 @@
-"""The coreset: the few training images that a learner may keep.
-
-docs/specification.md, "Learners with a coreset".
-"""
+"""The coreset: the few training images that a learner may keep (docs/specification.md, "Learners with a
+coreset")."""
 
 from collections.abc import Callable, Sequence
 
@@ -87,12 +85,8 @@ class Coreset(nn.Module):
         self, data: Images, seen: int, features: Callable[[Images], Tensor],
         choose: Callable[[Tensor, int], Tensor],
     ) -> None:
-        """Rank the images of classes that are new in ``data``; a known class keeps the first of its list.
-
-        Args:
-            features: maps images to [N, D].
-            choose: nearest_to_mean or herding.
-        """
+        """Rank the images of classes that are new in ``data`` by their features [N, D]; a known class keeps
+        the first of its list. ``choose`` is nearest_to_mean or herding."""
         new = [data[(data.labels == label).nonzero().flatten()] for label in range(len(self.classes), seen)]
         kept = shares(self.memory, [*map(len, self.classes), *map(len, new)])
         ranked = zip(new, kept[len(self.classes):])

@@ -1,26 +1,21 @@
 """The data sets that ``--dataset`` names. Each is a file in dataloaders/sets (docs/your-own-data.md)."""
 
 import hashlib
-import importlib
 import logging
-import pkgutil
 from pathlib import Path
 
 import numpy as np
 
 from dataloaders import sets
 from dataloaders.base import DATASETS, Data, Dataset, Split
+from utils.discovery import import_files
 from utils.errors import UserError
 from utils.settings import Settings
 
 __all__ = ["DATASETS", "Data", "Dataset", "Split", "checksum", "class_count", "read_data"]
 
-for _file in pkgutil.iter_modules(sets.__path__):
-    try:
-        importlib.import_module(f"{sets.__name__}.{_file.name}")
-    except Exception as error:  # a mistake in a new file, which other data sets have nothing to do with
-        logging.getLogger(__name__).warning(
-            "dataloaders/sets/%s.py is left out: %s: %s", _file.name, type(error).__name__, error)
+for _line in import_files(sets.__name__, sets.__path__).values():
+    logging.getLogger(__name__).warning("left out: %s", _line)
 
 
 def class_count(settings: Settings) -> int:

@@ -64,13 +64,11 @@ class _DecodedBatches(Dataset):
         return torch.stack(images).numpy()
 
 
-def _unchanged(batch: Any) -> Any:
-    """A collate function that makes no tensors."""
+def _unchanged(batch: Any) -> Any:  # a collate function that makes no tensors
     return batch
 
 
-def _ignore_ctrl_c(worker: int) -> None:
-    """A terminal sends Ctrl-C to the workers too, but the run ends them."""
+def _ignore_ctrl_c(worker: int) -> None:  # a terminal sends it to the workers too, but the run ends them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -80,10 +78,8 @@ def _worker_line(what: str, workers: int) -> str:
 
 
 def worker_failure(error: BaseException, workers: int) -> str:
-    """One line about a worker that died or hung, if that is what torch's RuntimeError says; else empty.
-
-    Torch raises it wherever the process happens to be, because it learns of a worker's death from a signal.
-    """
+    """One line about a worker that died or hung, if that is what torch's RuntimeError says; else empty. Torch
+    raises it wherever the process happens to be, because it learns of a worker's death from a signal."""
     message = " ".join(str(error).split())
     return _worker_line(message.partition(". ")[0].rstrip("."), workers) if "DataLoader" in message else ""
 

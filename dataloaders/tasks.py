@@ -41,12 +41,8 @@ class Task:
 
 
 def class_order(dataset: str, classes: int, seed: int) -> list[int]:
-    """The order in which classes are learned with ``--rand_split`` (docs/specification.md, "Protocol").
-
-    Args:
-        classes: number of classes. For ImageNet the order is the beginning of that of its 1,000.
-        seed: of the shuffle; as published, the index of the repeat. ImageNet's order does not depend on it.
-    """
+    """The order in which classes are learned with ``--rand_split``, shuffled by the seed; ImageNet's is the
+    beginning of that of its 1,000 whatever the seed (docs/specification.md, "Protocol")."""
     if dataset == "ImageNet":
         return published_order()[:classes]
     order = list(range(classes))
@@ -121,9 +117,6 @@ def task_sequence(
         order: order[place] is the data set's number of the class learned at that place; some may be left out.
         normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
         cumulative: a task's training images are those of all tasks so far (``--oracle_flag``).
-        workers: processes that decode images on disk.
-        transforms: name of one of TRANSFORMS.
-        memory_format: of the images.
     """
     pixels = pixels_of(dataset, transforms, normalised, device, memory_format)
     place = np.full(len(names), -1)
@@ -145,9 +138,6 @@ def task_sequence(
              select(testing, new.start, new.stop), placed)
         for index, new in enumerate(ranges)
     ]
-
-
-# The tasks of a run
 
 
 def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
@@ -184,7 +174,7 @@ def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split
 def tasks_of_repeat(
     settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device,
 ) -> list[Task]:
-    """The tasks of a repeat, counted from 0. See task_sequence."""
+    """The tasks of a repeat, counted from 0."""
     return task_sequence(
         settings.dataset, *splits_of_repeat(settings, data, repeat), data.names, task_ranges(settings),
         order_of_repeat(settings, len(data.names), repeat), normalised=normalised,

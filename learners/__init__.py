@@ -5,9 +5,8 @@ own flags (a dataclass on Settings, as in bic.py) are in that file too. A file t
 that names it, and stops nobody who doesn't ask for its learner.
 """
 
-import importlib
-import pkgutil
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
 from models import FAMILIES, GENERATORS, RESNETS, check_copies, image_generator
 from utils.device import memory_format
+from utils.discovery import import_files
 from utils.errors import UserError
 from utils.settings import Reader, Registry, Settings, flags_of
 from utils.streams import Streams, seeded_weights
@@ -35,50 +35,35 @@ def _refuse(names: Iterable[str], line: str) -> None:
     UNUSABLE.update(dict.fromkeys(names, line))
 
 
-def _import(name: str) -> None:
-    """Import a file of this folder, which makes its classes known."""
-    try:
-        importlib.import_module(f"{__name__}.{name}")
-    except (Exception, SystemExit) as error:  # whatever is in a user's file
-        file = Path(__path__[0], f"{name}.py")
-        text = file.read_text(errors="replace") if file.is_file() else ""
-        classes, reason = re.findall(r"^class (\w+)", text, re.MULTILINE), " ".join(str(error).split())
-        _refuse([name, *classes], f"learners/{file.name}: {type(error).__name__}: {reason}")
-
-
 def _subclasses(parent: type[Learner]) -> Iterator[type[Learner]]:
     for child in parent.__subclasses__():
         yield child
         yield from _subclasses(child)
 
 
-def _add(name: str, learner: type[Learner], *namesakes: type[Learner]) -> None:
-    """Add a class to LEARNERS or, if it can't be chosen, to UNUSABLE."""
-    files = [f"{kind.__module__.replace('.', '/')}.py" for kind in (learner, *namesakes)]
-    if namesakes:
-        return _refuse([name], f"{' and '.join(files)}: both have a class {name}; rename the copy")
-    if not learner.learner_type:  # a base of others, so no reason to warn
-        UNUSABLE[name] = f'{files[0]}: {name} has no learner_type; give it one, such as learner_type = "kd"'
-        return
-    if not isinstance(learner.learner_type, str):
-        return _refuse([name], f"{files[0]}: {name}.learner_type is {learner.learner_type!r}, not a string")
-    if not (isinstance(learner.Settings, type) and issubclass(learner.Settings, Settings)):
-        return _refuse([name], f"{files[0]}: {name}.Settings must be a subclass of utils.settings.Settings")
-    try:
-        _flags.update(flags_of(learner.Settings, _flags))
-        LEARNERS[name] = learner
-    except (UserError, NameError, TypeError) as error:
-        _refuse([name], f"{files[0]}: {error}")
+def _find_learners() -> None:
+    """Put every class of this folder into LEARNERS or, if it can't be chosen, into UNUSABLE."""
+    for name, line in import_files(__name__, __path__).items():
+        text = Path(__path__[0], f"{name}.py").read_text(errors="replace")
+        _refuse([name, *re.findall(r"^class (\w+)", text, re.MULTILINE)], line)
+    flags, found = flags_of(Settings, {}), defaultdict[str, list[type[Learner]]](list)
+    for learner in dict.fromkeys(_subclasses(Learner)):
+        found[learner.__name__].append(learner)
+    for name, (learner, *others) in found.items():
+        files = [f"{kind.__module__.replace('.', '/')}.py" for kind in (learner, *others)]
+        if others:
+            _refuse([name], f"{' and '.join(files)}: both have a class {name}; rename the copy")
+        elif not learner.learner_type:  # a base of others, so no reason to warn
+            UNUSABLE[name] = f'{files[0]}: {name} has no learner_type; give it one, such as "kd"'
+        else:
+            try:
+                flags |= flags_of(learner.Settings, flags)
+                LEARNERS[name] = learner
+            except (UserError, NameError, TypeError) as error:
+                _refuse([name], f"{files[0]}: {error}")
 
 
-for _module in pkgutil.iter_modules(__path__):
-    _import(_module.name)
-_flags = flags_of(Settings, {})
-_by_name: dict[str, list[type[Learner]]] = {}
-for _learner in dict.fromkeys(_subclasses(Learner)):
-    _by_name.setdefault(_learner.__name__, []).append(_learner)
-for _name, _learners in _by_name.items():
-    _add(_name, *_learners)
+_find_learners()
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:

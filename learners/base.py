@@ -36,12 +36,8 @@ CROSS_ENTROPY = "cross-entropy over the seen classes"  # the first-task objectiv
 class Learner(nn.Module):
     """Base class. A subclass overrides ``loss`` and, if it needs more, ``stages`` and ``end_task``.
 
-    Args:
-        settings: settings of the run, of the class ``Settings``.
-        streams: random streams; a learner draws from ``noise``, and from ``once`` to choose images.
-        model: the classifier.
-
     Attributes:
+        streams: random streams; a learner draws from ``noise``, and from ``once`` to choose images.
         model: the student, which is kept from task to task.
         teacher: the model as it was after the previous task.
         frozen_teacher: computes what the teacher does, faster and without gradients; losses call this one.
@@ -85,7 +81,6 @@ class Learner(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """The shape of one image of the data set."""
         side = DATASETS[self.settings.dataset].image_size
         return 3, side, side
 
@@ -205,7 +200,7 @@ class Learner(nn.Module):
         self.coreset.draw(self.data(task), task.seen, self.streams.once("coreset"))
 
     def features(self, images: Images) -> Tensor:
-        """Return the model's features [N, D] in evaluation mode, of images without augmentation."""
+        """Return the model's features [N, D] of images without augmentation."""
         with self.evaluating():
             return torch.cat([self.model.features(x) for x, _ in images.in_order()])
 
@@ -213,7 +208,6 @@ class Learner(nn.Module):
 
     @property
     def bf16(self) -> bool:
-        """Whether steps run under autocast to bfloat16."""
         return self.settings.precision == "bf16"
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
@@ -243,8 +237,7 @@ class Learner(nn.Module):
     # Parts of stages
 
     def learning(self, task: Task, module: nn.Module | None = None) -> Stage:
-        """Return the stage "learn": ``loss`` over ``data(task)``, for the parameters of the model or of
-        ``module``."""
+        """Return the stage "learn": ``loss`` over ``data(task)``, for the model or another module."""
 
         def choose() -> Images:
             data = self.data(task)
@@ -266,5 +259,4 @@ class Learner(nn.Module):
         return Stage(name, self.batches(choose), loss, trained, optimizer, epochs, milestones)
 
     def batches(self, choose: Callable[[], Images]) -> ShuffledBatches:
-        """Return training batches of the images that ``choose`` gives."""
         return ShuffledBatches(choose, self.settings.batch_size, self.settings.train_aug, self.streams)

@@ -35,12 +35,8 @@ def check_settings(learner: Any, settings: Settings) -> None:
 
 
 def check_batches(learner: Any, settings: Settings, counts: Sequence[int]) -> None:
-    """Refuse data of which a task would have no batch, since incomplete batches are dropped. Raises
-    UserError.
-
-    Args:
-        counts: number of training images of each class, in learning order.
-    """
+    """Refuse data of which a task would have no batch, since incomplete batches are dropped. See
+    ``Learner.check_data``."""
     for index, new in enumerate(task_ranges(settings)):
         if (images := learner.images_to_learn(settings, counts, new)) < settings.batch_size:
             raise UserError(

@@ -25,11 +25,8 @@ from utils.streams import Streams
 
 
 def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:
-    """Return 1 + sum_k p_k ln (p_k + added) / ln K, p the batch mean of softmax(logits) over K classes; 0
-    when all classes are equally frequent.
-
-    0 ln 0 = 0, in the gradient too (the published code gives NaN there); one class alone is balanced.
-    """
+    """Return 1 + sum_k p_k ln (p_k + added) / ln K, p the batch mean of softmax(logits) over K classes. It is
+    0 if all are equally frequent. 0 ln 0 = 0, in the gradient too, where the published code gives NaN."""
     if logits.shape[1] == 1:
         return logits.new_zeros(())
     p = F.softmax(logits, 1).mean(0)
@@ -39,11 +36,7 @@ def class_balance(logits: Tensor, added: float = 0.0) -> Tensor:
 
 def statistics_distance(mean: Tensor, var: Tensor, teacher: Observed) -> Tensor:
     """Return the mean over the teacher's batch norms of the mean over their channels of KL(N(running) ||
-    N(batch)).
-
-    Args:
-        mean, var: [channels of all layers], the statistics of a batch as ``teacher`` gives them.
-    """
+    N(batch)), with mean and var [channels of all layers] of a batch as ``teacher`` gives them."""
     var_b, var_r = var + 1e-8, teacher.var + 1e-8
     kl = (var_b / var_r).log() / 2 - (1 - (var_r + (teacher.mean - mean) ** 2) / var_b) / 2
     return kl @ teacher.share
@@ -61,8 +54,7 @@ def mirrored(images: Tensor, width: int) -> Tensor:
 
 
 def smoothness(images: Tensor) -> Tensor:
-    """Return the MSE between images [B, 3, H, W] and themselves blurred by a 5 x 5 Gaussian, reflected at the
-    border."""
+    """Return the MSE between images [B, 3, H, W] and themselves blurred by a 5 x 5 Gaussian."""
     steps = (torch.arange(5, dtype=images.dtype, device=images.device) - 2) / 2
     row = torch.exp(-(steps**2))
     kernel = torch.outer(row, row) / row.sum() ** 2
@@ -113,7 +105,6 @@ class DreamingLearner(Learner):
             self.dream_optimizer = self.generator_optimizer()
 
     def generator_optimizer(self) -> torch.optim.Optimizer:
-        """Return a new Adam for the generator."""
         return adam(self.generator.parameters(), self.dream_lr, self.streams.device)
 
     def begin_task(self, task: Task) -> None:
@@ -171,8 +162,8 @@ class DreamingLearner(Learner):
         move its batch norms' statistics again.
 
         Args:
-            x_all: real images, then as many dreams, [2 B, 3, S, S]. y_all: labels [2 B], for dreams the
-                teacher's. f, f_t: the model's and the teacher's features [2 B, D].
+            x_all: real images, then as many dreams. y_all: labels, for dreams the teacher's.
+            f, f_t: the model's and the teacher's features [2 B, D].
         """
         return {}
 

@@ -59,7 +59,7 @@ class ETE(Learner):
         return self.coreset.images(task.train.source)
 
     def past_distillation(self, h: Tensor, t: Tensor, divisor: int) -> Tensor:
-        """Return the sum over past tasks j of (|j| / divisor) KD(h[j], t[j])."""
+        """Return sum_j (|j| / divisor) KD(h[j], t[j]) over past tasks j."""
         past = [classes for classes in self.ranges if classes.stop <= self.old]
         parts = [(len(j) / divisor, slice(j.start, j.stop)) for j in past]
         kd = [share * distillation(h[:, j], t[:, j], self.settings.temp) for share, j in parts]

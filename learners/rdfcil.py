@@ -58,7 +58,6 @@ class RDFCIL(TwoPhaseLearner):
             self.student_projection, self.teacher_projection = self.projections()
 
     def projections(self) -> tuple[nn.Linear, nn.Linear]:
-        """Draw new projections."""
         size = self.model.feature_size
         return nn.Linear(size, 2 * size), nn.Linear(size, 2 * size)
 

@@ -14,19 +14,15 @@ Losses = dict[str, Tensor]
 
 
 class Batches(Protocol):
-    """The source of a loss's arguments: ShuffledBatches, or Iterations, which gives none."""
+    """The source of a loss's arguments: ShuffledBatches, or Iterations, which gives none. ``starts`` yields
+    what each step of an epoch begins with, of the same shapes throughout a stage, and ``load`` makes the
+    arguments of it; like the loss, it is code that a CUDA graph can hold."""
 
-    def steps(self, epoch: int) -> int:
-        """Return the number of steps in an epoch."""
-        ...
+    def steps(self, epoch: int) -> int: ...
 
-    def starts(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield what each step of an epoch begins with; the shapes are the same throughout a stage."""
-        ...
+    def starts(self, epoch: int) -> Iterator[tuple[Tensor, ...]]: ...
 
-    def load(self, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the arguments of the loss; like the loss, code that a CUDA graph can hold."""
-        ...
+    def load(self, start: Sequence[Tensor]) -> tuple[Tensor, ...]: ...
 
 
 def adam(
@@ -104,16 +100,9 @@ class Stage:
 
     def check(self, losses: Any) -> None:
         """Raises RunError, which names the file, if ``loss`` returned anything but scalar tensors by name."""
-        if isinstance(losses, dict) and losses:
-            if all(isinstance(value, Tensor) and not value.shape for value in losses.values()):
-                return
-        returned = f"a {type(losses).__name__}"
-        for name, value in losses.items() if isinstance(losses, dict) else ():
-            if not isinstance(value, Tensor) or value.shape:
-                shape = f" {[*value.shape]}" if isinstance(value, Tensor) else ""
-                returned = f"a {type(value).__name__}{shape} as {name!r}"
-        function: Any = getattr(self.loss, "func", self.loss)
-        file = f"{function.__module__.replace('.', '/')}.py"
-        raise RunError(
-            f"{file}: {function.__qualname__} returned {returned}; it must return a dict "
-            'of scalar tensors by name, such as {"classification": loss}')
+        if not (isinstance(losses, dict) and losses and all(
+                isinstance(value, Tensor) and not value.shape for value in losses.values())):
+            function: Any = getattr(self.loss, "func", self.loss)
+            raise RunError(
+                f"{function.__module__.replace('.', '/')}.py: {function.__qualname__} must return a dict of "
+                f'scalar tensors by name, such as {{"classification": loss}}, and returned {losses!r:.80}')

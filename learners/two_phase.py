@@ -88,8 +88,7 @@ class TwoPhaseLearner(DreamingLearner):
             self.factor = self.factors(task.old, task.seen - task.old)
 
     def factors(self, old: int, new: int) -> dict[str, float]:
-        """Return the factors of the loss's terms when ``new`` classes follow ``old`` ones. Only the first
-        phase reads that of the classification."""
+        """Return the factors of the loss's terms when ``new`` classes follow ``old`` ones."""
         a, b = math.log2(new / 2 + 1), math.sqrt(old / new)
         classification = self.settings.classification_weight * (1 + 1 / a) / b
         return {"classification": classification, **self.term_factors(a, b)}
@@ -100,12 +99,11 @@ class TwoPhaseLearner(DreamingLearner):
         raise NotImplementedError
 
     def learned(self) -> Iterator[nn.Parameter]:
-        """Return the parameters of the task's optimiser."""
         return self.model.parameters()
 
     def stages(self, task: Task) -> list[Stage]:
         *before, learn = super().stages(task)
-        second = self.head_epochs(learn.epochs)
+        second = min(max(1, round(self.settings.head_share * learn.epochs)), learn.epochs - 1)
         optimizer = optimizer_for(self.settings, self.learned(), self.streams.device)
         learn = replace(learn, epochs=learn.epochs - second, optimizer=optimizer)
         if not task.old:  # the second phase would change nothing
@@ -115,16 +113,10 @@ class TwoPhaseLearner(DreamingLearner):
             lr_factor=self.settings.head_lr_factor, before_epoch=lambda: self.weigh(task.seen))
         return [*before, learn, heads]
 
-    def head_epochs(self, epochs: int) -> int:
-        """Return how many of a task's epochs the second phase gets: at least one, and not all."""
-        return min(max(1, round(self.settings.head_share * epochs)), epochs - 1)
-
     def weigh(self, seen: int) -> None:
-        """Renew the class weights from the counts up to the epoch before."""
         self.weights[:seen] = rarity(self.counts[:seen])
 
     def count(self, labels: Tensor) -> None:
-        """Add to ``counts`` how often each class is among ``labels`` [N]."""
         self.counts.index_add_(0, labels, torch.ones_like(labels))
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
@@ -156,12 +148,8 @@ class TwoPhaseLearner(DreamingLearner):
             **self.head_terms(x, h[: len(x), :old], h[len(x) :, :old], t_dream)}
 
     def terms(self, x: Tensor, f: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:
-        """Return what the first phase adds to the classification.
-
-        Args:
-            x: real images. f: their features [B, D]. h: their logits [B, old] for the old classes.
-            h_dream, t_dream: the model's and the teacher's logits [B, old] of as many dreams.
-        """
+        """Return what the first phase adds to the classification, from real images x, their features f
+        [B, D] and logits h [B, old], and the model's and the teacher's logits of as many dreams."""
         raise NotImplementedError
 
     def head_terms(self, x: Tensor, h: Tensor, h_dream: Tensor, t_dream: Tensor) -> Losses:

@@ -16,8 +16,8 @@ MAY_IMPORT = {
     "utils": set(), "models": {"utils"}, "dataloaders": {"utils"}, "learners": LOWER, "utils.training": LOWER,
     "utils.reports": LOWER | {"utils.training", "utils.load"}}
 COMMANDS = {"run", "utils.load", "utils.sweep", "utils.benchmark"}
-# What learners may use of utils: the types of settings, errors, random streams, and how numbers are computed.
-LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams", "utils.device"}
+# What learners may use of utils: settings, errors, random streams, devices, and how files are found.
+LEARNERS_USE = {"utils.settings", "utils.errors", "utils.streams", "utils.device", "utils.discovery"}
 
 
 def part(name):

@@ -86,5 +86,5 @@ def test_files_of_ones_own_are_found_and_a_broken_one_is_left_out_with_a_line(ro
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
     assert {"CIFAR100", "Digits", "FromATest", "ImageNet"} <= set(done.stdout.split())
-    assert "dataloaders/sets/broken.py is left out: SyntaxError" in done.stderr
-    assert "zdigits.py is left out: UserError: there is already a data set called Digits" in done.stderr
+    assert "left out: dataloaders/sets/broken.py: SyntaxError" in done.stderr
+    assert "left out: dataloaders/sets/zdigits.py: UserError: there is already a data set" in done.stderr
