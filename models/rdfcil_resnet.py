@@ -5,9 +5,10 @@ bias a task."""
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.base import Classifier, network
 from models.batch_norm import BatchNorm2d
 from models.heads import Heads
-from models.resnet import RESNETS, BasicBlock, Classifier, ResNet
+from models.resnet import RESNETS, BasicBlock, ResNet
 
 
 def initialise(backbone: nn.Module) -> None:
@@ -96,6 +97,7 @@ class RDFCILResNet18(Classifier):
         return self.layer4(self.layer3(self.layer2(maps)))
 
 
-def rdfcil_resnet(name: str, classes: int) -> Classifier:
-    """By ``--model_name``: resnet18 is ImageNet's, the others are of the CIFAR family."""
-    return RDFCILResNet18(classes) if name == "resnet18" else RDFCILResNet(RESNETS[name], classes)
+for _name, _blocks in RESNETS.items():
+    if _name != "resnet18":  # ImageNet's
+        network(_name, "rdfcil_resnet")(lambda classes, side, blocks=_blocks: RDFCILResNet(blocks, classes))
+network("resnet18", "rdfcil_resnet")(lambda classes, side: RDFCILResNet18(classes))

@@ -8,10 +8,12 @@ import torch
 from conftest import serve, train
 from torch import nn
 
+from learners import REGISTRY
 from learners.abd import AlwaysBeDreaming
 from learners.dreaming import class_balance
 from models import ResNet
 from tests.learners.conftest import DREAMING, same, state
+from utils.command_line import parse
 from utils.errors import UserError
 
 
@@ -70,17 +72,13 @@ def test_dreams_are_fresh_and_come_from_the_noise_stream_alone(problem):
     assert [name for name in before if not torch.equal(before[name], after[name])] == ["noise"]
 
 
-def test_a_network_without_batch_norm_is_refused(problem, monkeypatch):
+def test_a_network_without_batch_norm_is_refused_before_any_work(tiny, monkeypatch):
     def without_norms(settings):
-        model = ResNet(1, 10)
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, nn.BatchNorm2d):
-                model.set_submodule(name, nn.GroupNorm(2, layer.num_features))
-        return model
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))
 
     monkeypatch.setattr(AlwaysBeDreaming, "new_model", without_norms)
-    with pytest.raises(UserError, match="ResNet has no BatchNorm2d"):
-        problem("AlwaysBeDreaming")
+    with pytest.raises(UserError, match="^--model_name resnet8: .* this network has no BatchNorm2d"):
+        parse(REGISTRY, tiny("AlwaysBeDreaming"))
 
 
 @pytest.mark.parametrize("name", DREAMING)
@@ -119,6 +117,14 @@ def test_each_of_abds_losses_reaches_its_own_part_of_the_model(second_task):
     assert reached["finetune"] == {"last.weight", "last.bias"}
     assert "conv1.weight" in reached["distillation"]
     assert not any(name.startswith("last") for name in reached["distillation"])
+
+
+@pytest.mark.parametrize("seen_alone", [False, True])
+def test_finetune_seen_leaves_unseen_outputs_out_of_l_ft(second_task, seen_alone):
+    learner, task, stages = second_task("AlwaysBeDreaming", finetune_seen=seen_alone)
+    stages["learn"].loss(*next(serve(stages["learn"].batches)))["finetune"].backward()
+    reached = len(learner.model.last.bias.grad.nonzero())
+    assert reached == (task.seen if seen_alone else 10)
 
 
 def test_abds_batch_norm_learns_as_by_two_updates_from_the_second_task_on(problem, monkeypatch):
