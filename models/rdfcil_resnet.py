@@ -46,11 +46,8 @@ class RDFCILResNet(ResNet):
 
 
 class ProjectedBlock(BasicBlock):
-    """A basic block whose shortcut is a 1 x 1 convolution and a batch norm where the size changes.
-
-    Args:
-        last: of its stage: without the ReLU after the addition.
-    """
+    """A basic block whose shortcut is a 1 x 1 convolution and a batch norm if the size changes; the last one
+    of a stage has no ReLU after the addition."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, last: bool):
         super().__init__(inputs, outputs, stride)

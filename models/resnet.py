@@ -41,12 +41,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(Classifier):
-    """A ResNet of depth 6 n + 2 with a linear classifier ``last`` on 64 features.
-
-    Args:
-        blocks: blocks a stage (n).
-        classes: outputs; all exist from the start, whatever has been learned so far.
-    """
+    """A ResNet of depth 6 n + 2, n the blocks of a stage, with a linear classifier on 64 features."""
 
     block: type[BasicBlock] = BasicBlock
 

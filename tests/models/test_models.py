@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import Generator, HeadPairs, Heads, ResNet, classifier, image_generator
+from models import Generator, HeadPairs, ResNet, classifier, image_generator
 from models.batch_norm import BatchNorm2d
 from utils.errors import UserError
 
@@ -58,16 +58,6 @@ def test_batch_norm_is_torchs_without_the_count_of_batches(how):
         x = torch.randn(6, 4, 5, 5)
         assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
-
-
-def test_heads_draw_the_rows_of_their_task_alone():
-    heads = Heads(64, 30)
-    before = heads.weight.detach().clone()
-    heads.start(range(10, 20))
-    changed = (heads.weight != before).any(1)
-    assert changed.tolist() == [10 <= row < 20 for row in range(30)]
-    assert heads.bias is None
-    assert heads.weight.std().item() == pytest.approx(0.001, rel=0.1)
 
 
 def test_pairs_of_heads_are_two_linear_maps_joined_in_task_order_and_start_alone():
