@@ -66,8 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=user_path, metavar="FOLDER", help="with train/CLASS/*.jpg and so on")
     parser.add_argument("side", type=int, metavar="SIDE", help="side in pixels that images are resized to")
     given = parser.parse_args(arguments)
-    if given.side < 1:
-        raise UserError(f"SIDE {given.side}: give a number of pixels above 0")
     try:
         data = image_folder(given.folder, given.side)
     except UserError as error:

@@ -18,7 +18,7 @@ from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
-from models import FAMILIES, GENERATORS, RESNETS, check_copies, image_generator
+from models import FAMILIES, GENERATORS, NETWORKS, check_copies, image_generator, load_backbone
 from utils.device import memory_format
 from utils.discovery import import_files
 from utils.errors import UserError
@@ -72,8 +72,8 @@ def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]
 
 
 _NAMES = {
-    "dataset": list(DATASETS), "transforms": list(TRANSFORMS), "model_type": list(FAMILIES),
-    "model_name": list(RESNETS), "gen_model_name": list(GENERATORS)}
+    "dataset": list(DATASETS), "transforms": list(TRANSFORMS), "model_type": FAMILIES,
+    "model_name": list(dict.fromkeys(name for _, name in NETWORKS)), "gen_model_name": list(GENERATORS)}
 _READERS: dict[str, Reader] = {  # in the order in which they are read
     "imagenet_classes": lambda given, others, where: named_classes(given, where), "class_order": _class_order}
 REGISTRY = Registry(LEARNERS, _NAMES, _READERS, UNUSABLE)
@@ -84,16 +84,23 @@ def build_learner(
 ) -> Learner:
     """Return the learner on the device, with the initial weights of a repeat (of one of its tasks, with
     ``--oracle_flag``)."""
-    learner_class = LEARNERS[settings.learner_name]
+    learner_class, notes = LEARNERS[settings.learner_name], []
     with seeded_weights(settings.seed + repeat, task):
-        networks: list[Any] = [learner_class.new_model(settings)]
+        model = learner_class.new_model(settings)
         side = DATASETS[settings.dataset].image_size
-        check_copies(networks[0], (3, side, side))
+        check_copies(model, (3, side, side))
+        if settings.weights:
+            notes.append(load_backbone(model, settings.weights))
+        if settings.freeze:
+            model.freeze()
+        networks: list[Any] = [model]
         if learner_class.generator_type:
-            networks.append(image_generator(settings.gen_model_type, settings.gen_model_name))
+            networks.append(image_generator(settings.gen_model_type, settings.gen_model_name, side))
     form = memory_format(settings, device)
     networks = [network.to(memory_format=form) for network in networks]
-    return learner_class(settings, streams, *networks).to(device)
+    learner = learner_class(settings, streams, *networks).to(device)
+    learner.first_notes = notes
+    return learner
 
 
 __all__ = ["LEARNERS", "REGISTRY", "UNUSABLE", "WARNINGS", "Learner", "Stage", "build_learner"]

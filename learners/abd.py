@@ -6,6 +6,8 @@ The last two terms are means over x and x~. weight is r for old classes and 1 - 
 teacher's rows for the old classes.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dataloaders.tasks import Task
 from learners.base import Losses
 from learners.dreaming import DreamingLearner
+from utils.settings import Settings, setting
+
+
+@dataclass
+class ABDSettings(Settings):
+    finetune_seen: bool = setting(
+        False, "method", "ABD: L_ft over the seen classes; the published code has it over all outputs")
 
 
 class AlwaysBeDreaming(DreamingLearner):
@@ -25,6 +34,8 @@ class AlwaysBeDreaming(DreamingLearner):
 
     learner_type = "datafree"
     first_task = "cross-entropy over all outputs, the unseen ones too"
+    Settings = ABDSettings
+    settings: ABDSettings
 
     def start_task(self, task: Task) -> None:
         super().start_task(task)
@@ -38,7 +49,7 @@ class AlwaysBeDreaming(DreamingLearner):
     def notes(self, task: Task) -> list[str]:
         if task.old and task.seen - task.old == 1:
             return ["the loss local is 0 in a task of one new class, which has nothing to be told apart from"]
-        return []
+        return super().notes(task)
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:
         if not self.old:  # over all outputs, as L_ft is, so no other learner shares this first task
@@ -54,6 +65,8 @@ class AlwaysBeDreaming(DreamingLearner):
         f = self.model.features(x_all)
         h = self.model.last(f[:batch])
         h_ft = self.model.last(f.detach())  # only the classifier learns from L_ft
+        if self.settings.finetune_seen:
+            h_ft = h_ft[:, :seen]
         P = self.frozen_teacher.last.weight[:old]
 
         local = (1 - r) * F.cross_entropy(h[:, old:seen], y - old)

@@ -73,6 +73,7 @@ class Learner(nn.Module):
         self.old = 0
         self.seen = 0
         self.class_weights: Tensor | None = None
+        self.first_notes: list[str] = []  # about how the model began, for the log
 
     @property
     def replayed(self) -> nn.Module:
@@ -119,7 +120,8 @@ class Learner(nn.Module):
     @classmethod
     def new_model(cls, settings: CommonSettings) -> Classifier:
         """Return the classifier, its initial weights drawn from torch's random state."""
-        return classifier(settings.model_type, settings.model_name, DATASETS[settings.dataset].outputs)
+        known = DATASETS[settings.dataset]
+        return classifier(settings.model_type, settings.model_name, known.outputs, known.image_size)
 
     # The contract with the trainer
 
@@ -160,7 +162,7 @@ class Learner(nn.Module):
 
     def notes(self, task: Task) -> list[str]:
         """Return lines about a task that the log says once per run."""
-        return []
+        return [] if task.old else self.first_notes
 
     def dream(self, count: int) -> Tensor:
         """Return x~, ``count`` images of the old classes, if the learner has a generator."""
@@ -256,7 +258,9 @@ class Learner(nn.Module):
         optimiser."""
         *milestones, epochs = self.settings.schedule
         optimizer = optimizer_for(self.settings, parameters, self.streams.device, lr_factor)
-        return Stage(name, self.batches(choose), loss, trained, optimizer, epochs, milestones)
+        cosine = self.settings.schedule_type == "cosine"
+        return Stage(
+            name, self.batches(choose), loss, trained, optimizer, epochs, milestones, cosine=cosine)
 
     def batches(self, choose: Callable[[], Images]) -> ShuffledBatches:
         return ShuffledBatches(choose, self.settings.batch_size, self.settings.train_aug, self.streams)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import check_split, task_ranges
-from models import image_sides
+from models import image_generator
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -26,12 +29,10 @@ def check_settings(learner: Any, settings: Settings) -> None:
         kind, size = settings.gen_model_type, settings.gen_model_name
         if kind != needed:
             raise UserError(f"--gen_model_type {kind}: {name} needs --gen_model_type {needed}")
-        side, sides = DATASETS[settings.dataset].image_size, image_sides(kind)
-        if sides.get(size) != side:
-            fitting = ", ".join(other for other in sides if sides[other] == side)
-            raise UserError(
-                f"--gen_model_name {size}: makes no images of {side} x {side} pixels, the "
-                f"size of {settings.dataset}; these do: {fitting or 'none'}")
+        with torch.device("meta"):
+            image_generator(kind, size, DATASETS[settings.dataset].image_size)
+    if settings.weights and not Path(settings.weights).is_file():
+        raise UserError(f"--weights {settings.weights}: there is no such file")
 
 
 def check_batches(learner: Any, settings: Settings, counts: Sequence[int]) -> None:

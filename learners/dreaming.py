@@ -91,16 +91,18 @@ class DreamingLearner(Learner):
                 "the published ones are 1e-3 5e1 1e-3 1e3 1")
         if settings.deep_inv_params[3] == 0:
             raise UserError("--deep_inv_params: the content temperature, the fourth value, must be above 0")
+        with torch.device("meta"):
+            layers = [*cls.new_model(settings).modules()]
+        if not any(isinstance(layer, OBSERVED) for layer in layers):
+            raise UserError(
+                f"--model_name {settings.model_name}: {settings.learner_name} dreams from the statistics of "
+                "batch norms, and this network has no BatchNorm2d; use another network or learner")
 
     def __init__(self, settings: Settings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model)
         self.generator = generator
         self.dream_lr, self.statistics_weight, self.smoothness_weight = settings.deep_inv_params[:3]
         self.temperature, self.content_weight = settings.deep_inv_params[3:]
-        if not any(isinstance(layer, OBSERVED) for layer in model.modules()):
-            raise UserError(
-                f"{settings.learner_name} makes dreams from the statistics of batch norms, and "
-                f"{type(model).__name__} has no BatchNorm2d; use another network or learner")
         if self.keeps_generator:
             self.dream_optimizer = self.generator_optimizer()
 
@@ -111,7 +113,8 @@ class DreamingLearner(Learner):
         super().begin_task(task)
         if task.index > 0 and not self.keeps_generator:
             with self.streams.weights("generator"):
-                fresh = image_generator(self.settings.gen_model_type, self.settings.gen_model_name)
+                fresh = image_generator(
+                    self.settings.gen_model_type, self.settings.gen_model_name, self.image_shape[1])
             self.generator.load_state_dict(fresh.state_dict())
 
     def start_task(self, task: Task) -> None:

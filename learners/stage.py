@@ -1,5 +1,6 @@
 """A stage is what a learner gives the trainer: data, a loss, an optimiser over the parameters, epochs."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,6 +58,7 @@ class Stage:
         optimizer: over the parameters to learn; ``initial_lr`` of its groups is the learning rate to decay.
         epochs: number of passes over ``batches``.
         milestones: epochs at which the learning rate falls to a tenth.
+        cosine: whether it falls to 0 along half a cosine instead.
         unit: what the log calls an epoch.
         joins: file name under which the trained module is saved beside the networks of the task before; "" if
             it isn't.
@@ -76,6 +78,7 @@ class Stage:
     joins: str = ""
     dreams: bool = False
     lr_factor: float = 1.0
+    cosine: bool = False
     before_epoch: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -86,7 +89,10 @@ class Stage:
         """Call ``before_epoch``, then set and return the epoch's learning rate. On a GPU the optimiser has
         the rate as a tensor, which a captured step reads each time."""
         self.before_epoch()
-        factor = self.lr_factor * 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
+        decay = 0.1 ** sum(milestone <= epoch for milestone in self.milestones)
+        if self.cosine:
+            decay = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        factor = self.lr_factor * decay
         rates = [group["initial_lr"] * factor for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, rates):
             device = group["params"][0].device

@@ -110,7 +110,7 @@ class TwoPhaseLearner(DreamingLearner):
             return [learn]
         heads = replace(
             learn, name="heads", loss=self.head_loss, trained=self.model.last, epochs=second, milestones=(),
-            lr_factor=self.settings.head_lr_factor, before_epoch=lambda: self.weigh(task.seen))
+            cosine=False, lr_factor=self.settings.head_lr_factor, before_epoch=lambda: self.weigh(task.seen))
         return [*before, learn, heads]
 
     def weigh(self, seen: int) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from models.base import Classifier
 from models.batch_norm import NORMS
 from models.generator import UpsampledConv2d
-from models.resnet import Classifier
 from utils.errors import UserError
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from models.base import Classifier
 from models.batch_norm import NORMS, OBSERVED
 from models.folding import folded, plain
 from models.heads import HeadPairs
-from models.resnet import Classifier
 
 
 def cast_once(network: nn.Module) -> None:

@@ -28,12 +28,8 @@ class Heads(nn.Linear):
 
 
 class HeadPairs(nn.Module):
-    """RFD's heads: two linear layers a task, features -> features -> classes, without bias and without
-    anything between.
-
-    Args:
-        ranges: the classes of every task.
-    """
+    """RFD's heads: two linear layers a task, features -> features -> classes, without bias or anything
+    between. ``ranges`` are the classes of every task."""
 
     def __init__(self, features: int, ranges: Sequence[range]):
         super().__init__()
@@ -43,8 +39,7 @@ class HeadPairs(nn.Module):
 
     @torch.no_grad()
     def start(self, classes: range) -> None:
-        """Draw the pair of ``classes``, a task's, from torch's random state on the CPU: torch's default for
-        linear layers."""
+        """Draw the pair of ``classes``, a task's, on the CPU, as torch does for linear layers."""
         task = self.ranges.index(classes)
         for weight in (self.first[task], self.second[task]):
             bound = weight.shape[1] ** -0.5

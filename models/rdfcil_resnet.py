@@ -5,9 +5,10 @@ bias a task."""
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.base import Classifier, network
 from models.batch_norm import BatchNorm2d
 from models.heads import Heads
-from models.resnet import RESNETS, BasicBlock, Classifier, ResNet
+from models.resnet import RESNETS, BasicBlock, ResNet
 
 
 def initialise(backbone: nn.Module) -> None:
@@ -45,11 +46,8 @@ class RDFCILResNet(ResNet):
 
 
 class ProjectedBlock(BasicBlock):
-    """A basic block whose shortcut is a 1 x 1 convolution and a batch norm where the size changes.
-
-    Args:
-        last: of its stage: without the ReLU after the addition.
-    """
+    """A basic block whose shortcut is a 1 x 1 convolution and a batch norm if the size changes; the last one
+    of a stage has no ReLU after the addition."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, last: bool):
         super().__init__(inputs, outputs, stride)
@@ -96,6 +94,7 @@ class RDFCILResNet18(Classifier):
         return self.layer4(self.layer3(self.layer2(maps)))
 
 
-def rdfcil_resnet(name: str, classes: int) -> Classifier:
-    """By ``--model_name``: resnet18 is ImageNet's, the others are of the CIFAR family."""
-    return RDFCILResNet18(classes) if name == "resnet18" else RDFCILResNet(RESNETS[name], classes)
+for _name, _blocks in RESNETS.items():
+    if _name != "resnet18":  # ImageNet's
+        network(_name, "rdfcil_resnet")(lambda classes, side, blocks=_blocks: RDFCILResNet(blocks, classes))
+network("resnet18", "rdfcil_resnet")(lambda classes, side: RDFCILResNet18(classes))

@@ -1,50 +1,14 @@
 """ResNets of the CIFAR family (He et al. 2016, section 4.2): three stages of 16, 32 and 64 channels."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.base import Classifier, network
 from models.batch_norm import BatchNorm2d
-from models.heads import HeadPairs
 
 # Blocks a stage, by name; the depth is 6 n + 2. "resnet18" is the published code's name for
 # its ImageNet network, which is this family with n = 2. The paper uses resnet32 elsewhere.
 RESNETS = {"resnet8": 1, "resnet14": 2, "resnet20": 3, "resnet32": 5, "resnet18": 2}
-
-
-class Classifier(nn.Module):
-    """A backbone, in two parts, and ``last``, the linear outputs on its features. Learners call ``features``
-    and ``last`` one after the other, so a network of one's own must not do anything else in ``forward``.
-
-    Attributes:
-        feature_size: of the features.
-        last: all outputs, from the start on, whatever has been learned so far.
-    """
-
-    feature_size = 64
-    last: nn.Linear | HeadPairs
-
-    def first_stage(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to the maps after the first stage of blocks."""
-        raise NotImplementedError
-
-    def later_stages(self, maps: Tensor) -> Tensor:
-        """Maps after the first stage to the maps after the last."""
-        raise NotImplementedError
-
-    def features_from(self, maps: Tensor) -> Tensor:
-        """Maps after the first stage to features [B, feature_size]."""
-        x = self.later_stages(maps)
-        x = x.to(next(self.last.parameters()).dtype)  # from bfloat16, under autocast
-        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to features [B, feature_size], what the classifier sees."""
-        return self.features_from(self.first_stage(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] to logits [B, classes]."""
-        return self.last(self.features(images))
 
 
 class BasicBlock(nn.Module):
@@ -77,12 +41,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(Classifier):
-    """A ResNet of depth 6 n + 2 with a linear classifier ``last`` on 64 features.
-
-    Args:
-        blocks: blocks a stage (n).
-        classes: outputs; all exist from the start, whatever has been learned so far.
-    """
+    """A ResNet of depth 6 n + 2, n the blocks of a stage, with a linear classifier on 64 features."""
 
     block: type[BasicBlock] = BasicBlock
 
@@ -116,3 +75,7 @@ class ResNet(Classifier):
 
     def later_stages(self, maps: Tensor) -> Tensor:
         return self.layer3(self.layer2(maps))
+
+
+for _name, _blocks in RESNETS.items():
+    network(_name, "resnet")(lambda classes, side, blocks=_blocks: ResNet(blocks, classes))

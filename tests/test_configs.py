@@ -16,8 +16,8 @@ RDFCIL_PROTOCOLS = {  # -> classes of the first task and of each other one
     "cifar100-rdfcil": (10, 10), "tinyimagenet-b100-t5": (100, 20), "tinyimagenet-b100-t10": (100, 10),
     "tinyimagenet-b100-t25": (100, 4), "tinyimagenet-rdfcil": (20, 20)}
 PUBLISHED = {"cifar100": 20, "cifar10": 2, "tinyimagenet": 10, "imagenet": 10}  # -> classes of each task
-PROTOCOLS = (*PUBLISHED, "cifar100-laptop", "cifar100-tenth", "digits", "imagenet100-t10",
-             "imagenet100-b50-t5", *RDFCIL_PROTOCOLS)
+PROTOCOLS = (*PUBLISHED, "cifar100-resnet18-t10", "cifar100-laptop", "cifar100-tenth", "digits",
+             "imagenet100-t10", "imagenet100-b50-t5", *RDFCIL_PROTOCOLS)
 # Settings whose published default is not ours: a file or script that left one out would run with the default.
 STATED = {"dataroot", "workers", "lr", "momentum", "batch_size", "schedule", "power_iters", "deep_inv_params",
           "beta", "first_split_size", "other_split_size"}

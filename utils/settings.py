@@ -40,7 +40,11 @@ class Settings:
     model_name: str = setting("resnet32", "learner", "classifier")
     gen_model_type: str = setting(
         "generator", "learner", "what generates old images", choices=["generator", "autoencoder"])
-    gen_model_name: str = setting("CIFAR_GEN", "learner", "size of the generator or autoencoder")
+    gen_model_name: str = setting(
+        "CIFAR_GEN", "learner", "width of the generator or autoencoder, whose images are of the data's size")
+    weights: str = setting(
+        "", "learner", "state dict of torchvision or timm for the backbone to begin with", path=True)
+    freeze: bool = setting(False, "learner", "keep the backbone as it begins; the outputs alone learn")
 
     # Data and tasks
     dataset: str = setting("CIFAR100", "data", "data set")
@@ -76,7 +80,9 @@ class Settings:
     weight_decay: float = setting(0.0, "optimisation", "L2 penalty on every parameter", low=0)
     schedule: list[int] = setting(
         [2], "optimisation", "epochs after which the rate falls to a tenth; the last ends the task", low=1)
-    schedule_type: str = setting("decay", "optimisation", "how the learning rate falls", choices=["decay"])
+    schedule_type: str = setting(
+        "decay", "optimisation", "how the learning rate falls: as schedule says, or to 0 along half a cosine",
+        choices=["decay", "cosine"])
     batch_size: int = setting(64, "optimisation", "images per step; an incomplete batch is dropped", low=2)
 
     # Method

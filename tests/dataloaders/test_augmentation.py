@@ -56,14 +56,3 @@ def test_brightness_and_contrast_are_uniform():
     contrast = (bright - dark) / (bright + dark) * 256 / 80  # whatever the brightness
     assert contrast.min() < 0.22 and contrast.max() > 1.78
     assert distance_from_uniform(contrast, 0.2, 1.8) < 0.02
-
-
-def test_every_offset_is_equally_frequent():
-    inside = draws(torch.full((16, 16), 200))[:, 0] > 0
-    rows, columns = inside.any(2), inside.any(1)
-    top = 4 - (~rows[:, :8]).sum(1) + (~rows[:, 8:]).sum(1)
-    left = 4 - (~columns[:, :8]).sum(1) + (~columns[:, 8:]).sum(1)
-    count = torch.bincount(9 * top + left, minlength=81)
-    assert len(count) == 81
-    expected = DRAWS / 81
-    assert ((count - expected) ** 2 / expected).sum() < 140  # chi-squared, 80 degrees of freedom: 1 in 30,000

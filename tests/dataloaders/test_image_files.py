@@ -148,15 +148,6 @@ def test_images_need_no_shared_memory(paths, monkeypatch):
     assert torch.equal(torch.cat(fetched(paths)), torch.cat(fetched(paths, workers=0)))
 
 
-def test_an_epoch_left_early_leaves_no_worker(paths):
-    before = set(multiprocessing.active_children())
-    batches = source(paths, 2).fetch(torch.arange(7).split(3), None)
-    next(batches)
-    assert len(set(multiprocessing.active_children()) - before) == 2
-    batches.close()
-    assert set(multiprocessing.active_children()) <= before
-
-
 def test_what_is_sent_to_a_worker_that_is_not_forked_loads_there(root, environment, paths):
     """As on macOS, and on Linux from Python 3.14 on: nothing has been imported in it."""
     sent = pickle.dumps(image_files._DecodedBatches(paths, True))

@@ -101,17 +101,6 @@ def test_five_folds_hold_a_fifth_of_every_class_and_every_image_once(split):
     assert sorted(np.concatenate(held).tolist()) == list(range(200))
 
 
-def test_r_dfcils_transforms_pad_with_the_mean_colour(split):
-    (task,) = task_sequence("CIFAR100", split, split, NAMES, [range(10)], ORDER, transforms="rdfcil")
-    start = next(task.train.fetch(200))
-    (x, y), (augmented, same) = (
-        task.train.load(*start, random) for random in (None, torch.Generator().manual_seed(0)))
-    assert torch.equal(y, same)
-    for image, plain in zip(augmented, x):  # padding apart, no other colour
-        assert set(image.unique().tolist()) - {0.0} == set(plain.unique().tolist()) - {0.0}
-    assert (augmented[:, 0] == 0).any((1, 2)).float().mean() > 0.9
-
-
 def test_classes_are_listed_and_counted_in_learned_order(split):
     data = Data(Split(split.images[split.labels != 3], split.labels[split.labels != 3]), split, NAMES)
     settings = Settings(

@@ -5,12 +5,10 @@ import pytest
 import torch
 from conftest import train
 
-from dataloaders.coreset import herding, nearest_to_mean
 from learners import LEARNERS
 from tests.learners.conftest import changed, learn_task, prepare, state
 from utils.errors import UserError
 
-RANKED = {"ETE": nearest_to_mean, "BIC": herding}
 LEARNERS_WITH_CORESET = ["NormalNN", "LWF", "ETE", "BIC"]
 
 
@@ -42,17 +40,6 @@ def test_rehearsal_resamples_as_many_old_images_as_the_task_has_and_keeps_what_i
     after = learner.coreset.images(task.train.source)
     assert after.labels.bincount().tolist() == [10] * 4
     assert (after.rows.bincount(minlength=240) <= data.rows.bincount(minlength=240)).all()
-
-
-@pytest.mark.parametrize("name", list(RANKED))
-def test_ranked_coresets_choose_by_the_model_just_learned(remembering, name):
-    learner, tasks, _ = remembering(name)
-    learner.eval()
-    for label in (0, 1):
-        images = tasks[0].train[(tasks[0].train.labels == label).nonzero().flatten()]
-        with torch.no_grad():
-            features = torch.cat([learner.model.features(x) for x, _ in images.in_order()])
-        assert torch.equal(learner.coreset.classes[label], images.rows[RANKED[name](features, 20)])
 
 
 @pytest.mark.parametrize("name", [*LEARNERS_WITH_CORESET, "AlwaysBeDreaming", "Generative_Replay"])

@@ -9,6 +9,7 @@ from conftest import serve, train
 from torch import nn
 
 from learners import LEARNERS
+from models import classifier
 from models.batch_norm import BatchNorm2d
 from tests.learners.conftest import DREAMING, PUBLISHED, learn_task, prepare, same, state
 
@@ -81,10 +82,27 @@ def test_the_optimiser_takes_the_settings_and_the_rate_falls_at_each_milestone(p
     assert len(group["params"]) == len(list(learner.model.parameters()))
     rates = [stage.start_epoch(epoch) for epoch in range(stage.epochs)]
     assert rates == pytest.approx([0.3, 0.3, 0.03, 0.003, 0.003])
+    learner, tasks = problem("NormalNN", schedule=[2, 4], lr=0.4, schedule_type="cosine")
+    stage, = prepare(learner, tasks[0])
+    rates = [stage.start_epoch(epoch) for epoch in range(5)]
+    assert rates == pytest.approx([0.4, 0.3414, 0.2, 0.0586, 0], abs=1e-4)
     learner, tasks = problem("NormalNN", optimizer="Adam", lr=0.001, momentum=0.8)
     optimizer = prepare(learner, tasks[0])[0].optimizer
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
+
+
+def test_a_backbone_from_elsewhere_is_taken_and_may_be_frozen(problem, tmp_path):
+    theirs = classifier("resnet", "resnet8", 3)
+    state = {f"module.{name}": tensor for name, tensor in theirs.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "w")
+    learner, tasks = problem("AlwaysBeDreaming", weights=str(tmp_path / "w"), freeze=True)
+    assert learner.notes(tasks[0]) == [f"weights from {tmp_path / 'w'}"] and not learner.notes(tasks[1])
+    for task in tasks:
+        learn_task(learner, task)
+    before = {name: t for name, t in theirs.state_dict().items() if not name.startswith("last.")}
+    assert all(torch.equal(learner.model.state_dict()[name], t) for name, t in before.items())
+    assert learner.model.last.weight.requires_grad and not learner.model.conv1.weight.requires_grad
 
 
 # Settings in losses

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 OWN = """from dataclasses import dataclass
-from learners.abd import AlwaysBeDreaming as ABD
-from utils.settings import Settings, setting
+from learners.abd import ABDSettings, AlwaysBeDreaming as ABD
+from utils.settings import setting
 @dataclass
-class Own(Settings):
+class Own(ABDSettings):
     own: float = setting(2.0, "method", "weight of the mean squared error", above=0)
 class Mine(ABD):
     Settings = Own
@@ -34,7 +34,7 @@ from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
 from utils.errors import UserError
 print(*WARNINGS, sep="\\n")
-print(parse(REGISTRY, ["--learner_name", "NormalNN"]).learner_name)
+print(parse(REGISTRY, ["--learner_name", "NormalNN", "--model_name", "tiny"]).learner_name)
 DREAMS = ["--deep_inv_params", "1e-3", "5e1", "1e-3", "1e3", "1"]
 print(parse(REGISTRY, ["--learner_type", "datafree", "--learner_name", "Good", *DREAMS, "--own", "3"]).own)
 for name in {names}:
@@ -50,6 +50,8 @@ def test_a_file_that_cannot_be_used_is_one_line_and_stops_no_other_learner(root,
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file, (content, _, _) in FILES.items():
         (tmp_path / "learners" / f"{file}.py").write_text(content)
+    network = "from models.base import network\nnetwork('tiny')(print)"
+    (tmp_path / "models" / "tiny.py").write_text(network)
     faulty = [(name, line) for _, name, line in FILES.values() if line]
     script = SCRIPT.replace("{names}", str([name for name, _ in faulty]))
     done = subprocess.run(

@@ -83,19 +83,6 @@ def test_kept_between_tasks_are_the_model_and_cwds_statistics(problem, name):
     assert learner.stored_values() == kept + (task.seen * 64 + 64 * 64 if name == "CwD" else 0)
 
 
-def test_batches_go_through_the_model_apart_and_rfds_relay_through_the_later_stages_once_more(problem):
-    calls = {}
-    for name in ("RDFCIL", "RFD"):
-        learner, (_, task) = problem(name, **FAMILY)
-        _, learn, _ = prepare(learner, task)
-        sizes = {part: [] for part in ("layer1", "layer2", "layer3")}
-        for part, seen in sizes.items():
-            getattr(learner.model, part).register_forward_hook(lambda _, x, y, seen=seen: seen.append(len(y)))
-        learn.loss(*next(serve(learn.batches)))
-        calls[name] = list(sizes.values())
-    assert calls == {"RDFCIL": [[16] * 2, [16] * 2, [16] * 2], "RFD": [[16] * 2, [16] * 3, [16] * 3]}
-
-
 def test_cwd_keeps_statistics_of_the_task_and_of_dreams_of_the_old_classes(problem):
     learner, (first, second) = problem("CwD", **FAMILY)
     learn_task(learner, first)

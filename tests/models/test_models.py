@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from models import GENERATORS, Generator, HeadPairs, Heads, ResNet, classifier, image_sides
+from models import Generator, HeadPairs, ResNet, classifier, image_generator
 from models.batch_norm import BatchNorm2d
+from utils.errors import UserError
 
 
 @pytest.mark.parametrize(("network", "parameters"), [
     (lambda: classifier("resnet", "resnet32", 100), 470_004),
     (lambda: classifier("rdfcil_resnet", "resnet32", 10), 463_504 + 10 * 64),
     (lambda: classifier("rdfcil_resnet", "resnet18", 10), 11_168_832 + 10 * 512),
-    (lambda: Generator(*GENERATORS["CIFAR_GEN"]), 8_423_939)])
+    (lambda: classifier("resnet", "torchvision_resnet18", 100, 32), 11_220_132),
+    (lambda: classifier("resnet", "torchvision_resnet18", 100, 224), 11_227_812)])
 def test_networks_have_the_published_parameters(network, parameters):
     assert sum(p.numel() for p in network().parameters()) == parameters
 
@@ -33,12 +35,19 @@ def test_initial_weights_are_he_normal_and_the_classifiers_bias_has_torchs_defau
     assert 0.9 / 8 < network.last.bias.abs().max() <= 1 / 8
 
 
-@pytest.mark.parametrize(
-    ("name", "size"), [("CIFAR_GEN", 32), ("CIFAR_GEN_SMALL", 32), ("TINYIMNET_GEN", 64), ("IMNET_GEN", 224)])
-def test_generators_make_images_of_their_size(name, size):
-    generator = Generator(*GENERATORS[name])
-    assert image_sides("generator")[name] == size
-    assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, size, size)
+@pytest.mark.parametrize(("name", "side", "parameters"), [
+    ("CIFAR_GEN", 32, 8_423_939), ("TINYIMNET_GEN", 64, None), ("IMNET_GEN", 224, None),
+    ("CIFAR_GEN", 28, None), ("CIFAR_GEN_SMALL", 96, None), ("TINYIMNET_GEN", 32, 8_423_939)])
+def test_generators_make_images_of_4_to_8_times_a_power_of_two(name, side, parameters):
+    generator = image_generator("generator", name, side)
+    assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, side, side)
+    assert sum(p.numel() for p in generator.parameters()) == parameters or not parameters
+    for kind, other in (("generator", 36), ("autoencoder", 224)):
+        with pytest.raises(UserError, match=f"^--gen_model_name {name}: .*{other}"):
+            image_generator(kind, name, other)
+    if side in (32, 64):
+        decoded = image_generator("autoencoder", "CIFAR_GEN_SMALL", side).decode(torch.randn(1, 256))
+        assert decoded.shape == (1, 3, side, side)
 
 
 @pytest.mark.parametrize("how", [{"momentum": None}, {"track_running_stats": False}, {"momentum": 0.3}])
@@ -49,16 +58,6 @@ def test_batch_norm_is_torchs_without_the_count_of_batches(how):
         x = torch.randn(6, 4, 5, 5)
         assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
-
-
-def test_heads_draw_the_rows_of_their_task_alone():
-    heads = Heads(64, 30)
-    before = heads.weight.detach().clone()
-    heads.start(range(10, 20))
-    changed = (heads.weight != before).any(1)
-    assert changed.tolist() == [10 <= row < 20 for row in range(30)]
-    assert heads.bias is None
-    assert heads.weight.std().item() == pytest.approx(0.001, rel=0.1)
 
 
 def test_pairs_of_heads_are_two_linear_maps_joined_in_task_order_and_start_alone():

@@ -45,7 +45,7 @@ METHODS = {method.name: method for method in (
     Method("DGR", "Generative_Replay", {**DISTILLED, "gen_model_name": "CIFAR_GEN", "weight_decay": 0.0}),
     Method("DeepInversion", "DeepInversionGenBN", {**DISTILLED, **DREAM_LOSS}),
     Method("LwF-Synthetic", "DeepInversionLWF", {"mu": 0.1, "temp": 2.0, **DREAM_LOSS}),
-    Method("ABD", "AlwaysBeDreaming", {"mu": 0.1, **DREAM_LOSS}),  # "Ours" in its paper
+    Method("ABD", "AlwaysBeDreaming", {"mu": 0.1, "finetune_seen": False, **DREAM_LOSS}),  # "Ours"
     Method("Naive Rehearsal", "NormalNN", memory=2000),
     Method("LwF (coreset)", "LWF", DISTILLED, memory=2000),
     Method("E2E", "ETE", DISTILLED, memory=2000),
@@ -102,7 +102,7 @@ PROTOCOL = {
     "rand_split": True, "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4,
     "schedule": [100, 150, 200, 250], "schedule_type": "decay", "batch_size": 128, "DW": False,
     "validation": False, "precision": "fp32", "class_order": [], "incomplete_data": False,
-    "images_per_class": 0, "oracle_flag": False}
+    "images_per_class": 0, "oracle_flag": False, "weights": "", "freeze": False}
 STUDIES = (
     Study(  # std (n) is numpy.std's default in the published code
         "Smith et al. 2021, final accuracy ± std (n)", "CIFAR100", PROTOCOL,

@@ -20,8 +20,9 @@ from utils.training.state import Place, RunState
 # memory_format, deterministic or threads, which change its last digits only.
 FIRST_TASK = (
     "dataset", "imagenet_classes", "incomplete_data", "images_per_class", "model_type", "model_name",
-    "rand_split", "class_order", "seed", "first_split_size", "validation", "precision", "train_aug",
-    "transforms", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type", "batch_size")
+    "weights", "freeze", "rand_split", "class_order", "seed", "first_split_size", "validation", "precision",
+    "train_aug", "transforms", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type",
+    "batch_size")
 
 
 @dataclass(frozen=True)
