@@ -59,13 +59,13 @@ def test_two_phases_need_two_epochs(tiny):
         command_line.parse(REGISTRY, tiny("CwD", "--schedule", "1"))
 
 
-def test_an_extension_that_these_losses_would_ignore_is_refused():
+def test_an_extension_that_these_losses_would_ignore_is_refused(tiny):
     class Extended(LEARNERS["RDFCIL"]):
         def more_terms(self, x_all, y_all, f, f_t):
             return {}
 
     with pytest.raises(UserError, match="no more_terms; extend ``terms`` instead"):
-        Extended.check(Extended.Settings(schedule=[2], deep_inv_params=[1e-3, 50.0, 1e-3, 1e3, 1.0]))
+        Extended.check(command_line.parse(REGISTRY, tiny("RDFCIL")))
 
 
 @pytest.mark.parametrize("name", TWO_PHASES)
