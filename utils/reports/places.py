@@ -56,7 +56,7 @@ class Table:
         dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
         common = {**self.study.protocol, "load_any": False, "memory": method.memory}
         wanted = {**common, **method.settings, **dreams}
-        other = [name for name, value in wanted.items() if read.get(name, value) != value]  # a flag may be newer
+        other = [name for name, value in wanted.items() if read.get(name, value) != value]  # or is newer
         return ", ".join(f"{name} {shown(read[name])}" for name in other)
 
     def notes(self) -> list[str]:
