@@ -118,7 +118,8 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
         raise UserError(registry.broken[str(chosen)])
     learner = registry.learners[convert(flags["learner_name"], chosen, where)]
     if not learner.generator_type:  # scripts of 2021 name an "mlp" that such a method never builds
-        given = {name: pair for name, pair in given.items() if pair[1] not in ("mlp", "MLP")}
+        placeholders = {"gen_model_type": "mlp", "gen_model_name": "MLP"}
+        given = {name: pair for name, pair in given.items() if placeholders.get(name, ...) != pair[1]}
     own = learner.Settings.__dataclass_fields__
     if "help" in asked:
         parser_of({name: flags[name] for name in (own if where else flags)}).print_help()

@@ -96,7 +96,7 @@ def default_threads(processes: int = 1) -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = int(min(physical_cores(cpus), cpu_quota()))
-    return int(asked) if asked.isdecimal() else max(cores // processes, 1)
+    return asked.isdecimal() and int(asked) or max(cores // processes, 1)
 
 
 def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu")) -> int:

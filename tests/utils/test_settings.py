@@ -52,6 +52,8 @@ def test_published_values_that_look_out_of_bounds_are_accepted():
 def test_a_method_without_a_generator_takes_the_placeholders_of_2021():
     flags = ["--gen_model_type", "mlp", "--gen_model_name", "MLP"]
     assert parse(flags).gen_model_name == "CIFAR_GEN"
+    assert parse(["--log_dir", "mlp", "--dataroot", "MLP"]).log_dir == "mlp"
+    assert "'mlp'" in refused("--model_type", "mlp")
     assert "'mlp'" in refused("--learner_type", "datafree", "--learner_name", "AlwaysBeDreaming", *flags)
 
 
