@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from learners import REGISTRY
+from learners.abd import ABDSettings
 from utils import command_line
 from utils.errors import UserError
 from utils.files import write_yaml
@@ -32,7 +33,7 @@ def refused(*flags):
 
 
 def test_a_published_command_line_means_what_it_meant():
-    assert parse(shlex.split(ABD)) == Settings(
+    assert parse(shlex.split(ABD)) == ABDSettings(
         overwrite=0, gpuid=[0, 1], repeat=3, log_dir="outputs/five-task/abd", dataset="CIFAR100",
         dataroot="data", workers=4, train_aug=True, rand_split=True, first_split_size=20, other_split_size=20,
         model_type="resnet", model_name="resnet32", gen_model_type="generator", gen_model_name="CIFAR_GEN",
