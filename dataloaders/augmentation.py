@@ -1,4 +1,4 @@
-"""The published augmentation of training images, a batch at a time, with a draw of its own for each image.
+"""The published augmentation of training images, a batch at a time, with separate draws for each image.
 
 The published code ran torchvision's transforms on PIL images: ColorJitter(brightness=63/255, contrast=0.8),
 RandomHorizontalFlip, RandomCrop(padding=4). The functions here give the same 8-bit values.
@@ -34,7 +34,7 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Mirror if ``flip`` [B], pad them by 4 zeros on every side, crop H x W at (top, left) in 0..8."""
+    """Mirror images if ``flip`` [B], pad by 4 zeros on every side, crop H x W at (top, left) in 0..8."""
     batch, _, height, width = images.shape
     device = images.device
     rows = top.view(-1, 1) + torch.arange(height, device=device) - PADDING

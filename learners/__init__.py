@@ -1,8 +1,8 @@
 """The learners by ``--learner_name``: every class in a file of this folder that names its ``learner_type``.
 
 A new learner is one new file: copy the one nearest to the idea and change ``loss``. What it refuses and its
-own flags (a dataclass on Settings, as in bic.py) are in that file too. A file that can't be used is one line
-that names it, and stops nobody who doesn't ask for its learner.
+own flags (a dataclass on Settings, as in bic.py) are in that file too. A broken file gives a one-line warning
+and disables only its own learners.
 """
 
 import re

@@ -48,7 +48,7 @@ class AlwaysBeDreaming(DreamingLearner):
 
     def notes(self, task: Task) -> list[str]:
         if task.old and task.seen - task.old == 1:
-            return ["the loss local is 0 in a task of one new class, which has nothing to be told apart from"]
+            return ["the loss local is 0 in a task of one new class: there is nothing to tell apart"]
         return super().notes(task)
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

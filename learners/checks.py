@@ -46,8 +46,7 @@ def check_batches(learner: Any, settings: Settings, counts: Sequence[int]) -> No
 
 
 def first_task_of(learner: Any) -> str:
-    """The ``first_task`` of a learner; "" if a subclass inherits it but has a loss of its own, which may
-    train something else."""
+    """The ``first_task`` of a learner; "" if it is inherited but ``loss`` is overridden."""
     declared = next(place for place, kind in enumerate(learner.__mro__) if "first_task" in vars(kind))
     loss = next(place for place, kind in enumerate(learner.__mro__) if "loss" in vars(kind))
     return "" if loss < declared else learner.first_task

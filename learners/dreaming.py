@@ -161,8 +161,8 @@ class DreamingLearner(Learner):
             **self.dream_terms(f, h)}
 
     def more_terms(self, x_all: Tensor, y_all: Tensor, f: Tensor, f_t: Tensor) -> Losses:
-        """Return what an extension adds to the loss from the second task on. To run the model again would
-        move its batch norms' statistics again.
+        """Return what an extension adds to the loss from the second task on. Running the model again would
+        update its batch norms again.
 
         Args:
             x_all: real images, then as many dreams. y_all: labels, for dreams the teacher's.

@@ -3,8 +3,8 @@
     L_1 = w (1 + 1 / a) / b CE(h(x)[new], y) + terms,            a = log2(new / 2 + 1), b = sqrt(old / new)
     L_2 = w sum weight(y) CE(h[seen], y) / sum weight(y) over x and x~ + terms
 
-In the first phase the whole network learns. In the second only the heads do, with classes weighted by how
-seldom they came up; the backbone is frozen, in evaluation mode.
+In the first phase the whole network learns. In the second only the heads do, with classes weighted by rarity;
+the backbone is frozen, in evaluation mode.
 """
 
 import math
@@ -70,6 +70,8 @@ class TwoPhaseLearner(DreamingLearner):
         if settings.schedule[-1] < 2:
             raise UserError(
                 f"--schedule: {settings.learner_name} learns in two phases and needs at least 2 epochs")
+        if cls.more_terms is not DreamingLearner.more_terms:
+            raise UserError(f"{settings.learner_name}: its loss has no more_terms; extend ``terms`` instead")
 
     def __init__(self, settings: TwoPhaseSettings, streams: Streams, model: Classifier, generator: Generator):
         super().__init__(settings, streams, model, generator)
@@ -94,8 +96,8 @@ class TwoPhaseLearner(DreamingLearner):
         return {"classification": classification, **self.term_factors(a, b)}
 
     def term_factors(self, a: float, b: float) -> dict[str, float]:
-        """Return the factors of ``terms`` and ``head_terms``: a grows with the size of the task, b with how
-        much there is to keep."""
+        """Return the factors of ``terms`` and ``head_terms``: a grows with the size of the task, b with the
+        old-to-new ratio."""
         raise NotImplementedError
 
     def learned(self) -> Iterator[nn.Parameter]:

@@ -38,7 +38,7 @@ class Predictable(TorchDispatchMode):
 
 
 def plain(layer: nn.Module) -> bool:
-    """Return whether a layer computes in evaluation mode what its type says, and nobody looks on."""
+    """Return whether a layer is in evaluation mode, unhooked and unpatched."""
     hooked = layer._forward_hooks or layer._forward_pre_hooks
     return not (layer.training or hooked or "forward" in vars(layer))
 

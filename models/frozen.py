@@ -25,8 +25,8 @@ def cast_once(network: nn.Module) -> None:
 
 
 class Frozen:
-    """Compute what a network computes now, whatever it learns later, without a gradient graph. It is no
-    module, so a learner's parameters and checkpoints don't include it.
+    """A frozen copy of a network, run without gradients. Not a module, so a learner's parameters and
+    checkpoints don't include it.
 
     Args:
         shape: that of one input, see ``folded``.
@@ -117,7 +117,7 @@ class Observed:
 
     @staticmethod
     def normalisation(layer: _BatchNorm) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
-        """Return what computes the layer's output and the mean and biased variance of its input."""
+        """Return a function giving the layer's output and its input's mean and biased variance."""
         if type(layer) not in NORMS or not plain(layer):
             forward = layer.forward
             return lambda x: (forward(x), *torch.var_mean(x, (0, *range(2, x.dim())), correction=0)[::-1])

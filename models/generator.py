@@ -46,7 +46,7 @@ class UpsampledConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def as_transposed(self) -> nn.ConvTranspose2d:
-        """The transposed convolution that this is, its kernel made once and for all."""
+        """The equivalent transposed convolution, its kernel precomputed."""
         layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1).to(self.weight)
         layer.weight = nn.Parameter(laid_out_as(self.weight, self.kernel()), requires_grad=False)
         layer.bias = nn.Parameter(self.bias.clone(), requires_grad=False) if self.bias is not None else None

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 class Heads(nn.Linear):
     """A linear head without bias for every task, as one matrix [classes, features]: ``start`` draws the rows
-    of a task when it begins, which then learn as a layer of their own would."""
+    of a task when it begins; they then train like a separate layer."""
 
     deviation = 0.001
 

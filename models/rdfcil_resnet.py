@@ -1,5 +1,5 @@
 """The networks of R-DFCIL's code (docs/successors.md, "Network"): no ReLU after an addition, so that features
-may be negative, zero channels behind, a last batch norm in every block that starts at 0, and a head without
+may be negative, zero channels last, a last batch norm in every block that starts at 0, and a head without
 bias a task."""
 
 from torch import Tensor, nn

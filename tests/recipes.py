@@ -1,93 +1,82 @@
-"""What the recipes of golden numbers are made of: deviations from expected numbers, and random numbers."""
+"""What the recipes of golden numbers are made of: random numbers, and networks filled with them."""
 
-from collections.abc import Sequence
-from typing import Any
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-Numbers = dict[str, Any]
 BATCH = 32
-TOLERANCE = 1e-6
-FLOOR = 1e-3  # below it a deviation is relative to this
 
 
-# Deviations, in tolerances
+class Unknown(Exception):
+    """A case that cannot be replayed."""
 
 
-def relative(got: Any, expected: float, floor: float = FLOOR) -> float:
-    got = got.detach() if isinstance(got, Tensor) else got
-    return abs(float(got) - expected) / (TOLERANCE * max(abs(expected), floor))
+class Noted(dict):
+    """A dictionary that notes what was read: the rest would go unchecked."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.unread = set(values)
+
+    def __getitem__(self, name):
+        self.unread.discard(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        return self[name] if name in self else default
 
 
-def absolute(got: Any, expected: Any) -> float:
-    got, expected = (
-        np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=float)
-        for value in (got, expected)
-    )
-    return (
-        float(np.abs(got - expected).max(initial=0.0)) / TOLERANCE
-        if got.shape == expected.shape
-        else float("inf")
-    )
+@contextmanager
+def float64():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
-def fingerprint(got: Tensor, expected: Sequence[Any], floor: float = FLOOR) -> float:
-    """[L2 norm, mean, first four values] of a tensor."""
-    norm, mean, first = expected
-    values = got.detach().flatten()
-    return max(
-        relative(values.norm(), norm, floor),
-        absolute(values.mean(), mean),
-        absolute(values[: len(first)], first),
-    )
+# Random numbers
 
 
-def fingerprints(got: dict[str, Tensor], expected: Numbers, floor: float = FLOOR) -> float:
-    return max(fingerprint(got[name], value, floor) for name, value in expected.items())
-
-
-def wrong(condition: bool) -> float:
-    return 0.0 if condition else float("inf")
-
-
-# The recipes' random numbers
-
-
-def normal(seed: int, *shape: int) -> Tensor:
+def normal(seed, *shape):
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape))
 
 
-def stretched(seed: int, side: int, count: int = BATCH, times: int | None = None) -> Tensor:
-    """standard_normal((count, 3, side, side)), every pixel repeated, to 32 x 32 unless ``times`` is given."""
-    times = times or 32 // side
-    return normal(seed, count, 3, side, side).repeat_interleave(times, 2).repeat_interleave(times, 3)
+def enlarged(small, size=32):
+    """Images [N, 3, S, S] with every pixel repeated until they have ``size``."""
+    times = size // small.shape[-1]
+    return small.repeat_interleave(times, 2).repeat_interleave(times, 3)
 
 
-def whole(seed: int, low: int, high: int, count: int = BATCH) -> Tensor:
+def images(seed, count=BATCH):
+    return enlarged(normal(seed, count, 3, 4, 4))
+
+
+def dreams(seed):
+    return enlarged(normal(seed, BATCH, 3, 8, 8))
+
+
+def whole(seed, low, high, count=BATCH):
     return torch.from_numpy(np.random.RandomState(seed).randint(low, high, count)).long()
 
 
-def state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
-    """Its tensors, which may be written to, in the order of its state dict."""
-    return {
-        f"{prefix}{name}": tensor
-        for name, tensor in module.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
+def state(module):
+    """The module's own tensors, in the order of its state dict."""
+    tensors = module.state_dict()
+    return {name: tensors[name] for name in tensors if not name.endswith("num_batches_tracked")}
 
 
 @torch.no_grad()
-def fill(tensors: dict[str, Tensor], seed: int) -> None:
-    """One stream over the tensors in their order."""
+def fill(tensors, seed):
+    """Fill tensors, in their order, from one stream."""
     random = np.random.RandomState(seed)
     for name, tensor in tensors.items():
         shape = tuple(tensor.shape)
         if name.endswith("running_var"):
             values = random.uniform(0.5, 1.5, shape)
-        elif name.endswith("running_mean"):
-            values = 0.1 * random.standard_normal(shape)
         elif tensor.ndim > 1:
             values = random.standard_normal(shape) * np.sqrt(1 / np.prod(shape[1:]))
         elif name.endswith("weight"):
@@ -95,3 +84,22 @@ def fill(tensors: dict[str, Tensor], seed: int) -> None:
         else:
             values = 0.1 * random.standard_normal(shape)
         tensor.copy_(torch.from_numpy(np.asarray(values)))
+
+
+def fill_near(mine, theirs, seed):
+    """Fill a model's tensors so that they begin near its teacher's."""
+    fill(mine, seed)
+    for name, tensor in theirs.items():
+        mine[name].copy_(0.8 * tensor + 0.6 * mine[name] if tensor.ndim > 1 else tensor)
+
+
+@torch.no_grad()
+def calibrate(teacher, batch):
+    """Take the running statistics of a batch; returns its features [B, D] in evaluation mode."""
+    layers = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.momentum = 1.0
+    teacher.train().features(batch)
+    for layer in layers:
+        layer.momentum = 0.1
+    return teacher.eval().features(batch)

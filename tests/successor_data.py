@@ -1,24 +1,13 @@
-"""The golden numbers of the successors' data, networks and initial weights."""
+"""The golden numbers of the successors' data, networks, initial weights, factors and rates."""
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import torch
-from recipes import (
-    Numbers,
-    absolute,
-    fill,
-    fingerprint,
-    fingerprints,
-    normal,
-    relative,
-    state,
-    stretched,
-    wrong,
-)
-from successor_learners import LEARNER_OF_METHOD, learner_of, projections_of, task_of, tensors_of
-from torch import Tensor
+from deviations import absolute, fingerprint, fingerprints, relative, same, shape_and_values
+from recipes import enlarged, fill, images, normal, state
+from steps import generated, parameters, task_of
+from successor_learners import LEARNER_OF_METHOD, learner_of, projections_of, tensors_of
 
 from dataloaders import image_files
 from dataloaders.augmentation import crop_and_flip
@@ -26,141 +15,131 @@ from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.datasets import Split
 from dataloaders.tasks import split_classes, task_sequence
 from dataloaders.transforms import TRANSFORMS
-from learners.rdfcil import RDFCIL
-from models import GENERATORS, Generator, classifier
+from models import classifier
 from utils.streams import Streams
 
 DATASET_OF_NAME = {
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
-    "tiny-imagenet200": "TinyImageNet",
-    "imagenet100": "ImageNet",
-}
+    "cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny-imagenet200": "TinyImageNet",
+    "imagenet100": "ImageNet"}
+GENERATOR_OF_NAME = {
+    "cifar100": "CIFAR_GEN", "tiny-imagenet200": "TINYIMNET_GEN", "imagenet100": "IMNET_GEN"}
 
 
-def data_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
-    def split(seed: int, each: int) -> Split:
-        random = np.random.RandomState(seed)
-        labels = random.permutation(np.repeat(np.arange(100), each))
-        return Split(
-            random.randint(0, 256, (100 * each, 32, 32, 3)).astype(np.uint8).transpose(0, 3, 1, 2).copy(),
-            labels,
-        )
+# Data
 
-    order = np.random.RandomState(recipe["order"]).permutation(100).tolist()
+
+def made_up_split(seed, each):
+    random = np.random.RandomState(seed)
+    labels = random.permutation(np.repeat(np.arange(100), each))
+    images = random.randint(0, 256, (100 * each, 32, 32, 3)).astype(np.uint8)
+    return Split(images.transpose(0, 3, 1, 2).copy(), labels)
+
+
+def data_case(recipe, expected):
     size, current = 100 // recipe["tasks"], recipe["current_task"]
     tasks = task_sequence(
-        "CIFAR100",
-        split(recipe["pictures"], 2),
-        split(recipe["pictures"] + 1, 1),
-        ("",) * 100,
-        split_classes(100, size, size),
-        order,
-        transforms="rdfcil",
-    )
-    source = tasks[current].train.source
-    pictures = Images.all_of(source)[recipe["index_of_the_picture"] :][:1]
-    normalised, label = pictures.load(*next(pictures.fetch(1)))
-    for want in expected["training"]:
+        "CIFAR100", made_up_split(recipe["pictures"], 2), made_up_split(recipe["pictures"] + 1, 1),
+        ("",) * 100, split_classes(100, size, size),
+        np.random.RandomState(recipe["order"]).permutation(100).tolist(), transforms="rdfcil")
+    data = Images.all_of(tasks[current].train.source)
+    yield from training_picture(data[recipe["index_of_the_picture"] :][:1], expected["training"])
+    yield from test_picture(tasks[: current + 1], expected["test"])
+    yield from loader(data, **expected["loader"])
+    for name, values in expected["constants"].items():
+        statistics = TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]]
+        yield absolute(statistics, [values["mean"], values["std"]])
+    crop = image_files.crop_of(augmented=False).transforms
+    before = [(type(part).__name__, np.max(part.size)) for part in crop if hasattr(part, "size")]
+    wanted = expected["constants"]["imagenet100"]["before"]
+    yield same(before, [(name, np.max(size)) for name, size in wanted if size])
+    for want in expected["splits_of_100_classes"]:
+        count, first = want["tasks"], want["first"] or 1 / want["tasks"]
+        if first < 1:  # a share, which grows so that the other tasks are equal
+            first = int(100 * first + 1e-9)
+            first += (100 - first) % (count - 1)
+        parts = split_classes(100, first, (100 - first) // (count - 1))
+        yield same([len(part) for part in parts], want["classes_of_tasks"])
+
+
+def training_picture(image, wanted):
+    normalised, label = image.load(*next(image.fetch(1)))
+    for want in wanted:
         top, left = (torch.tensor([want[name]]) for name in ("top", "left"))
         (picture,) = crop_and_flip(normalised, top, left, torch.tensor([want["flip"]]))
         yield absolute(label, [want["label_in_model"]])
         yield fingerprint(picture, want["picture"])
-        yield from (
-            absolute(picture[1, int(row)], values) for row, values in want["rows_of_channel_1"].items()
-        )
+        for row, values in want["rows_of_channel_1"].items():
+            yield absolute(picture[1, int(row)], values)
         yield absolute(picture[2, :, 0], want["column_0_of_channel_2"])
-    want = expected["test"]
-    tested: dict[int, Tensor] = {}
-    for past in tasks[: current + 1]:
-        tested |= zip(past.test.rows.tolist(), torch.cat([images for images, _ in past.test.in_order()]))
-    yield wrong(len(tested) == want["images_of_seen_classes"])
+
+
+def test_picture(seen, want):
+    tested = {}
+    for task in seen:
+        tested |= zip(task.test.rows.tolist(), torch.cat([images for images, _ in task.test.in_order()]))
+    yield same(len(tested), want["images_of_seen_classes"])
     picture = tested[want["picture_index"]]
     yield fingerprint(picture, want["picture"])
     yield absolute(picture[0, 0], want["row_0_of_channel_0"])
 
-    batch = expected["loader"]["batch_size"]
+
+def loader(data, batch_size, drops_last, shuffled):
     streams = Streams()
     streams.start(0, 0)
-    loader = ShuffledBatches(lambda: Images.all_of(source), batch, True, streams)
-    rows = [[rows for _, rows in loader.starts(epoch)] for epoch in range(2)]
-    yield wrong(
-        (len(source.labels) % batch > 0 and {len(part) for part in rows[0]} == {batch})
-        == expected["loader"]["drops_last"]
-    )
-    yield wrong(bool((torch.cat(rows[0]) != torch.cat(rows[1])).any()) == expected["loader"]["shuffled"])
-    for name, values in expected["constants"].items():
-        yield absolute(
-            TRANSFORMS["rdfcil"].statistics[DATASET_OF_NAME[name]], [values["mean"], values["std"]]
-        )
-    before = [
-        (type(part).__name__, np.max(part.size))
-        for part in image_files.crop_of(augmented=False).transforms
-        if hasattr(part, "size")
-    ]
-    yield wrong(
-        before
-        == [(name, np.max(size)) for name, size in expected["constants"]["imagenet100"]["before"] if size]
-    )
-    for want in expected["splits_of_100_classes"]:
-        count, first = want["tasks"], want["first"]
-        first = 100 // count if not first else int(100 * first) if first < 1 else first
-        if not want["first"] or want["first"] < 1:  # grows so that the others are equal
-            first += (100 - first) % (count - 1)
-        yield wrong(
-            [len(part) for part in split_classes(100, first, (100 - first) // (count - 1))]
-            == want["classes_of_tasks"]
-        )
+    batches = ShuffledBatches(lambda: data, batch_size, True, streams)
+    first, second = ([rows for _, rows in batches.starts(epoch)] for epoch in range(2))
+    yield same(len(data) % batch_size > 0 and {len(rows) for rows in first} == {batch_size}, drops_last)
+    yield same(not torch.equal(torch.cat(first), torch.cat(second)), shuffled)
+
+
+# Networks
 
 
 @torch.no_grad()
-def forward_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
+def forward_case(recipe, expected):
     sizes = recipe["heads"]
-    images = stretched(recipe["images"], 4, recipe["image_count"])
+    x = images(recipe["images"], recipe["image_count"])
+    larger = enlarged(normal(recipe["images"], 4, 3, 8, 8), 64)
     for method in expected.keys() & LEARNER_OF_METHOD.keys():
         want = expected[method]
         model = learner_of(method, sizes, model_name="resnet32").model
         tensors = tensors_of(model, sizes)
         fill(tensors, recipe["model"])
-        backbone = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("last."))
-        yield wrong(backbone == want["parameters_of_backbone"])
+        yield same(parameters(model) - parameters(model.last), want["parameters_of_backbone"])
         for mode in ("eval", "train"):
-            features = model.train(mode == "train").features(images)
-            yield absolute(features[0, : len(want[mode]["features"])], want[mode]["features"])
-            yield relative(features.norm(), want[mode]["features_norm"])
+            features = model.train(mode == "train").features(x)
+            yield from compare_features(features, want[mode])
             yield absolute(model.last(features)[0, : sum(sizes)], want[mode]["logits"])
         if "state_after_train_pass" in want:
             yield fingerprints(tensors, want["state_after_train_pass"])
-    if "imagenet_resnet18" in expected:
-        want, model = expected["imagenet_resnet18"], classifier("rdfcil_resnet", "resnet18", sum(sizes))
+    if want := expected.get("imagenet_resnet18"):
+        model = classifier("rdfcil_resnet", "resnet18", sum(sizes))
         backbone = tensors_of(model, [])
         fill(backbone, recipe["model"])
-        yield wrong(
-            sum(p.numel() for name, p in model.named_parameters() if name in backbone) == want["parameters"]
-        )
-        yield wrong(list(backbone)[: len(want["order"])] == want["order"])
-        larger = stretched(recipe["images"], 8, 4, times=8)
+        yield same(parameters(model) - parameters(model.last), want["parameters"])
+        yield same(list(backbone)[: len(want["order"])], want["order"])
         for mode in ("eval", "train"):
             features = model.train(mode == "train").features(larger)
-            yield wrong(list(features.shape) == want[mode]["shape"])
-            yield absolute(features[0, : len(want[mode]["features"])], want[mode]["features"])
-            yield relative(features.norm(), want[mode]["features_norm"])
-    kinds = {"cifar100": "CIFAR_GEN", "tiny-imagenet200": "TINYIMNET_GEN", "imagenet100": "IMNET_GEN"}
-    for name, kind in kinds.items():
-        if (want := expected.get(f"generator_{name}")) is None:
-            continue
-        generator = Generator(*GENERATORS[kind])
-        fill(state(generator), recipe["generator"])
-        yield wrong(sum(p.numel() for p in generator.parameters()) == want["parameters"])
-        for mode in ("train", "eval"):
-            made = generator.train(mode == "train")(normal(recipe["noise"], 4, Generator.noise_size))
-            yield wrong(list(made.shape) == want[mode]["shape"])
-            yield relative(made.norm(), want[mode]["norm"])
-            yield absolute(made.flatten()[: len(want[mode]["first"])], want[mode]["first"])
+            yield same(list(features.shape), want[mode]["shape"])
+            yield from compare_features(features, want[mode])
+    for name, kind in GENERATOR_OF_NAME.items():
+        if want := expected.get(f"generator_{name}"):
+            count, made = generated(kind, recipe["generator"], recipe["noise"])
+            yield same(count, want["parameters"])
+            for mode, got in made.items():
+                yield from shape_and_values(got, want[mode])
 
 
-def drawn(kind: str, recipe: Numbers, draw: int) -> dict[str, Tensor]:
-    """The initial weights of the draw of a kind of network, as a run makes them."""
+def compare_features(got, want):
+    yield absolute(got[0, : len(want["features"])], want["features"])
+    yield relative(got.norm(), want["features_norm"])
+
+
+# Initial weights
+
+
+def drawn(kind, recipe, draw):
+    """The initial weights of a kind of network, as a run of the seed ``draw`` makes them."""
     method, _, what = kind.partition("/")
     sizes = recipe["heads"]
     if kind == "imagenet_resnet18":
@@ -174,26 +153,54 @@ def drawn(kind: str, recipe: Numbers, draw: int) -> dict[str, Tensor]:
         learner.streams.start(draw, task)
         learner.begin_task(task_of(task, stop - sizes[task], stop))
     if what == "projections":
-        assert isinstance(learner, RDFCIL)
         return projections_of(learner)
     return tensors_of(learner.model, sizes) if what else state(learner.generator)
 
 
 @torch.no_grad()
-def initialisation_case(recipe: Numbers, expected: Numbers) -> Iterator[float]:
+def initialisation_case(recipe, expected):
     for kind, wanted in expected.items():
         draws = [drawn(kind, recipe, draw) for draw in range(recipe["draws"][kind])]
-        yield wrong(wanted.keys() <= draws[0].keys())
+        yield same(wanted.keys() <= draws[0].keys(), True)
         for name, want in wanted.items():
             values = torch.cat([tensors[name].flatten().double() for tensors in draws])
             if "constant" in want:
                 yield absolute(values, torch.full_like(values, want["constant"]))
                 continue
-            count, std = want["values"], values.std(correction=0)
-            fourth = ((values - values.mean()) ** 4).mean() / std**4
-            yield wrong(len(values) == count)
-            yield float(abs(std / want["std"] - 1) / (5 / count**0.5))
-            yield float(abs(values.mean()) / (5 * want["std"] / count**0.5))
-            yield float(abs(fourth - want["fourth_moment_over_squared_variance"]) / (35 / count**0.5))
-            if want["fourth_moment_over_squared_variance"] < 2.2 and count > 100:
+            count, std, shape = want["values"], want["std"], want["fourth_moment_over_squared_variance"]
+            deviations = values - values.mean()
+            variance = deviations.square().mean()
+            yield same(len(values), count)
+            yield float(abs(variance.sqrt() / std - 1) / (5 / count**0.5))
+            yield float(abs(values.mean()) / (5 * std / count**0.5))
+            fourth = deviations.square().square().mean() / variance.square()
+            yield float(abs(fourth - shape) / (35 / count**0.5))
+            if shape < 2.2 and count > 100:  # uniform
                 yield float(abs(values.abs().max() / want["largest"] - 1) / 0.05)
+
+
+# Factors and rates
+
+
+def loss_weights_case(recipe, expected):
+    for want in expected["phase_one"]:
+        got = learner_of(want["method"], [10], model_name="resnet8").factors(want["old"], want["new"])
+        got = {name.replace(" ", "_"): value for name, value in got.items()}
+        yield same(got.keys(), want.keys() - {"method", "old", "new"})
+        yield from (relative(value, want[name]) for name, value in got.items())
+
+
+def learning_rate_case(recipe, expected):
+    for name, want in expected.items():
+        schedule, epochs = recipe[name], want["epochs"]
+        learner = learner_of(
+            "R-DFCIL", [10], schedule=[*schedule["drops"], epochs], lr=recipe["start"],
+            head_share=schedule["phase_two_epochs"] / epochs,
+            head_lr_factor=recipe["phase_two"] / recipe["start"])
+        _, learn, heads = learner.stages(task_of(1, 10, 20))
+        rates = [stage.start_epoch(epoch) for stage in (learn, heads) for epoch in range(stage.epochs)]
+        changes = [[epoch, rate] for epoch, rate in enumerate(rates) if not epoch or rate != rates[epoch - 1]]
+        yield absolute(changes, want["learning_rate_from_epoch"])
+        yield same((learn.epochs, len(rates)), (want["first_epoch_of_phase_two"], epochs))
+        if want["every_epoch"]:
+            yield absolute(rates, want["every_epoch"])

@@ -1,18 +1,14 @@
-"""Small whole runs of every learner through the real trainer, compared with what is stored in
-tests/golden_runs.
+"""Small whole runs of every learner through the real trainer, compared with what tests/golden_runs stores.
 
-    python tests/whole_runs.py [NAME ...]            a line a run; exits with 1 where one differs python
-    tests/whole_runs.py --write [NAME ...]    stores what this code computes, and its commit: only after a
-    change
-                                                     of the computation that is meant, and that the golden
-                                                     numbers allow
+    python tests/whole_runs.py [NAME ...]            a line per run; exits with 1 if one differs
+    python tests/whole_runs.py --write [NAME ...]    stores what this code computes: only after an intended
+                                                     change of it that the golden numbers allow
 
 Three tasks of 4, 2 and 2 of ten classes, so that two outputs are never learned; 12 training and 10 test
-images a class, made of a fixed numpy RandomState, no augmentation, float64, ResNet-8, a handful of steps a
-task. Stored after every task: each loss of each stage and epoch, the norm of each tensor of each network, the
+images of each class, made of a fixed numpy RandomState, no augmentation, float64, ResNet-8, few steps a task.
+Stored after every task: each loss of each stage and epoch, the norm of each tensor of each network, the
 coreset's rows in their order, and the accuracies. Losses and norms may differ by 1e-6 relative, which leaves
-room for the rounding of other machines, torch versions and numbers of threads; rows and accuracies not at
-all.
+room for the rounding of other machines, torch versions and numbers of threads; the others not at all.
 """
 
 import argparse
@@ -20,10 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,17 +24,17 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from deviations import FLOOR, TOLERANCE  # noqa: E402
+from recipes import float64  # noqa: E402
 
 from dataloaders.datasets import Data, Split  # noqa: E402
-from dataloaders.tasks import Task  # noqa: E402
-from learners import LEARNERS, REGISTRY, Learner  # noqa: E402
+from learners import LEARNERS, REGISTRY  # noqa: E402
 from run import build_trainer  # noqa: E402
 from utils.command_line import parse  # noqa: E402
 from utils.device import choose_device  # noqa: E402
 from utils.training.folder import RunFolder  # noqa: E402
 
 GOLDEN_RUNS = ROOT / "tests" / "golden_runs"
-TOLERANCE = 1e-6
 COMMON = (
     "--dataset Digits --rand_split --first_split_size 4 --other_split_size 2 --max_task 3 --model_name "
     "resnet8 --gen_model_name CIFAR_GEN_SMALL --optimizer SGD --lr 0.02 --momentum 0.9 --weight_decay "
@@ -69,18 +62,18 @@ RUNS = {
 }
 
 
-def flags_of(name: str) -> list[str]:
+def flags_of(name):
     flags = f"{COMMON} {RUNS[name]}".split()
     learner = flags[flags.index("--learner_name") + 1]
     return [*flags, "--learner_type", LEARNERS[learner].learner_type]
 
 
-def made_up_images() -> Data:
+def made_up_images():
     """Ten classes, each a pattern of 4 x 4 fields under noise."""
     random = np.random.RandomState(12)
     patterns = random.uniform(-60, 60, (10, 3, 4, 4)).repeat(8, 2).repeat(8, 3)
 
-    def split(count: int) -> Split:
+    def split(count):
         labels = np.arange(10).repeat(count)
         images = 128 + patterns[labels] + random.normal(0, 40, (10 * count, 3, 32, 32))
         return Split(images.clip(0, 255).round().astype(np.uint8), labels)
@@ -88,46 +81,30 @@ def made_up_images() -> Data:
     return Data(split(12), split(10), tuple("0123456789"))
 
 
-@contextmanager
-def float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+def kept(learner):
+    """What a learner holds after a task: the norms of its networks' tensors, the coreset's rows by class."""
+    norms = {
+        f"{network}.{name}": float(value.double().norm())
+        for network, module in learner.networks().items()
+        for name, value in module.state_dict().items() if value.is_floating_point()}
+    return {"weights": norms, "coreset": [rows.tolist() for rows in learner.coreset.classes]}
 
 
-def kept(learner: Learner) -> dict[str, Any]:
-    """What a learner holds after a task: the norm of every tensor of its networks, the rows of its coreset by
-    class."""
-    return {
-        "weights": {
-            f"{network}.{name}": float(value.double().norm())
-            for network, module in learner.networks().items()
-            for name, value in module.state_dict().items()
-            if value.is_floating_point()
-        },
-        "coreset": [rows.tolist() for rows in learner.coreset.classes],
-    }
-
-
-def measure(name: str, *more: str) -> list[dict[str, Any]]:
-    """Run it, with these flags more; for each task its losses, weights, coreset and accuracies."""
+def measure(name, *more):
+    """Run it, with ``more`` flags; returns the losses, weights, coreset and accuracies of each task."""
     with tempfile.TemporaryDirectory() as folder, float64():
         settings = parse(REGISTRY, [*flags_of(name), "--log_dir", folder, *more])
         learner_class, tasks = LEARNERS[settings.learner_name], []
         end_task = learner_class.end_task
 
-        def noted(learner: Learner, task: Task) -> None:
+        def noted(learner, task):
             end_task(learner, task)
             tasks.append(kept(learner))
 
         torch.set_num_threads(settings.threads)
-        with patch.object(learner_class, "end_task", noted):
-            build_trainer(
-                settings, made_up_images(), RunFolder(settings), choose_device(settings.gpuid)
-            ).run()
+        with patch.object(learner_class, "end_task", noted), patch.object(RunFolder, "save"):
+            device = choose_device(settings.gpuid)
+            build_trainer(settings, made_up_images(), RunFolder(settings), device).run()
         records = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     for number, task in enumerate(tasks, 1):
         mine = [record for record in records if record["task"] == number]
@@ -138,7 +115,7 @@ def measure(name: str, *more: str) -> list[dict[str, Any]]:
     return tasks
 
 
-def differences(name: str, got: list[dict[str, Any]], stored: list[dict[str, Any]]) -> list[str]:
+def differences(name, got, stored):
     """A line for each quantity that differs, by run, task and name, in the order in which they arise."""
     if len(got) != len(stored):
         return [f"{name}: {len(got)} tasks, stored are {len(stored)}"]
@@ -146,12 +123,8 @@ def differences(name: str, got: list[dict[str, Any]], stored: list[dict[str, Any
     for number, (mine, theirs) in enumerate(zip(got, stored), 1):
         for kind in ("losses", "weights"):
             for quantity in {**theirs[kind], **mine[kind]}:
-                value, expected = mine[kind].get(quantity), theirs[kind].get(quantity)
-                if (
-                    value is None
-                    or expected is None
-                    or not abs(value - expected) <= TOLERANCE * max(abs(expected), 1e-3)
-                ):
+                value, expected = (side[kind].get(quantity, np.nan) for side in (mine, theirs))
+                if not abs(value - expected) <= TOLERANCE * max(abs(expected), FLOOR):
                     found.append(f"{name}: task {number}, {kind}, {quantity}: {value}, stored is {expected}")
         for kind in ("coreset", "accuracies"):
             if mine[kind] != theirs[kind]:
@@ -159,30 +132,20 @@ def differences(name: str, got: list[dict[str, Any]], stored: list[dict[str, Any
     return found
 
 
-def stored_run(name: str) -> list[dict[str, Any]]:
-    return json.loads((GOLDEN_RUNS / f"{name}.json").read_text())["tasks"]
+def stored_run(name):
+    return json.loads((GOLDEN_RUNS / f"{name}.json").read_text())
 
 
-def write(name: str) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
+def write(name):
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     content = {
-        "run": name,
-        "commit": commit,
-        "torch": torch.__version__,
-        "flags": " ".join(flags_of(name)),
-        "tasks": measure(name),
-    }
-    GOLDEN_RUNS.mkdir(exist_ok=True)
-    text = json.dumps(content, indent=1)
-    (GOLDEN_RUNS / f"{name}.json").write_text(text + "\n")
+        "run": name, "commit": commit, "torch": torch.__version__, "flags": " ".join(flags_of(name)),
+        "tasks": measure(name)}
+    (GOLDEN_RUNS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Compare small whole runs with what is stored, or store them."
-    )
+def main():
+    parser = argparse.ArgumentParser(description="Compare small whole runs with the stored ones")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; default: all")
     parser.add_argument("--write", action="store_true", help="store what this code computes")
     arguments = parser.parse_args()
@@ -193,7 +156,7 @@ def main() -> int:
         if arguments.write:
             write(name)
             continue
-        found = differences(name, measure(name), stored_run(name))
+        found = differences(name, measure(name), stored_run(name)["tasks"])
         print(*(found or [f"{name}: as stored"]), sep="\n", flush=True)
         failed |= bool(found)
     return int(failed)

@@ -22,7 +22,7 @@ BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "above": ("above", operator.lt), "high": ("at most", operator.ge)}
 EPILOG = f"""\
 Every flag may also stand in a --config YAML file (lr: 0.1, schedule: [100, 150]). Flags win over files, later
-files over earlier ones. A switch, shown as [0|1], is off without its flag and on with the flag alone. The
+files over earlier ones. A switch, shown as [0|1], is off by default; the bare flag turns it on. The
 same command resumes a run that ended early; it may change {', '.join(NOT_IN_RESULTS)}. Exit
 status: 0 finished, 1 failed, 2 refused before any work, 130 stopped by Ctrl-C, 143 by another signal."""
 
@@ -89,7 +89,7 @@ def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
         description="Learn a sequence of tasks with one learner and log its accuracy over repeats.")
     add = parser.add_argument
     add("-h", "--help", action="store_true", help="show all flags, or those of one --learner_name")
-    add("--print_config", action="store_true", help="print the settings as a --config file and end")
+    add("--print_config", action="store_true", help="print the settings as a --config file and exit")
     add("--config", nargs="+", action="extend", default=[], metavar="FILE",
         help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
     groups = dict.fromkeys(flag["group"] for flag in flags.values())

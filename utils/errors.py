@@ -50,8 +50,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def answer_signals(handler: Any) -> dict[int, Any]:
-    """Install a handler of the signals that stop a run, and return those before. What is ignored stays so, as
-    SIGINT is by a background job, and what Python cannot put back: a handler in C, or any from a thread."""
+    """Install a handler of the signals that stop a run, and return those before. Leave alone ignored signals
+    and C handlers, which Python cannot restore; do nothing in a thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # the last is Slurm's warning
@@ -93,7 +93,7 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def prepare_streams() -> None:
-    """Let closed standard streams (cron jobs) lead to /dev/null, and others replace characters they lack."""
+    """Send closed standard streams (cron) to /dev/null; let others replace characters they cannot encode."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # the lowest free number is this one, which no other file must get
             os.set_inheritable(null := os.open(os.devnull, os.O_RDWR), True)

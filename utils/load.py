@@ -35,8 +35,8 @@ ImagesOrPaths = Tensor | np.ndarray | Sequence[str | Path]
 
 
 class Prediction(NamedTuple):
-    """Of N images: class numbers of the data set [N], their names [N], and probabilities [N, classes learned]
-    in the order of ``LoadedRun.class_names``."""
+    """For N images: class numbers of the data set [N], their names [N], and probabilities [N, classes
+    learned] in the order of ``LoadedRun.class_names``."""
 
     classes: list[int]
     names: list[str]
@@ -96,8 +96,8 @@ class LoadedRun:
         """Return images of the learned classes as the next task replays them, uint8 [count, 3, S, S]. Raises
         UserError if no later task has trained a generator."""
         if not self.learner.old:
-            raise UserError(f"there are no dreams after task {self.task}: only the next task of a learner "
-                            "that dreams trains their generator; load an earlier task")
+            raise UserError(f"there are no dreams after task {self.task}: the generator is trained by a "
+                            "dreaming learner's next task; load an earlier task")
         self.learner.streams.noise.manual_seed(seed)
         with torch.no_grad():
             dreams = [self.learner.dream(len(part)) for part in torch.arange(count).split(BATCH)]
@@ -151,7 +151,7 @@ def load_run(folder: str | Path, repeat: int = 1, task: int | None = None, devic
     """
     folder, on = Path(folder).expanduser(), torch.device(device)
     if not (folder / "args.yaml").is_file():
-        raise UserError(f"{folder}: is no run, it has no args.yaml; give the log_dir of one")
+        raise UserError(f"{folder}: is not a run (no args.yaml); give the log_dir of one")
     settings = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--log_dir", str(folder)])
     settings.precision = "fp32"
     learner = build_learner(settings, Streams(on), on, 0)
@@ -160,7 +160,8 @@ def load_run(folder: str | Path, repeat: int = 1, task: int | None = None, devic
         return LoadedRun(folder, learner, repeat, task)
     models = folder / "models" / f"repeat-{repeat}"
     finished = len([*models.glob("task-*/class.pth")])
-    if not 1 <= (task := task or finished) <= finished:
-        raise UserError(f"{folder}: repeat {repeat} has finished {finished} tasks, so not task {task}")
+    if not 1 <= (task or finished) <= finished:
+        raise UserError(f"{folder}: there is no model of task {task or 1} of repeat {repeat}")
+    task = task or finished
     load_after(learner, models / f"task-{task}")
     return LoadedRun(folder, learner, repeat, task)

@@ -113,13 +113,13 @@ class Settings:
         "auto", "run", "layout of images and convolution weights; auto: channels_last on a CPU and in bf16, "
         "else contiguous", choices=["auto", "channels_last", "contiguous"])
     deterministic: int = setting(
-        0, "run", "1: slower kernels that make a GPU repeat its bytes, as a CPU always does", choices=[0, 1])
+        0, "run", "1: slower kernels that make a GPU reproducible, as a CPU always is", choices=[0, 1])
     graph: str = setting(
         "auto", "run", "capture steps as CUDA graphs, which is faster; auto: if a step can be captured",
         choices=["auto", "on", "off"])
     threads: int = setting(
         0, "run", "CPU threads; 0: as many as the run to resume, else OMP_NUM_THREADS, else the cores", low=0)
-    log_dir: str = setting("outputs/out", "run", "folder for everything the run leaves", path=True)
+    log_dir: str = setting("outputs/out", "run", "folder for the run's output", path=True)
     overwrite: int = setting(
         0, "run", "0: resume a stopped run in log_dir; 1: delete its results and start again", choices=[0, 1])
     load_model_dir: str = setting(

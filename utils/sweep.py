@@ -202,6 +202,10 @@ def main(arguments: list[str] | None = None) -> int:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     given, words = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     os.environ.pop("STARTED_IN", None)  # paths in the scripts are relative to the repository
+    if missing := [script for script in given.scripts if not script.is_file()]:
+        raise UserError(f"{missing[0]}: there is no such script")
+    if not given.scripts and not arguments[end:]:
+        raise UserError("name a script, or give flags of run.py after --; --help explains both")
     calls = [call for script in given.scripts for call in recorded_calls(script, words)]
     if not given.scripts:
         call = ["run.py", "--log_dir", "outputs/search", *words]

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 @contextmanager
 def one_at_a_time(root: Path) -> Iterator[None]:
-    """Of several runs that start together one downloads and the others wait, if the file system has locks."""
+    """Let one of several starting runs download while the others wait, if locks work."""
     with ExitStack() as opened:
         with suppress(OSError):
             root.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import TWO_PHASES, serve, train
 
-from learners import REGISTRY
+from learners import LEARNERS, REGISTRY
 from tests.learners.conftest import changed, learn_task, prepare, state
 from utils import command_line
 from utils.errors import UserError
@@ -57,6 +57,15 @@ def test_the_second_phase_is_a_share_of_the_epochs_at_a_rate_of_its_own(problem)
 def test_two_phases_need_two_epochs(tiny):
     with pytest.raises(UserError, match="--schedule"):
         command_line.parse(REGISTRY, tiny("CwD", "--schedule", "1"))
+
+
+def test_an_extension_that_these_losses_would_ignore_is_refused(tiny):
+    class Extended(LEARNERS["RDFCIL"]):
+        def more_terms(self, x_all, y_all, f, f_t):
+            return {}
+
+    with pytest.raises(UserError, match="no more_terms; extend ``terms`` instead"):
+        Extended.check(command_line.parse(REGISTRY, tiny("RDFCIL")))
 
 
 @pytest.mark.parametrize("name", TWO_PHASES)

@@ -58,5 +58,5 @@ def test_what_cannot_be_loaded_is_one_line(finished, tmp_path):
         run.predict(torch.rand(2, 3, 32, 32))
     with pytest.raises(UserError, match="no args.yaml"):
         load_run(tmp_path)
-    with pytest.raises(UserError, match="has finished 2 tasks, so not task 5"):
+    with pytest.raises(UserError, match="no model of task 5 of repeat 1"):
         load_run(finished("AlwaysBeDreaming"), task=5)

@@ -1,4 +1,4 @@
-"""Why synthetic replay fails and what ABD mends, measured on runs that have finished two tasks or more.
+"""Why synthetic replay fails and what ABD fixes, measured on runs that have finished two tasks or more.
 
     python -m utils.reports.diagnose RUN [RUN ...]        a table, and a figure at --figure
 
@@ -7,9 +7,9 @@ the task, "teacher" the one saved after the task before. Images are test images 
 held out of training); dreams are what the model replayed while it learned the task. All networks are in
 evaluation mode.
 
-If replay kept the old classes' place among the features, dreams would lie with real old images and both would
-be called alike. A domain bias shows if dreams lie farther from real old images than those from real new ones,
-and if real old images are called new while dreams are not.
+If replay preserved old features, dreams would lie near real old images and be classified like them. A domain
+bias shows if dreams lie farther from real old images than those from real new ones, and if real old images
+are called new while dreams are not.
 """
 
 import functools
@@ -37,7 +37,7 @@ from utils.reports.runs import Run, names_of, read_runs
 from utils.settings import Settings
 from utils.streams import Streams, seed_of
 
-NAME = "utils.reports.diagnose"
+NAME = "experiments/diagnose.sh"
 CPU = torch.device("cpu")
 
 
@@ -56,7 +56,7 @@ def sample(images: Sequence[Images], count: int, seed: int) -> list[Tensor]:
 def settings_of(folder: Path) -> Settings:
     """A run's settings. Raises UserError if it is no run or has not finished two tasks."""
     if not (folder / "args.yaml").is_file():
-        raise UserError(f"{folder}: is no run, it has no args.yaml; name the log_dir of one")
+        raise UserError(f"{folder}: is not a run (no args.yaml); give the log_dir of one")
     settings = parse(REGISTRY, ["--config", str(folder / "args.yaml")])
     if max(finished_tasks(folder, repeat) for repeat in range(settings.repeat)) < 2:
         raise UserError(f"{folder}: has not left the models of two tasks in {folder / 'models'}")
@@ -124,7 +124,7 @@ def table(diagnoses: Sequence[Diagnosis], form: str = "text") -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(
         prog=NAME, allow_abbrev=False,
-        description="Why synthetic replay fails and what ABD mends, measured on finished runs.")
+        description="Why synthetic replay fails and what ABD fixes, measured on finished runs.")
     parser.add_argument(
         "runs", nargs="+", type=user_path, metavar="RUN",
         help="log_dir of a run that has finished two tasks or more")
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if diagnoses:
             print(table(diagnoses, given.form))
     save_figure(given.figure, diagnosis_figure(diagnoses))
-    print(f"{NAME}: drawn: {given.figure.absolute()}", file=sys.stderr)
+    print(f"{NAME}: drawn {given.figure.absolute()}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run ends with, on one screen."""
+"""The summary at the end of a run, on one screen."""
 
 import os
 import sys
@@ -60,7 +60,8 @@ def final_screen(settings: Settings, results: Results) -> list[str]:
     lines.append(f"{'stored:':22}{stored:,} parameters and pixels of the coreset")
     if not settings.no_figures:
         lines.append(f"{'figures:':22}{folder / 'figures'}")
-    lines.append(f"{'next:':22}{command('tables.sh', folder.parent)}")
+    beside = len([*folder.parent.glob("*/args.yaml")]) > 1
+    lines.append(f"{'next:':22}{command('tables.sh', folder.parent if beside else folder)}")
     if len(results.matrix[0]) > 1:
         lines.append(f"{'':22}{command('diagnose.sh', folder)}")
 

@@ -62,7 +62,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As a shell abbreviates several: abd/seed-{0,1,2}."""
+        """Names with shell braces: abd/seed-{0,1,2}."""
         start = os.path.commonprefix(self.names)
         return f"{start}{{{','.join(name.removeprefix(start) for name in self.names)}}}".removesuffix("{}")
 

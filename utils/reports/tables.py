@@ -18,7 +18,7 @@ from utils.reports.places import Table, tables_of
 from utils.reports.runs import names_of, read_runs
 from utils.training.folder import shown
 
-NAME = "utils.reports.tables"
+NAME = "experiments/tables.sh"
 MEASURES = (
     "final", "final over images", "average", "average over images", "forgetting", "backward transfer")
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         try:
             for path in draw_comparison(tables, given.figures, given.format):
-                print(f"{NAME}: drawn: {path.absolute()}", file=sys.stderr)
+                print(f"{NAME}: drawn {path.absolute()}", file=sys.stderr)
         except OSError as error:
             raise UserError(f"--figures {given.figures}: cannot be written ({error})") from error
 

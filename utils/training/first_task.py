@@ -41,12 +41,12 @@ class FirstTask:
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Why the first task of one run, by its settings, is not that of the other; empty if it is."""
+    """How the settings of two runs' first tasks differ; empty if they don't."""
     name, wanted = str(there.get("learner_name")), str(here.get("learner_name"))
     kinds = [LEARNERS[learner] for learner in (name, wanted) if learner in LEARNERS]
     found = []
     if name != wanted and not (len(kinds) == 2 and kinds[1].shares_first_task(kinds[0])):
-        found.append(f"{name} learns its first task otherwise than {wanted} (first_task in learners/base.py)")
+        found.append(f"{name} and {wanted} learn first tasks differently (first_task in learners/base.py)")
     own = [setting for kind in kinds for setting in kind.first_task_settings]
     found += [f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
               for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]

@@ -1,4 +1,4 @@
-"""The moments of a run, and the base class of what follows them: log, result files, figures, TensorBoard.
+"""The events of a run, and the base class of their listeners: log, result files, figures, TensorBoard.
 
 run.py chooses the listeners; the trainer calls them in the order in which they were added.
 """

@@ -1,5 +1,4 @@
-"""What is measured after a task, in one pass over the test images: accuracies, and which class is taken for
-which."""
+"""What is measured after a task, in one pass over the test images: accuracies and the confusion matrix."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -80,8 +79,8 @@ def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
 @torch.no_grad()
 def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
             between: Callable[[], None] = lambda: None) -> Measures:
-    """Measure a learner after the last of ``tasks``, which are all so far. Draws no random number and changes
-    nothing of the learner. Accuracies are NaN if logits are not finite.
+    """Measure a learner after ``tasks``, all tasks so far. Uses no randomness and leaves the learner
+    unchanged. Accuracies are NaN if logits are not finite.
 
     Args:
         between: called before the images of each task; may raise to stop.

@@ -148,8 +148,7 @@ def _write(path: Path, history: np.ndarray, notes: dict[str, Any]) -> None:
 
 
 def notes_of(settings: Settings) -> dict[str, Any]:
-    """What files with accuracies say beside the numbers: top_k unless it is 1, validation images, a first
-    task that was taken over whatever it learned."""
+    """Notes stored with accuracies: top_k unless 1, validation, images per class, --load_any."""
     top_k = DATASETS[settings.dataset].top_k
     known = {
         "top_k": top_k if top_k > 1 else 0, "validation": settings.validation,

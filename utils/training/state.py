@@ -96,7 +96,7 @@ class RunState:
         self.results.notes |= notes_of(self.settings)
         changed = changes(self.code[-1], now) if self.code else ""
         if self.place.repeat >= self.settings.repeat:
-            self.log.line(f"all {self.settings.repeat} repeats have finished; nothing is left to train")
+            self.log.line("all repeats have finished; nothing is left to train")
         elif changed:
             self.log.line(f"resuming with other code or on another machine: {changed}")
             self.results.notes.setdefault("resumed_with", []).append(changed)

@@ -27,7 +27,7 @@ class Trainer:
     UserError, before any work, if data and settings do not fit.
 
     Attributes:
-        listeners: told of every moment, in this order.
+        listeners: called at each event, in this order.
     """
 
     def __init__(self, settings: Settings, data: Data, folder: RunFolder, device: torch.device):

@@ -152,17 +152,17 @@ def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsy
     capsys.readouterr()
     main([*runs, "--images", "20", "--figure", str(figure), "--csv"])
     printed = capsys.readouterr()
-    assert printed.err == f"utils.reports.diagnose: drawn: {figure}\n" and figure.exists()
+    assert printed.err == f"experiments/diagnose.sh: drawn {figure}\n" and figure.exists()
     dreaming, plain = csv.DictReader(io.StringIO(printed.out))
     assert {name for name in DIAGNOSTICS if plain[name] == ""} == OF_DREAMS
     assert not {name for name in DIAGNOSTICS if dreaming[name] == ""}
 
 
 @pytest.mark.parametrize(("damage", "more", "message"), [
-    (lambda run: shutil.rmtree(run), [], "has no args.yaml"),
+    (lambda run: shutil.rmtree(run), [], "no args.yaml"),
     (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two"),
     (lambda run: None, ["--images", "1"], "--images 1"),
-    (lambda run: None, ["nowhere"], "nowhere: is no run")])
+    (lambda run: None, ["nowhere"], "nowhere: is not a run")])
 def test_what_is_wrong_is_said_before_anything_is_measured(
         finished, tmp_path, monkeypatch, damage, more, message):
     damage(shutil.copytree(finished(ABD), tmp_path / "run"))

@@ -45,7 +45,7 @@ def test_it_has_the_matrix_measures_time_memory_the_next_commands_and_last_the_f
         "trained:              2.0 h",
         "stored:               1,234,567 parameters and pixels of the coreset",
         "figures:              outputs/five tasks/abd/figures",
-        f"next:                 {start}/tables.sh '{folder}'",
+        f"next:                 {start}/tables.sh '{folder}/abd'",
         f"                      {start}/diagnose.sh '{folder}/abd'",
         "final accuracy: 60.0 ± 7.1 % over 2 repeats (55.0, 65.0; ± is the sample's deviation, n-1)"]
 
