@@ -56,8 +56,8 @@ class Table:
         dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
         common = {**self.study.protocol, "load_any": False, "memory": method.memory}
         wanted = {**common, **method.settings, **dreams}
-        other = [name for name, value in wanted.items() if read.get(name) != value]
-        return ", ".join(f"{name} {shown(read.get(name))}" for name in other)
+        other = [name for name, value in wanted.items() if read.get(name, value) != value]  # or is newer
+        return ", ".join(f"{name} {shown(read[name])}" for name in other)
 
     def notes(self) -> list[str]:
         """What the published numbers are, and which runs are not to be compared with them."""

@@ -76,7 +76,7 @@ def test_the_command_draws_a_figure_per_table(leave, tmp_path, capsys):
     leave("begun", [], dataset="Digits", first_split_size=2, other_split_size=2)
     for form in ("png", "svg", "pdf"):
         main([str(tmp_path), "--figures", str(tmp_path / form), "--format", form])
-        assert capsys.readouterr().err.count("drawn:") == 2
+        assert capsys.readouterr().err.count("drawn ") == 2
         names = [f"{name}-classes-top-1-accuracy.{form}" for name in ("CIFAR100-5-x-20", "Digits-5-x-2")]
         assert sorted(path.name for path in (tmp_path / form).iterdir()) == names
     (tmp_path / "file").write_text("")
