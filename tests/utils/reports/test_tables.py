@@ -98,7 +98,8 @@ def test_ub_on_all_classes_is_in_every_split(leave, tables):
     ("ETE", 2000, "E2E"), ("BIC", 2000, "BiC"), ("AlwaysBeDreaming", 0, "ABD"), ("RDFCIL", 0, "R-DFCIL"),
     ("AlwaysBeDreaming", 2000, "AlwaysBeDreaming (coreset)"), ("BiC", 2000, "BiC (own class) (coreset)")])
 def test_a_run_is_known_by_its_learner_and_coreset(leave, rows, learner, memory, method):
-    special = {"Generative_Replay": {"weight_decay": 0.0}, "AlwaysBeDreaming": {"mu": 0.1}}
+    special = {"Generative_Replay": {"weight_decay": 0.0},
+               "AlwaysBeDreaming": {"mu": 0.1, "finetune_seen": False}}
     config = {"RDFCIL": "rdfcil", "BIC": "bic"}.get(learner, "lwf")
     leave("any", [matrix(10)], config, learner_name=learner, memory=memory, task_sizes=[10] * 10,
           **special.get(learner, {}))
