@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import DATASETS, image_side
+from dataloaders.image_folder import PREFIX, class_folders, dataset_name
 from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
@@ -67,15 +68,17 @@ _find_learners()
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
-    dataset = DATASETS[others.get("dataset", Settings.dataset)]
-    return read_order(given, len(others.get("imagenet_classes", [])) or dataset.classes, where)
+    name = others.get("dataset", Settings.dataset)
+    chosen = len(others.get("imagenet_classes", []))
+    return read_order(given, chosen or DATASETS[name].classes or len(class_folders(name)), where)
 
 
 _NAMES = {
-    "dataset": list(DATASETS), "transforms": list(TRANSFORMS), "model_type": FAMILIES,
+    "dataset": [*DATASETS, f"{PREFIX}PATH"], "transforms": list(TRANSFORMS), "model_type": FAMILIES,
     "model_name": list(dict.fromkeys(name for _, name in NETWORKS)), "gen_model_name": list(GENERATORS)}
 _READERS: dict[str, Reader] = {  # in the order in which they are read
-    "imagenet_classes": lambda given, others, where: named_classes(given, where), "class_order": _class_order}
+    "dataset": dataset_name, "imagenet_classes": lambda given, others, where: named_classes(given, where),
+    "class_order": _class_order}
 REGISTRY = Registry(LEARNERS, _NAMES, _READERS, UNUSABLE)
 
 
@@ -87,7 +90,7 @@ def build_learner(
     learner_class, notes = LEARNERS[settings.learner_name], []
     with seeded_weights(settings.seed + repeat, task):
         model = learner_class.new_model(settings)
-        side = DATASETS[settings.dataset].image_size
+        side = image_side(settings)
         check_copies(model, (3, side, side))
         if settings.weights:
             notes.append(load_backbone(model, settings.weights))
