@@ -57,7 +57,7 @@ def from_torchvision(name: str, classes: int, image_size: int, **facts: Any) -> 
         except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:  # RuntimeError: a wrong MD5
             folder, reason = root / getattr(make, "base_folder", ""), getattr(error, "reason", None) or error
             raise UserError(
-                f"--dataroot: {name} is missing or damaged in {folder} and could not be downloaded ({reason}); "
+                f"--dataroot: {name} is missing or damaged in {folder} and was not downloaded ({reason}); "
                 f"put the official {getattr(make, 'filename', 'files')} into {root}, or delete damaged files "
                 "and run again with a network") from error
         names = getattr(train, "classes", range(classes))

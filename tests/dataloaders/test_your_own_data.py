@@ -22,8 +22,8 @@ def test_the_page_leads_from_a_folder_of_images_to_a_run_and_to_a_named_data_set
     short = ["--schedule", "1", "--power_iters", "2", "--gpuid", "-1", "--no_figures"]
     named = ["--dataset", "Flowers", "--dataroot", ".", "--image_size", "0", "--log_dir", "outputs/named"]
     for more in ([], named):
-        done = subprocess.run([*words, *short, *more], cwd=copy, env=environment, capture_output=True, text=True,
-                              timeout=300)
+        done = subprocess.run(
+            [*words, *short, *more], cwd=copy, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1].startswith("final accuracy: ")
     assert (copy / "outputs" / "named" / "results-acc" / "global.yaml").exists()
