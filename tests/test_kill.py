@@ -18,7 +18,8 @@ MOMENTS = {
     "BIC": ["step_taken 0 1 0 1", "stage_ended 0 1 0 2", "step_taken 0 1 1 1"],
     "RFD": ["step_taken 0 1 0 1", "step_taken 0 1 1 0", "step_taken 0 1 2 0"],
 }
-MORE = {"NormalNN": ["--repeat", 2], "AlwaysBeDreaming": ["--task_sizes", 2, 1, 1, "--max_task", 3]}
+MORE = {
+    "NormalNN": ["--repeat", 2, "--memory", 60], "AlwaysBeDreaming": ["--task_sizes", 2, 1, 1, "--max_task", 3]}
 
 
 @pytest.fixture(scope="module")

@@ -62,14 +62,6 @@ def test_a_set_smaller_than_a_batch_is_one_batch(batches, data):
     assert batches(choose=lambda: data[:0]).steps(0) == 0
 
 
-def test_epochs_differ_and_repeat_with_the_seed(batches):
-    first, again, other = batches(0), batches(0), batches(1)
-    two = [labels(serve(first)), labels(serve(first, 1))]
-    assert two[0] != two[1]
-    assert two == [labels(serve(again)), labels(serve(again, 1))]
-    assert labels(serve(other)) != two[0]
-
-
 @pytest.mark.parametrize("size", [1, 32, 500])
 def test_in_order_serves_every_image_once_as_it_is(data, size):
     data = Images.all_of(replace(data.source, evaluation_batch=size))
