@@ -81,15 +81,6 @@ def made_up_images():
     return Data(split(12), split(10), tuple("0123456789"))
 
 
-def kept(learner):
-    """What a learner holds after a task: the norms of its networks' tensors, the coreset's rows by class."""
-    norms = {
-        f"{network}.{name}": float(value.double().norm())
-        for network, module in learner.networks().items()
-        for name, value in module.state_dict().items() if value.is_floating_point()}
-    return {"weights": norms, "coreset": [rows.tolist() for rows in learner.coreset.classes]}
-
-
 def measure(name, *more, listeners=()):
     """Run it, with ``more`` flags; returns the losses, weights, coreset and accuracies of each task."""
     with tempfile.TemporaryDirectory() as folder, float64():
@@ -99,7 +90,11 @@ def measure(name, *more, listeners=()):
 
         def noted(learner, task):
             end_task(learner, task)
-            tasks.append(kept(learner))
+            norms = {
+                f"{network}.{name}": float(value.double().norm())
+                for network, module in learner.networks().items()
+                for name, value in module.state_dict().items() if value.is_floating_point()}
+            tasks.append({"weights": norms, "coreset": [rows.tolist() for rows in learner.coreset.classes]})
 
         torch.set_num_threads(settings.threads)
         with patch.object(learner_class, "end_task", noted), patch.object(RunFolder, "save"):
@@ -138,16 +133,12 @@ def stored_run(name):
     return json.loads((GOLDEN_RUNS / f"{name}.json").read_text())
 
 
-def write(name):
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
-    content = {
-        "run": name, "commit": commit, "torch": torch.__version__, "flags": " ".join(flags_of(name)),
-        "tasks": measure(name)}
-    (GOLDEN_RUNS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Store what this code computes in small whole runs")
     parser.add_argument("--write", nargs="+", choices=RUNS, required=True)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     for name in parser.parse_args().write:
-        write(name)
+        content = {
+            "run": name, "commit": commit, "torch": torch.__version__, "flags": " ".join(flags_of(name)),
+            "tasks": measure(name)}
+        (GOLDEN_RUNS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -10,23 +10,18 @@ from models.batch_norm import BatchNorm2d
 from utils.errors import UserError
 
 
-@pytest.mark.parametrize(("network", "parameters"), [
-    (lambda: classifier("resnet", "resnet32", 100), 470_004),
-    (lambda: classifier("rdfcil_resnet", "resnet32", 10), 463_504 + 10 * 64),
-    (lambda: classifier("rdfcil_resnet", "resnet18", 10), 11_168_832 + 10 * 512),
-    (lambda: classifier("resnet", "torchvision_resnet18", 100, 32), 11_220_132),
-    (lambda: classifier("resnet", "torchvision_resnet18", 100, 224), 11_227_812)])
-def test_networks_have_the_published_parameters(network, parameters):
-    assert sum(p.numel() for p in network().parameters()) == parameters
+@pytest.mark.parametrize(("side", "parameters"), [(32, 11_220_132), (224, 11_227_812)])
+def test_a_resnet18_has_torchvisions_parameters_with_a_stem_for_small_images(side, parameters):
+    network = classifier("resnet", "torchvision_resnet18", 100, side)
+    assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-@pytest.mark.parametrize(("name", "side", "parameters"), [
-    ("CIFAR_GEN", 32, 8_423_939), ("TINYIMNET_GEN", 64, None), ("IMNET_GEN", 224, None),
-    ("CIFAR_GEN", 28, None), ("CIFAR_GEN_SMALL", 96, None), ("TINYIMNET_GEN", 32, 8_423_939)])
-def test_generators_make_images_of_4_to_8_times_a_power_of_two(name, side, parameters):
+@pytest.mark.parametrize(("name", "side"), [
+    ("TINYIMNET_GEN", 64), ("TINYIMNET_GEN", 32), ("IMNET_GEN", 224), ("CIFAR_GEN", 28),
+    ("CIFAR_GEN_SMALL", 96)])
+def test_generators_make_images_of_4_to_8_times_a_power_of_two(name, side):
     generator = image_generator("generator", name, side)
     assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, side, side)
-    assert sum(p.numel() for p in generator.parameters()) == parameters or not parameters
     for kind, other in (("generator", 36), ("autoencoder", 224)):
         with pytest.raises(UserError, match=f"^--gen_model_name {name}: .*{other}"):
             image_generator(kind, name, other)

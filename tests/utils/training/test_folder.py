@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 import torch
+from conftest import Hostile
 
 from learners import REGISTRY
 from tests.utils.training.conftest import STATE, lines_of, read, refusal
@@ -22,16 +23,6 @@ from utils.training.step import NotFinite
 
 def state(task):
     return {"place": vars(Place(0, task)), "learner": {"w": torch.full((1000,), float(task))}}
-
-
-class Hostile:
-    """Writes a file if it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return open, (str(self.marker), "w")
 
 
 def damage(path, kind, marker):

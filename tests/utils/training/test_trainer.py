@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataloaders.tasks import tasks_of_repeat
-from learners import LEARNERS, REGISTRY, Learner
+from learners import REGISTRY, Learner
 from learners.lwf import LWF
 from learners.naive import NormalNN
 from run import build_trainer
@@ -81,22 +80,6 @@ def test_a_run_tells_each_moment_repeats_to_the_byte_and_leaves_the_published_fi
     networks = run.state.learner.model, run.state.learner.generator
     parameters = sum(p.numel() for network in networks for p in network.parameters())
     assert [row[0] for row in read(tmp_path / "results-mem" / "global.yaml")["history"]] == [parameters] * 2
-
-
-def test_a_saved_model_has_the_accuracy_of_a_plain_computation(finished, digits):
-    folder = finished(ABD)
-    settings = parse(REGISTRY, ["--config", str(folder / "args.yaml")])
-    tasks = tasks_of_repeat(settings, digits, 0, True, CPU)
-    model = LEARNERS[ABD].new_model(settings).to(memory_format=torch.channels_last).eval()
-    saved = folder / "models" / "repeat-1" / "task-2" / "class.pth"
-    model.load_state_dict(torch.load(saved, weights_only=True))
-    for on, task in enumerate(tasks):
-        logits, labels = zip(*[(model(images), labels) for images, labels in task.test.in_order()])
-        logits, labels = torch.cat(logits)[:, :4], torch.cat(labels)
-        for name, among in (("pt", range(4)), ("pt-local", range(task.old, task.seen))):
-            right = logits[:, list(among)].argmax(1) + among.start == labels
-            known = read(folder / "results-acc" / f"{name}.yaml")["history"][on][1][0]
-            assert known == pytest.approx(100 * right.double().mean().item())
 
 
 def test_files_records_and_log_agree_on_every_measure(finished):
@@ -203,7 +186,6 @@ def test_a_loss_that_returns_something_else_is_one_line_with_its_file(trainer, t
 @pytest.mark.parametrize(("name", "flags", "message"), [
     ("NormalNN", ("--batch_size", 2000), r"--batch_size 2000: task 1 has \d+ images to learn, less than one"),
     ("NormalNN", ("--batch_size", 270, "--validation"), "--batch_size 270: task 1 has"),
-    ("ETE", ("--memory", 0), "--memory 0: "), ("BIC", ("--memory", 0), "--memory 0: "),
     ("BIC", ("--memory", 19), "--memory 19: ")])
 def test_what_has_no_batch_is_refused_and_deletes_nothing(copied, trainer, lasting, name, flags, message):
     folder = copied("NormalNN")
