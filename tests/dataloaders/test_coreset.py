@@ -3,8 +3,6 @@ import torch
 
 from dataloaders.coreset import first_of_each_class, shares
 
-LABELS = torch.arange(10).repeat(30)
-
 
 @pytest.mark.parametrize(("memory", "counts", "expected"), [
     (10, [30] * 4, [2, 2, 3, 3]), (3, [30] * 4, [0, 1, 1, 1]), (0, [30] * 2, [0, 0]), (10, [], []),
@@ -17,6 +15,6 @@ def test_shares(memory, counts, expected):
 
 @pytest.mark.parametrize("count", [0, 3, 99])
 def test_the_first_of_each_class_are_found_in_any_order(count):
-    labels = LABELS[torch.randperm(300)]
+    labels = torch.arange(10).repeat(30)[torch.randperm(300)]
     first = first_of_each_class(labels, count)
     assert all(first[labels == label].tolist() == [k < count for k in range(30)] for label in range(10))

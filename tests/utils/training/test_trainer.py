@@ -95,6 +95,8 @@ def test_files_records_and_log_agree_on_every_measure(finished):
     matrix = np.array(read(folder / "results-acc" / "pt.yaml")["history"])
     assert recorded[1]["accuracy"] == pytest.approx(matrix[:, 1, 0].mean())
     assert (matrix[:, :, 0] != matrix[:, :, 1]).any()  # repeats differ
+    local = np.array(read(folder / "results-acc" / "pt-local.yaml")["history"])
+    assert recorded[1]["by_task_local"] == local[:, 1, 0].tolist()
     for repeat in (1, 2):
         confusion = np.load(folder / "results-acc" / f"confusion-repeat-{repeat}.npy")
         last = [one for one in recorded if one["repeat"] == repeat][-1]
@@ -111,6 +113,7 @@ def test_validation_is_marked_wherever_an_accuracy_is_shown(finished, lasting):
     for path in (folder / "results-acc").glob("*.yaml"):
         assert read(path).get("validation") is (None if "classes" in path.name else True)
     assert records(folder)[-1]["validation"] is True
+    assert "validation" not in read(folder / "results-mem" / "global.yaml")
     lines = [line for line in lines_of(folder) if "accuracy" in line]
     assert lines[-1].startswith("final accuracy: ") and all("validation" in line for line in lines)
     plain = finished("NormalNN", *more)
