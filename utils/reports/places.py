@@ -3,12 +3,11 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
 
 from dataloaders.datasets import DATASETS
 from learners import LEARNERS
 from utils.reports.paper import METHODS, STUDIES, Study
-from utils.reports.runs import Run, accuracy_kind, task_sizes
+from utils.reports.runs import Run, accuracy_kind
 from utils.settings import Settings
 from utils.training.folder import shown
 
@@ -18,6 +17,8 @@ SHARED = {"model_type", "model_name"} | {
     if setting.metadata["group"] in ("data", "optimisation", "run") and not setting.name.startswith("load_")}
 # A run with one of these is not what the names of its data set and method say: always a column.
 MARKS = ("incomplete_data", "images_per_class", "imagenet_classes", "load_any")
+# A run with one of these has it easier or harder than the others: never the best.
+UNRANKED = ("incomplete_data", "images_per_class", "load_any")
 
 
 class Table:
@@ -30,12 +31,12 @@ class Table:
         settings: the columns.
     """
 
-    def __init__(self, kind: str, runs: Sequence[Run]):
-        sizes = runs[0].sizes
+    def __init__(self, dataset: str, kind: str, sizes: tuple[int, ...], runs: Sequence[Run]):
         each = [(size, len([*same])) for size, same in groupby(sizes)]
         split = " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in each)
-        self.name, self.tasks = f"{runs[0].settings['dataset']}, {split} classes, {kind}", len(sizes)
-        self.study = place(runs[0].settings)
+        self.name, self.tasks = f"{dataset}, {split} classes, {kind}", len(sizes)
+        studies = (study for study in STUDIES if study.dataset == dataset and sizes in study.rows["ABD"])
+        self.study: Study | None = next(studies, None)
         self.numbers = {name: row[sizes] for name, row in self.study.rows.items()} if self.study else {}
         self.over = " over images" if self.study and self.study.over_images else ""
         self.runs = sorted(runs, key=lambda run: ([*METHODS, run.method].index(run.method), run.method))
@@ -56,7 +57,7 @@ class Table:
         dreams = self.study.dreams if "deep_inv_params" in method.settings else {}
         common = {**self.study.protocol, "load_any": False, "memory": method.memory}
         wanted = {**common, **method.settings, **dreams}
-        other = [name for name, value in wanted.items() if read.get(name, value) != value]  # or is newer
+        other = [name for name, value in wanted.items() if read.get(name, value) != value]
         return ", ".join(f"{name} {shown(read[name])}" for name in other)
 
     def notes(self) -> list[str]:
@@ -65,29 +66,17 @@ class Table:
         for run in self.runs:
             departing.setdefault(self.departures(run), []).append(run.name)
         return [f"paper: {study.name}" for study in (self.study,) if study] + [
-            f"not at the published settings, so not comparable: {', '.join(names)} with {text}"
+            f"not comparable with the paper's number (in parentheses): {', '.join(names)} with {text}"
             for text, names in departing.items() if text]
 
 
-def place(settings: dict[str, Any]) -> Study | None:
-    """The published table with the data set and split of a run."""
-    dataset, sizes = settings["dataset"], task_sizes(settings)
-    found = (study for study in STUDIES if study.dataset == dataset and sizes in study.rows["ABD"])
-    return next(found, None)
-
-
 def tables_of(runs: Iterable[Run]) -> list[Table]:
-    """The tables of runs. A run that learns all classes at once is in those of every split."""
+    """The tables of runs. An upper bound that learns all classes at once is in those of every split."""
     groups: dict[tuple[str, str, tuple[int, ...]], list[Run]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.joint):  # bounds last, once all splits are known
         dataset = run.settings["dataset"]
         kind = accuracy_kind(DATASETS[dataset].top_k, run.settings["validation"])
-        groups.setdefault((dataset, kind, run.sizes), []).append(run)
-    tables = []
-    for (dataset, kind, sizes), group in sorted(groups.items()):
-        same = [split for *key, split in groups if key == [dataset, kind] and sum(split) == sum(sizes)]
-        if len(sizes) > 1:
-            tables.append(Table(kind, group + groups.get((dataset, kind, (sum(sizes),)), [])))
-        elif len(same) == 1:
-            tables.append(Table(kind, group))
-    return tables
+        same = [key for key in groups if key[:2] == (dataset, kind) and sum(key[2]) == sum(run.sizes)]
+        for key in same if run.joint and same else [(dataset, kind, run.sizes)]:
+            groups.setdefault(key, []).append(run)
+    return [Table(*key, group) for key, group in sorted(groups.items())]

@@ -1,7 +1,9 @@
 """What runs have recorded and measured. Runs that differ in nothing but their seed are repeats: one Run."""
 
+import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +15,12 @@ import numpy as np
 
 from dataloaders.datasets import DATASETS
 from dataloaders.tasks import split_classes
+from learners import LEARNERS
 from utils.errors import UserError
 from utils.files import read_yaml
 from utils.reports.paper import METHODS
-from utils.settings import NOT_IN_RESULTS
+from utils.settings import NOT_IN_RESULTS, Settings
+from utils.training.folder import is_run
 from utils.training.results import backward_transfer, forgetting
 
 # {history: its file}; each is [after task, repeat], pt.yaml's [on task, after task, repeat].
@@ -77,12 +81,27 @@ class Run:
                 return method.name
         return learner + " (own class)" * (learner in METHODS) + " (coreset)" * coreset
 
+    @property
+    def joint(self) -> bool:
+        """Whether this is the upper bound that learns all classes at once."""
+        return self.method == "UB" and len(self.sizes) == 1
+
     @cached_property
     def compared(self) -> dict[str, Any]:
-        """The settings that repeats share, apart from the split. Without ``--load_any``, a first task that
-        was taken over is the one that the run would have learned."""
-        apart = (*REPEATS_DIFFER, *SPLIT, *["load_model_dir"] * (not self.settings["load_any"]))
-        return {name: value for name, value in self.settings.items() if name not in apart}
+        """The settings that repeats share, apart from the split. ``load_model_dir`` has no seed, and counts
+        only with ``--load_any``: otherwise the first task is the one that the run would have learned."""
+        source = re.sub(r"/?\bseed-\d+$", "", self.settings["load_model_dir"])
+        return {name: value for name, value in self.settings.items() if name not in REPEATS_DIFFER + SPLIT} | {
+            "load_model_dir": source if self.settings["load_any"] else ""}
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for repeats. Of the run whose first task was forced on this one, it has the settings, or the
+        path if it is gone."""
+        source = Path(self.settings["load_model_dir"])
+        forced = self.settings["load_any"] and is_run(source)
+        first = read_run(source, "").key if forced else self.compared["load_model_dir"]
+        return json.dumps([{**self.compared, "load_model_dir": first}, self.sizes], sort_keys=True, default=str)
 
     @property
     def finished(self) -> int:
@@ -141,8 +160,13 @@ def names_of(folders: Sequence[Path]) -> list[str]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read a run, under way or finished. Raises what damaged files raise."""
-    settings = read_yaml(folder / "args.yaml")
+    """Read a run, under way or finished; settings that are newer than the run have their defaults. Raises
+    what damaged files raise."""
+    if not is_run(folder):
+        raise UserError("args.yaml is damaged or another program's")
+    recorded = read_yaml(folder / "args.yaml")
+    learner = LEARNERS.get(recorded["learner_name"])
+    settings = {**dataclasses.asdict(learner.Settings() if learner else Settings()), **recorded}
     run = Run([name], [folder], settings, task_sizes(settings), {})
     for part, file in PARTS.items():
         shape, path = (len(run.sizes),) * (1 + (part == "matrix")), folder / file
@@ -163,7 +187,7 @@ def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]
         except (UserError, LookupError, TypeError, ValueError) as error:
             warnings.append(f"{folder}: left out, cannot be read ({type(error).__name__}: {error})")
             continue
-        first = runs.setdefault(json.dumps([run.compared, run.sizes], sort_keys=True, default=str), run)
+        first = runs.setdefault(run.key, run)
         if first is not run:
             first.join(run, warnings)
     return list(runs.values())

@@ -14,7 +14,7 @@ from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
 from utils.reports.forms import add_forms, escape, show_number, show_rows, show_value
 from utils.reports.paper import Number
-from utils.reports.places import Table, tables_of
+from utils.reports.places import UNRANKED, Table, tables_of
 from utils.reports.runs import names_of, read_runs
 from utils.training.folder import shown
 
@@ -22,13 +22,15 @@ NAME = "experiments/tables.sh"
 MEASURES = (
     "final", "final over images", "average", "average over images", "forgetting", "backward transfer")
 
+
 def show_table(table: Table, form: str, paper: bool) -> str:
-    """A table with the best means marked, upper bounds apart, and without empty columns.
+    """A table with the best means marked, but for upper bounds and UNRANKED runs, and without empty columns.
 
     Args:
         paper: with the published rows that have no run.
     """
-    runs, rivals = table.runs, [run for run in table.runs if run.method != "UB"]
+    runs = table.runs
+    rivals = [run for run in runs if run.method != "UB" and not any(run.settings[name] for name in UNRANKED)]
     columns = {"method": [run.method for run in runs]}
     columns |= {name: [shown(run.compared.get(name, "")) for run in runs] for name in table.settings}
     for name in MEASURES:

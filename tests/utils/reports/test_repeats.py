@@ -1,8 +1,11 @@
 """Which runs are repeats of one another, and how their files are read."""
 
+import shutil
+
 import pytest
 
 from tests.utils.reports.conftest import TWO, matrix
+from utils.files import read_yaml, write_yaml
 from utils.reports.runs import Stat, names_of, read_runs
 from utils.settings import NOT_IN_RESULTS
 
@@ -73,6 +76,31 @@ def test_a_first_task_taken_over_is_the_runs_own_unless_it_was_forced(leave, row
     leave("forced", TWO, "lwf", load_model_dir="outputs/other", load_any=True)
     row, = [row for row in rows() if row["load_model_dir"]]
     assert (row["load_model_dir"], row["load_any"], row["paper"]) == ("outputs/other", "True", "(17.0 ± 0.1)")
+
+
+def test_repeats_whose_first_task_was_forced_are_joined_if_their_sources_differ_only_in_the_seed(
+        leave, merge, tmp_path):
+    runs = ("base-0", "other-0", "base-1", "other-1")
+    for name in runs:
+        source, seed = name.split("-")
+        path = leave(f"sources/{source}/seed-{seed}", TWO[:1], "base", seed=int(seed), beta=len(source) / 10)
+        leave(name, TWO[:1], "lwf", seed=int(seed), load_any=True, load_model_dir=str(path))
+    assert [run.name for run in merge(*runs)[0]] == ["base-{0,1}", "other-{0,1}"]
+    shutil.rmtree(tmp_path / "sources")
+    assert [run.name for run in merge(*runs)[0]] == ["base-{0,1}", "other-{0,1}"]
+    for seed in "01":
+        path = leave(f"renamed-{seed}", TWO[:1], "base", seed=int(seed))
+        leave(f"base-{seed}", TWO[:1], "lwf", seed=int(seed), load_any=True, load_model_dir=str(path))
+    assert [run.name for run in merge("base-0", "base-1")[0]] == ["base-{0,1}"]
+
+
+def test_a_run_from_before_a_setting_existed_is_a_repeat_of_one_that_has_its_default(leave, rows, tmp_path):
+    leave("new", TWO[1:], "rdfcil", seed=1)
+    args = leave("old", TWO[:1], "rdfcil") / "args.yaml"
+    kept = {name: value for name, value in read_yaml(args).items() if name not in ("load_any", "angle_weight")}
+    write_yaml(args, kept)
+    row, = rows()
+    assert (row["repeats"], row["final"]) == ("2", "55.0 ± 7.1")
 
 
 @pytest.mark.parametrize("content", ["[1, 2", "- 1", "history: [[1.0, 2.0], [3.0]]", "history: [[1.0]]"])
