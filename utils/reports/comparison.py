@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from utils.reports.figures import save_figure
 from utils.reports.paper import METHODS, Number
-from utils.reports.places import Table
 from utils.reports.runs import Run
+from utils.reports.tables import Table
 
 # The colour-blind tell these apart (Okabe and Ito 2008); markers do the rest. Own learners are grey.
 COLOURS = ("#000000", "#7F7F7F", "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00")

@@ -1,4 +1,4 @@
-"""Numbers and tables as text, Markdown, LaTeX or CSV."""
+"""Tables as text, Markdown, LaTeX or CSV."""
 
 import argparse
 import csv
@@ -6,8 +6,6 @@ import io
 import re
 from collections.abc import Sequence
 from math import isnan
-
-from utils.reports.runs import Stat
 
 # {form: (characters to escape, bold)}
 MARKUP = {"text": ("\0", "*{}"), "markdown": ("|", "**{}**"), "latex": ("&%$#_{}", r"\textbf{{{}}}")}
@@ -17,18 +15,12 @@ def add_forms(parser: argparse.ArgumentParser) -> None:
     """Add ``--markdown``, ``--latex`` and ``--csv``, which set ``form``; its default is text."""
     forms = parser.add_mutually_exclusive_group()
     for form in ("markdown", "latex", "csv"):
-        forms.add_argument(
-            f"--{form}", dest="form", action="store_const", const=form, default="text",
-            help=f"print as {form}")
+        shape = {"action": "store_const", "const": form, "default": "text"}
+        forms.add_argument(f"--{form}", dest="form", help=f"print as {form}", **shape)
 
 
-def show_value(value: float, form: str = ".1f") -> str:
+def show_value(value: float, form: str) -> str:
     return "" if isnan(value) else f"{value:{form}}"
-
-
-def show_number(stat: Stat, form: str = ".1f") -> str:
-    """Mean ± the sample's deviation."""
-    return show_value(stat.mean, form) if isnan(stat.sample) else f"{stat.mean:{form}} ± {stat.sample:{form}}"
 
 
 def escape(text: str, form: str) -> str:
@@ -41,8 +33,8 @@ def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().rstrip("\n")
-    plain = [[escape(cell, form) for cell in row] for row in rows]
     bold = MARKUP[form][1]
+    plain = [[escape(cell, form) for cell in row] for row in rows]
     cells = [[bold.format(cell[1:]) if cell[:1] == "*" else cell for cell in row] for row in plain]
     if form == "text":
         widths = [max(map(len, column)) for column in zip(*cells)]

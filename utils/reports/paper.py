@@ -14,9 +14,8 @@ DREAM_LOSS = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
 DISTILLED = {"mu": 1.0, "temp": 2.0}
 TWO_PHASES = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
 RELATIONS = {**TWO_PHASES, "old_logits_weight": 0.15, "angle_weight": 0.5}
-CWD = {
-    **RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05,
-    "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
+CWD = {**RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05,
+       "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
 RELAY = {**TWO_PHASES, "dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}
 
 

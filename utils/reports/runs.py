@@ -4,10 +4,11 @@ import dataclasses
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ PARTS = {
     "matrix": "results-acc/pt.yaml", "seconds": "results-time/global.yaml",
     "memory": "results-mem/global.yaml"}
 SPLIT = ("first_split_size", "other_split_size", "max_task", "task_sizes")  # compared as sizes of tasks
-REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)  # threads change the last digits alone
+REPEATS_DIFFER = ("seed", "threads", *NOT_IN_RESULTS)  # threads change only the last digits
 
 
 class Stat(NamedTuple):
@@ -46,6 +47,10 @@ class Stat(NamedTuple):
         if len(known) < 2:
             return cls(*known)
         return cls(float(np.mean(known)), float(np.std(known, ddof=1)), float(np.std(known)))
+
+    def __str__(self) -> str:
+        """Mean ± the sample's deviation."""
+        return " ± ".join(f"{value:.1f}" for value in self[:2] if not isnan(value))
 
 
 @dataclass(eq=False)
@@ -81,27 +86,22 @@ class Run:
                 return method.name
         return learner + " (own class)" * (learner in METHODS) + " (coreset)" * coreset
 
-    @property
-    def joint(self) -> bool:
-        """Whether this is the upper bound that learns all classes at once."""
-        return self.method == "UB" and len(self.sizes) == 1
-
     @cached_property
     def compared(self) -> dict[str, Any]:
         """The settings that repeats share, apart from the split. ``load_model_dir`` has no seed, and counts
         only with ``--load_any``: otherwise the first task is the one that the run would have learned."""
-        source = re.sub(r"/?\bseed-\d+$", "", self.settings["load_model_dir"])
-        return {name: value for name, value in self.settings.items() if name not in REPEATS_DIFFER + SPLIT} | {
-            "load_model_dir": source if self.settings["load_any"] else ""}
+        source = re.sub(r"/?\bseed-\d+$", "", self.settings["load_model_dir"]) * self.settings["load_any"]
+        compared = {**self.settings, "load_model_dir": source}
+        return {name: value for name, value in compared.items() if name not in REPEATS_DIFFER + SPLIT}
 
     @cached_property
     def key(self) -> str:
-        """Equal for repeats. Of the run whose first task was forced on this one, it has the settings, or the
-        path if it is gone."""
-        source = Path(self.settings["load_model_dir"])
-        forced = self.settings["load_any"] and is_run(source)
-        first = read_run(source, "").key if forced else self.compared["load_model_dir"]
-        return json.dumps([{**self.compared, "load_model_dir": first}, self.sizes], sort_keys=True, default=str)
+        """Equal for repeats. It has the settings of the run that a first task was taken from with
+        ``--load_any``, or that run's path if it is gone."""
+        source, compared = Path(self.settings["load_model_dir"]), dict(self.compared)
+        if self.settings["load_any"] and is_run(source):
+            compared["load_model_dir"] = read_run(source, "").key
+        return json.dumps([compared, self.sizes], sort_keys=True, default=str)
 
     @property
     def finished(self) -> int:
@@ -126,18 +126,6 @@ class Run:
             "seconds": seconds.sum(0), "stored values": memory[-1]}
         return {name: Stat.of(values) for name, values in each.items()}
 
-    def join(self, other: "Run", warnings: list[str]) -> None:
-        """Add repeats in another folder; of a seed that is there twice, the one that came furthest counts."""
-        self.names += other.names
-        self.folders += other.folders
-        for seed, theirs in other.repeats.items():
-            ours = self.repeats.setdefault(seed, theirs)
-            done, more = (np.isfinite(histories["accuracy"]).sum() for histories in (ours, theirs))
-            if ours is not theirs and done and more:
-                warnings.append(f"{self.name}: seed {seed} is there twice; the one that came furthest counts")
-            if more > done:
-                self.repeats[seed] = theirs
-
 
 def accuracy_kind(top_k: int, validation: bool) -> str:
     return f"top-{top_k} validation accuracy" if validation else f"top-{top_k} accuracy"
@@ -147,16 +135,6 @@ def task_sizes(settings: dict[str, Any]) -> tuple[int, ...]:
     """The number of classes of each task that a run learns."""
     classes = len(settings["imagenet_classes"]) or DATASETS[settings["dataset"]].classes
     return tuple(len(task) for task in split_classes(classes, *(settings[name] for name in SPLIT)))
-
-
-# Reading
-
-
-def names_of(folders: Sequence[Path]) -> list[str]:
-    """The folders' paths from the deepest folder that holds them all."""
-    paths = [os.path.abspath(folder) for folder in folders]
-    common = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return [os.path.relpath(path, common) for path in paths]
 
 
 def read_run(folder: Path, name: str) -> Run:
@@ -178,16 +156,29 @@ def read_run(folder: Path, name: str) -> Run:
     return run
 
 
-def read_runs(folders: Sequence[Path], names: Sequence[str], warnings: list[str]) -> list[Run]:
-    """The runs in folders, repeats joined. A run that cannot be read is a line in ``warnings``."""
+def read_runs(folders: Sequence[Path], command: str) -> list[Run]:
+    """The runs in folders, repeats joined, named by their paths from the deepest folder that holds them all.
+    A folder that cannot be read and a seed that is there twice are lines of ``command`` on stderr."""
+    common = os.path.commonpath([os.path.dirname(os.path.abspath(folder)) for folder in folders])
     runs: dict[str, Run] = {}
-    for folder, name in zip(folders, names):
+    for folder in folders:
         try:
-            run = read_run(folder, name)
+            run = read_run(folder, os.path.relpath(folder, common))
         except (UserError, LookupError, TypeError, ValueError) as error:
-            warnings.append(f"{folder}: left out, cannot be read ({type(error).__name__}: {error})")
+            reason = f"{type(error).__name__}: {error}"
+            print(f"{command}: {folder}: left out, cannot be read ({reason})", file=sys.stderr)
             continue
         first = runs.setdefault(run.key, run)
-        if first is not run:
-            first.join(run, warnings)
+        if first is run:
+            continue
+        first.names += run.names
+        first.folders += run.folders
+        for seed, theirs in run.repeats.items():
+            ours = first.repeats.setdefault(seed, theirs)
+            done, more = (np.isfinite(histories["accuracy"]).sum() for histories in (ours, theirs))
+            if ours is not theirs and done and more:
+                line = f"{first.name}: seed {seed} is there twice; the one that came furthest counts"
+                print(f"{command}: {line}", file=sys.stderr)
+            if more > done:
+                first.repeats[seed] = theirs
     return list(runs.values())

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from utils.reports.dreams import COLUMNS, ROWS, Gallery, dreams_figure, look, pictured_classes
-from utils.reports.figures import accuracy_figure, confusion_figure, losses_figure, save_figure
-from utils.reports.run_figures import RunFigures
+from utils.reports.figures import RunFigures, accuracy_figure, confusion_figure, losses_figure, save_figure
 
 NAMES = [f"class {k}" for k in range(30)]
 

@@ -6,16 +6,16 @@ import pytest
 
 from tests.utils.reports.conftest import TWO, matrix
 from utils.files import read_yaml, write_yaml
-from utils.reports.runs import Stat, names_of, read_runs
+from utils.reports.runs import Stat, read_runs
 from utils.settings import NOT_IN_RESULTS
 
 
 @pytest.fixture
-def merge(leave, tmp_path):
+def merge(leave, tmp_path, capsys):
     """The runs in folders as reports see them: merge(name, ...) -> ([run], [warning])."""
     def read(*names):
-        warnings = []
-        return read_runs([tmp_path / name for name in names], names, warnings), warnings
+        runs = read_runs([tmp_path / name for name in names], "it")
+        return runs, capsys.readouterr().err.splitlines()
 
     return read
 
@@ -60,7 +60,7 @@ def test_the_same_seed_twice_counts_once_and_a_line_says_so(leave, merge):
         (run,), warnings = merge(*names)
         assert ({*run.repeats}, run.measures()["final"].mean) == ({0, 1}, 55)
         both = f"{{{','.join(names)}}}"
-        assert warnings == [f"{both}: seed 0 is there twice; the one that came furthest counts"]
+        assert warnings == [f"it: {both}: seed 0 is there twice; the one that came furthest counts"]
 
 
 def test_repeats_under_way_are_marked_and_in_no_mean(leave, rows):
@@ -97,8 +97,9 @@ def test_repeats_whose_first_task_was_forced_are_joined_if_their_sources_differ_
 def test_a_run_from_before_a_setting_existed_is_a_repeat_of_one_that_has_its_default(leave, rows, tmp_path):
     leave("new", TWO[1:], "rdfcil", seed=1)
     args = leave("old", TWO[:1], "rdfcil") / "args.yaml"
-    kept = {name: value for name, value in read_yaml(args).items() if name not in ("load_any", "angle_weight")}
-    write_yaml(args, kept)
+    recorded = read_yaml(args)
+    del recorded["load_any"], recorded["angle_weight"]
+    write_yaml(args, recorded)
     row, = rows()
     assert (row["repeats"], row["final"]) == ("2", "55.0 ± 7.1")
 
@@ -109,10 +110,12 @@ def test_a_damaged_run_is_one_line_and_others_are_shown(leave, merge, tmp_path, 
     leave("whole", TWO, "base")
     (leave("damaged", TWO) / part).write_text(content)
     runs, (warning,) = merge("damaged", "whole")
-    assert warning.startswith(f"{tmp_path / 'damaged'}: left out") and "\n" not in warning
+    assert warning.startswith(f"it: {tmp_path / 'damaged'}: left out")
     assert [run.name for run in runs] == ["whole"]
 
 
-def test_names_are_the_paths_from_the_folder_that_holds_all(tmp_path):
-    assert names_of([tmp_path / "a" / "run", tmp_path / "b"]) == ["a/run", "b"]
-    assert names_of([tmp_path / "a" / "run"]) == ["run"]
+def test_names_are_the_paths_from_the_folder_that_holds_all(leave, merge):
+    leave("a/run", TWO)
+    leave("b", TWO, lr=0.2)
+    assert [run.name for run in merge("a/run", "b")[0]] == ["a/run", "b"]
+    assert [run.name for run in merge("a/run")[0]] == ["run"]
