@@ -49,7 +49,8 @@ def bars(table: Table, axes: Axes, name: str) -> None:
         for offset, mean, deviation, look in (
             (-0.2, *run.measures()[name][:2], full), (0.2, *published[1:], hatched)):
             bar = axes.barh(place + offset, mean, 0.36, xerr=np.nan_to_num(deviation), **look)
-            axes.bar_label(bar, ["" if np.isnan(mean) else f"{mean:.1f}"], padding=3, fontsize=7)
+            text = f"({mean:.1f})" if look is hatched and table.departures(run) else f"{mean:.1f}"
+            axes.bar_label(bar, ["" if np.isnan(mean) else text], padding=3, fontsize=7)
     axes.set_yticks(range(len(table.runs)), [f"{run.method} ({run.name})" for run in table.runs], fontsize=8)
     axes.set(xlabel=f"{name} (%)", ylim=(len(table.runs) - 0.5, -0.5), xmargin=0.2)
 

@@ -11,7 +11,6 @@ bias shows if dreams lie farther from real old images than those from real new o
 are called new while dreams are not.
 """
 
-import copy
 import functools
 import sys
 from collections.abc import Sequence
@@ -28,16 +27,15 @@ from torch import Tensor
 from dataloaders.batches import Images
 from dataloaders.datasets import read_data
 from dataloaders.tasks import Task, tasks_of_repeat
-from learners import REGISTRY, Learner, build_learner
-from utils.command_line import parse
+from learners import Learner
 from utils.device import choose_device, probe, set_precision
 from utils.errors import Parser, UserError, run_main
-from utils.files import read_yaml, user_path
-from utils.load import load_after
+from utils.files import user_path
+from utils.load import load_run
 from utils.reports.figures import save_figure
-from utils.reports.forms import add_forms, show_rows, show_value
 from utils.reports.runs import Run, read_runs
-from utils.streams import Streams, seed_of
+from utils.reports.tables import add_forms, show_rows
+from utils.streams import seed_of
 from utils.training.folder import is_run
 
 NAME = "experiments/diagnose.sh"
@@ -57,7 +55,7 @@ MEASURES = {
     "norm_old": ("|w| old", "mean length", "classifier's rows, old classes"),
     "norm_new": ("|w| new", "mean length", "classifier's rows, the task's classes"),
 }
-MEASURED = ("top1", "ncm")  # by the run itself
+MEASURED = {"top1", "ncm"}  # by the run itself
 COLOURS = color_sequences["petroff10"]  # which the colour-blind tell apart (Petroff 2021)
 
 Diagnosis = dict[int, dict[str, float]]  # {task, from 2: {measure: mean over repeats; "repeats": how many}}
@@ -72,7 +70,8 @@ def squared_mmd(x: Tensor, y: Tensor, bandwidth: float) -> float:
         return torch.exp(-torch.cdist(a.double(), b.double()).square() / (2 * bandwidth**2))
 
     def within(a: Tensor) -> Tensor:
-        return (kernel(a, a).sum() - len(a)) / (len(a) * (len(a) - 1))  # without pairs of a point with itself
+        pairs = kernel(a, a)
+        return (pairs.sum() - pairs.diagonal().sum()) / (len(a) * (len(a) - 1))
 
     return (within(x) + within(y) - 2 * kernel(x, y).mean()).item()
 
@@ -132,29 +131,26 @@ def diagnose(
     """
     found: dict[int, dict[int, dict[str, float]]] = {}  # by task and seed
     for folder in run.folders:
-        settings = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--precision", "fp32"])
+        whole = load_run(folder)
+        settings = whole.settings
         settings.dataroot = str(dataroot or settings.dataroot)
-        data, streams = read_data(settings), Streams(device)
-        learner = build_learner(settings, streams, device, 0).eval()
+        data = read_data(settings)
         for repeat in range(settings.repeat):
-            tasks = tasks_of_repeat(settings, data, repeat, learner.normalised, device)
-            models = folder / "models" / f"repeat-{repeat + 1}"
-            for task in tasks[1 : len([*models.glob("task-*/class.pth")])]:
+            tasks = tasks_of_repeat(settings, data, repeat, whole.learner.normalised, device)
+            finished = len([*(folder / "models" / f"repeat-{repeat + 1}").glob("task-*/class.pth")])
+            for task in tasks[1:finished]:
+                before, after = (load_run(folder, repeat + 1, task.index + k, str(device)) for k in (0, 1))
                 drawn = (0, settings.seed + repeat, task.index)
                 old = sample([past.test for past in tasks[: task.index]], count, seed_of(*drawn, "old"))
                 new = sample([task.test], count, seed_of(*drawn, "new"))
-                streams.noise.manual_seed(seed_of(*drawn, "dreams"))
-                load_after(learner, models / f"task-{task.index}")
-                dreamt = learner.old
-                learner.start_task(task)
-                dreams = [learner.dream(len(x)) for x in old] if dreamt else []
-                teacher = copy.deepcopy(learner.model)
-                load_after(learner, models / f"task-{task.index + 1}")
-                learner.teacher = teacher
-                measures = diagnose_model(learner, task, old, new, dreams)
-                for name in MEASURED:
-                    history = read_yaml(folder / "results-acc" / f"{name}.yaml")["history"]
-                    measures[name] = history[task.index][repeat]
+                before.learner.streams.noise.manual_seed(seed_of(*drawn, "dreams"))
+                dreamt = before.learner.old
+                before.learner.start_task(task)
+                dreams = [before.learner.dream(len(x)) for x in old] if dreamt else []
+                after.learner.teacher = before.learner.model
+                measures = diagnose_model(after.learner, task, old, new, dreams)
+                for name in MEASURED & after.results.keys():
+                    measures[name] = after.results[name][task.index, repeat]
                 found.setdefault(task.index + 1, {})[settings.seed + repeat] = measures
     if not found:
         raise UserError(f"{run.name}: has not left the models of two tasks in its folder models")
@@ -194,13 +190,12 @@ def diagnosis_figure(diagnoses: dict[str, Diagnosis]) -> Figure:
 
 def table(diagnoses: dict[str, Diagnosis], form: str = "text") -> str:
     """One row per run and task; below it, as text, what each number says."""
-    headings = {name: name if form == "csv" else heading for name, (heading, *_) in MEASURES.items()}
-    digits = 6 if form == "csv" else 3
-    rows = [["run", "task", "repeats", *headings.values()]]
+    exact = form == "csv"
+    rows = [["run", "task", "repeats", *(name if exact else MEASURES[name][0] for name in MEASURES)]]
     for run, tasks in diagnoses.items():
         for task, measures in tasks.items():
-            cells = [show_value(measures[name], f".{1 if '%' in heading else digits}f")
-                     for name, heading in headings.items()]
+            cells = [f"{measures[name]:.{6 if exact else 1 if '%' in heading else 3}f}".replace("nan", "")
+                     for name, (heading, *_) in MEASURES.items()]
             rows.append([run, str(task), f"{measures['repeats']:.0f}", *cells])
     legend = [f"{heading:17}{shared}, {title}" for heading, shared, title in MEASURES.values()]
     return "\n".join([show_rows(rows, form), *(["", *legend] if form == "text" else [])])

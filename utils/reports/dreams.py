@@ -30,13 +30,8 @@ def look(
     teach: Callable[[Tensor], Tensor], denormalise: Callable[[Tensor], Tensor], batches: Iterable[Tensor],
     labels: Tensor | None = None,
 ) -> Gallery:
-    """Let a teacher look at images.
-
-    Args:
-        teach: images to the teacher's logits for the old classes.
-        batches: [B, 3, S, S] each, as networks see them.
-        labels: [N], the classes; without them, the class that the teacher sees.
-    """
+    """Let a teacher, which gives logits for the old classes, look at batches of images [B, 3, S, S]. Without
+    ``labels`` [N], they are the classes that it sees."""
     images, logits = zip(*((denormalise(x), teach(x)) for x in batches))
     probabilities = torch.cat(logits).softmax(1)
     labels = probabilities.argmax(1) if labels is None else labels

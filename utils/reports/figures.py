@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor
 
-from dataloaders.datasets import DATASETS
 from learners import Stage
 from utils.files import replacing
 from utils.reports.dreams import draw_dreams
-from utils.reports.runs import accuracy_kind
 from utils.training.listeners import Listener
 from utils.training.log import read_records
 from utils.training.measures import Measures
+from utils.training.results import percent
 from utils.training.state import RunState
 
 
@@ -43,8 +42,8 @@ class RunFigures(Listener):
         """Draw the accuracies and losses of the repeat so far, over the figures of the task before."""
         repeat, done, count = run.place.repeat, run.task.index + 1, len(run.tasks)
         title = f"{run.settings.learner_name}: repeat {repeat + 1}, after task {done} of {count}"
-        kind = accuracy_kind(DATASETS[run.settings.dataset].top_k, run.settings.validation)
-        self.draw(run, "accuracy", accuracy_figure(run.results.matrix[repeat], count, title, kind), done)
+        figure = accuracy_figure(run.results.matrix[repeat], count, title, percent(run.settings))
+        self.draw(run, "accuracy", figure, done)
         if done == count:
             starts = [task.old for task in run.tasks]
             figure = confusion_figure(run.results.confusion[repeat], starts, title, images_of(run))
@@ -97,18 +96,14 @@ def heat_map(matrix: np.ndarray, last: str, across: str, down: str, unit: str, t
     return figure
 
 
-def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str, kind: str = "") -> Figure:
-    """Draw the accuracy in percent after each task (down) on each task (across), and their mean.
-
-    Args:
-        rows: [after task][on task], of the tasks learned so far. tasks: of the whole run.
-        kind: names the accuracy.
-    """
+def accuracy_figure(rows: Sequence[Sequence[float]], tasks: int, title: str, unit: str = "%") -> Figure:
+    """Draw accuracies [after task][on task] so far, and the mean after each task. ``tasks`` is how many the
+    whole run has, ``unit`` that of the accuracies."""
     matrix = np.full((tasks, tasks + 1), np.nan)
     for after, row in enumerate(rows):
         matrix[after, : len(row)] = row
         matrix[after, -1] = np.mean(row)
-    return heat_map(matrix, "mean", "on task", "after task", f"{kind} (%)", title)
+    return heat_map(matrix, "mean", "on task", "after task", f"accuracy in {unit}", title)
 
 
 def confusion_figure(confusion: Tensor, starts: Sequence[int], title: str, images: str) -> Figure:
@@ -117,8 +112,7 @@ def confusion_figure(confusion: Tensor, starts: Sequence[int], title: str, image
 
     Args:
         confusion: [classes, classes] images of a class (row) that are called each class (column).
-        starts: the first class of each task.
-        images: names the images.
+        starts: the first class of each task. images: names the images.
     """
     called = np.add.reduceat(np.add.reduceat(confusion.numpy(), starts, 0), starts, 1)
     right = np.add.reduceat(confusion.diagonal().numpy(), starts)
@@ -128,32 +122,29 @@ def confusion_figure(confusion: Tensor, starts: Sequence[int], title: str, image
 
 def losses_figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
     """Draw the mean of each loss over each epoch, task after task: a row of panels per stage."""
-    # {stage: {loss: [(epochs of the stage so far, task, value)]}}
-    stages: dict[str, dict[str, list[tuple[int, int, float]]]] = {}
-    for stage in dict.fromkeys(record["stage"] for record in records):
-        epochs = [record for record in records if record["stage"] == stage]
-        stages[stage] = {name: [
-            (epoch, record["task"], record["losses"][name])
-            for epoch, record in enumerate(epochs, 1) if name in record["losses"]]
-            for name in dict.fromkeys(name for record in epochs for name in record["losses"])}
-    columns = max(map(len, stages.values()))
+    stages: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        stages.setdefault(record["stage"], []).append(record)
+    rows = [[*dict.fromkeys(f"{stage}: {name}" for epoch in epochs for name in epoch["losses"])]
+            for stage, epochs in stages.items()]
+    columns = max(map(len, rows))
+    panels: list[Any] = [row + ["."] * (columns - len(row)) for row in rows]
     figure = Figure(figsize=(max(2.8 * columns, 5), 2.2 * len(stages) + 0.4), layout="constrained")
-    grid = figure.subplots(len(stages), columns, squeeze=False)
-    for row, (stage, losses) in zip(grid, stages.items()):
-        for axes, (name, points) in zip(row, losses.items()):
-            begins = {}
-            for task, group in groupby(points, key=itemgetter(1)):
-                epochs, _, values = zip(*group)
-                axes.plot(epochs, values, color="tab:blue", marker="." if points[-1][0] < 50 else "")
-                begins[epochs[0]] = task
-            step = 1 + len(begins) // 15
-            axes.set_xticks([*begins][::step], [*begins.values()][::step])
-            axes.grid(axis="x")
-            axes.yaxis.set_major_formatter("{x:.4g}")  # without a power of ten beside the title
-            axes.tick_params(labelsize=8)
-            axes.set_xlabel("task", fontsize=8)
-            axes.set_title(f"{stage}: {name}", fontsize=9)
-        for axes in row[len(losses) :]:
-            axes.set_axis_off()
+    for panel, axes in figure.subplot_mosaic(panels).items():
+        stage, name = panel.split(": ")
+        begins = {}
+        points = [(epoch["task"], number, epoch["losses"][name])
+                  for number, epoch in enumerate(stages[stage], 1) if name in epoch["losses"]]
+        for task, group in groupby(points, itemgetter(0)):
+            _, numbers, values = zip(*group)
+            axes.plot(numbers, values, color="tab:blue", marker="." if len(stages[stage]) < 50 else "")
+            begins[numbers[0]] = task
+        step = 1 + len(begins) // 15
+        axes.set_xticks([*begins][::step], [*begins.values()][::step])
+        axes.grid(axis="x")
+        axes.yaxis.set_major_formatter("{x:.4g}")  # without a power of ten beside the title
+        axes.tick_params(labelsize=8)
+        axes.set_xlabel("task", fontsize=8)
+        axes.set_title(panel, fontsize=9)
     figure.suptitle(title)
     return figure

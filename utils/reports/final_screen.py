@@ -2,13 +2,11 @@
 
 import os
 import sys
-import textwrap
 from pathlib import Path
 from shlex import quote
 
 import numpy as np
 
-from utils.reports.forms import show_rows
 from utils.reports.runs import Stat
 from utils.settings import Settings
 from utils.training.journal import LABELS
@@ -18,7 +16,6 @@ from utils.training.results import Results, percent
 from utils.training.state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
-WIDEST = 10  # tasks whose accuracies fit side by side into 80 columns
 
 
 def command(script: str, folder: Path) -> str:
@@ -28,18 +25,6 @@ def command(script: str, folder: Path) -> str:
     return f"{python}sh {quote(str(ROOT / 'experiments' / script))} {quote(os.path.abspath(folder))}"
 
 
-def accuracies(results: Results) -> list[str]:
-    """The mean accuracy on each task after each task or, if there are many tasks, after the last."""
-    rows = [np.mean(rows, 0) for rows in zip(*results.matrix)]
-    if len(rows) > WIDEST:
-        values = " ".join(f"{task}: {value:.0f}" for task, value in enumerate(rows[-1], 1))
-        return textwrap.wrap(f"on each task after the last: {values}", 80)
-    lines = [["after task", *(f"on {task}" for task in range(1, len(rows) + 1))]]
-    for row in rows:
-        lines.append([str(len(row)), *(f"{value:.1f}" for value in row), *[""] * (len(rows) - len(row))])
-    return show_rows(lines, "text").splitlines()
-
-
 class FinalScreen(Listener):
     def run_ended(self, run: RunState) -> None:
         for line in final_screen(run.settings, run.results):
@@ -47,8 +32,7 @@ class FinalScreen(Listener):
 
 
 def final_screen(settings: Settings, results: Results) -> list[str]:
-    """Accuracy on each task, measures over all tasks, time, memory, figures, what to do next and, last, the
-    final accuracy."""
+    """Measures over all tasks, time, memory, figures, what to do next and, last, the final accuracy."""
     folder, repeats, unit = Path(settings.log_dir), len(results.matrix), percent(settings)
     over = f"over {repeats} repeat{'s' * (repeats > 1)}"
     each = [results.so_far(repeat) for repeat in range(repeats)]
@@ -63,7 +47,7 @@ def final_screen(settings: Settings, results: Results) -> list[str]:
         "figures:": f"{folder / 'figures'}" * (not settings.no_figures),
         "next:": command("tables.sh", folder.parent if beside else folder),
         "": command("diagnose.sh", folder) * (len(results.matrix[0]) > 1)}
-    lines = ["", f"accuracy in {unit}, mean {over}", *accuracies(results), ""]
+    lines = ["", f"accuracy in {unit}, mean {over}"]
     lines += [f"{label:22}{fact}" for label, fact in facts.items() if fact]
     kinds = {"accuracy_over_images": ("final accuracy over images", "")} if results.uneven else {}
     kinds["accuracy"] = "final accuracy", ", mean of tasks" * results.uneven

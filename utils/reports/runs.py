@@ -1,6 +1,5 @@
 """What runs have recorded and measured. Runs that differ in nothing but their seed are repeats: one Run."""
 
-import dataclasses
 import json
 import os
 import re
@@ -14,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataloaders.datasets import DATASETS
-from dataloaders.tasks import split_classes
+from dataloaders.tasks import task_ranges
 from learners import LEARNERS
 from utils.errors import UserError
 from utils.files import read_yaml
@@ -60,14 +58,16 @@ class Run:
     Attributes:
         settings: of the first folder.
         sizes: the number of classes of each task that is learned.
-        repeats: {seed: {part: history}}, NaN if not measured.
+        seeds: of the repeats.
+        history: as PARTS has them; NaN if not measured.
     """
 
     names: list[str]
     folders: list[Path]
     settings: dict[str, Any]
     sizes: tuple[int, ...]
-    repeats: dict[int, dict[str, np.ndarray]]
+    seeds: list[int]
+    history: dict[str, np.ndarray]
 
     @property
     def name(self) -> str:
@@ -105,36 +105,23 @@ class Run:
 
     @property
     def finished(self) -> int:
-        return sum(isfinite(histories["accuracy"][-1]) for histories in self.repeats.values())
-
-    def history(self, part: str) -> np.ndarray:
-        return np.stack([histories[part] for histories in self.repeats.values()], axis=-1)
+        return int(np.isfinite(self.history["accuracy"][-1]).sum())
 
     def curve(self, part: str) -> list[Stat]:
         """The accuracy after each task over finished repeats or, if there are none, over those under way."""
-        history = self.history(part)
+        history = self.history[part]
         finished = history[:, np.isfinite(history[-1])]
         return [Stat.of(row) for row in (finished if finished.size else history)]
 
     def measures(self) -> dict[str, Stat]:
         """Measures over finished repeats; docs/run-folder.md ("Tables") defines them."""
-        accuracy, images, matrix, seconds, memory = map(self.history, PARTS)
+        accuracy, images, matrix, seconds, memory = (self.history[part] for part in PARTS)
         each = {
             "final": accuracy[-1], "final over images": images[-1],
             "average": accuracy.mean(0), "average over images": images.mean(0),
             "forgetting": forgetting(matrix), "backward transfer": backward_transfer(matrix),
             "seconds": seconds.sum(0), "stored values": memory[-1]}
         return {name: Stat.of(values) for name, values in each.items()}
-
-
-def accuracy_kind(top_k: int, validation: bool) -> str:
-    return f"top-{top_k} validation accuracy" if validation else f"top-{top_k} accuracy"
-
-
-def task_sizes(settings: dict[str, Any]) -> tuple[int, ...]:
-    """The number of classes of each task that a run learns."""
-    classes = len(settings["imagenet_classes"]) or DATASETS[settings["dataset"]].classes
-    return tuple(len(task) for task in split_classes(classes, *(settings[name] for name in SPLIT)))
 
 
 def read_run(folder: Path, name: str) -> Run:
@@ -144,15 +131,31 @@ def read_run(folder: Path, name: str) -> Run:
         raise UserError("args.yaml is damaged or another program's")
     recorded = read_yaml(folder / "args.yaml")
     learner = LEARNERS.get(recorded["learner_name"])
-    settings = {**dataclasses.asdict(learner.Settings() if learner else Settings()), **recorded}
-    run = Run([name], [folder], settings, task_sizes(settings), {})
+    settings = learner.Settings() if learner else Settings()
+    vars(settings).update(recorded)
+    sizes, history = tuple(map(len, task_ranges(settings))), {}
     for part, file in PARTS.items():
-        shape, path = (len(run.sizes),) * (1 + (part == "matrix")), folder / file
-        history = np.array(read_yaml(path)["history"] if path.exists() else np.empty((*shape, 0)), float)
-        begun = history.shape[-1]
-        for repeat in range(max(begun, settings["repeat"])):
-            values = history[..., repeat] if repeat < begun else np.full(shape, nan)
-            run.repeats.setdefault(settings["seed"] + repeat, {})[part] = values.reshape(shape)
+        shape, path = (len(sizes),) * (1 + (part == "matrix")), folder / file
+        begun = np.array(read_yaml(path)["history"] if path.exists() else np.empty((*shape, 0)), float)
+        planned = np.full((*shape, max(0, settings.repeat - begun.shape[-1])), nan)
+        history[part] = np.concatenate([begun, planned], axis=-1)
+    seeds = [settings.seed + repeat for repeat in range(history["accuracy"].shape[-1])]
+    return Run([name], [folder], vars(settings), sizes, seeds, history)
+
+
+def joined(runs: Sequence[Run], command: str) -> Run:
+    """The run of all repeats. Of a seed that is there twice, the repeat that came furthest counts."""
+    names, folders, seeds = ([item for run in runs for item in getattr(run, name)]
+                             for name in ("names", "folders", "seeds"))
+    history = {part: np.concatenate([run.history[part] for run in runs], axis=-1) for part in PARTS}
+    done = np.isfinite(history["accuracy"]).sum(0).tolist()
+    furthest = {seeds[column]: column for column in np.argsort(done, kind="stable")}
+    run = Run(names, folders, runs[0].settings, runs[0].sizes, [*furthest], {
+        part: values[..., [*furthest.values()]] for part, values in history.items()})
+    for seed in furthest:
+        if len([count for other, count in zip(seeds, done) if other == seed and count]) > 1:
+            line = f"{run.name}: seed {seed} is there twice; the one that came furthest counts"
+            print(f"{command}: {line}", file=sys.stderr)
     return run
 
 
@@ -160,25 +163,12 @@ def read_runs(folders: Sequence[Path], command: str) -> list[Run]:
     """The runs in folders, repeats joined, named by their paths from the deepest folder that holds them all.
     A folder that cannot be read and a seed that is there twice are lines of ``command`` on stderr."""
     common = os.path.commonpath([os.path.dirname(os.path.abspath(folder)) for folder in folders])
-    runs: dict[str, Run] = {}
+    groups: dict[str, list[Run]] = {}
     for folder in folders:
         try:
             run = read_run(folder, os.path.relpath(folder, common))
+            groups.setdefault(run.key, []).append(run)
         except (UserError, LookupError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             print(f"{command}: {folder}: left out, cannot be read ({reason})", file=sys.stderr)
-            continue
-        first = runs.setdefault(run.key, run)
-        if first is run:
-            continue
-        first.names += run.names
-        first.folders += run.folders
-        for seed, theirs in run.repeats.items():
-            ours = first.repeats.setdefault(seed, theirs)
-            done, more = (np.isfinite(histories["accuracy"]).sum() for histories in (ours, theirs))
-            if ours is not theirs and done and more:
-                line = f"{first.name}: seed {seed} is there twice; the one that came furthest counts"
-                print(f"{command}: {line}", file=sys.stderr)
-            if more > done:
-                first.repeats[seed] = theirs
-    return list(runs.values())
+    return [joined(runs, command) for runs in groups.values()]

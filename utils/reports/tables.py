@@ -3,8 +3,12 @@
     python -m utils.reports.tables [RUN or FOLDER ...]
 """
 
+import argparse
+import csv
 import dataclasses
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
@@ -15,9 +19,8 @@ from dataloaders.datasets import DATASETS
 from learners import LEARNERS
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
-from utils.reports.forms import add_forms, escape, show_rows, show_value
 from utils.reports.paper import METHODS, STUDIES, Number
-from utils.reports.runs import Run, accuracy_kind, read_runs
+from utils.reports.runs import Run, read_runs
 from utils.settings import Settings
 from utils.training.folder import shown
 
@@ -32,6 +35,8 @@ SHARED = {"model_type", "model_name"} | {
 UNRANKED = ("incomplete_data", "images_per_class", "load_any")
 # A run with one of these is not what the names of its data set and method say: always a column.
 MARKS = (*UNRANKED, "imagenet_classes")
+# {form: (characters to escape, bold)}
+MARKUP = {"text": ("\0", "*{}"), "markdown": ("|", "**{}**"), "latex": ("&%$#_{}", r"\textbf{{{}}}")}
 
 
 class Table:
@@ -90,11 +95,36 @@ def tables_of(runs: Sequence[Run]) -> list[Table]:
     bounds = [run for run in runs if run.method == "UB" and len(run.sizes) == 1]
     for run in [*(run for run in runs if run not in bounds), *bounds]:
         dataset = run.settings["dataset"]
-        kind = accuracy_kind(DATASETS[dataset].top_k, run.settings["validation"])
+        kind = f"top-{DATASETS[dataset].top_k} {'validation ' * run.settings['validation']}accuracy"
         same = [key for key in groups if key[:2] == (dataset, kind) and sum(key[2]) == sum(run.sizes)]
         for key in same if same and run in bounds else [(dataset, kind, run.sizes)]:
             groups.setdefault(key, []).append(run)
     return [Table(*key, group) for key, group in sorted(groups.items())]
+
+
+def escape(text: str, form: str) -> str:
+    return re.sub(f"([{MARKUP[form][0]}])", r"\\\1", text)
+
+
+def show_rows(rows: Sequence[Sequence[str]], form: str) -> str:
+    """A heading and lines as ``text``, ``markdown``, ``latex`` or ``csv``; cells with a * first are bold."""
+    if form == "csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        return text.getvalue().rstrip("\n")
+    bold = MARKUP[form][1]
+    plain = [[escape(cell, form) for cell in row] for row in rows]
+    cells = [[bold.format(cell[1:]) if cell[:1] == "*" else cell for cell in row] for row in plain]
+    if form == "text":
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in cells)
+        return "\n".join("  ".join(row).rstrip() for row in aligned)
+    if form == "markdown":
+        head, *lines = (f"| {' | '.join(row)} |" for row in cells)
+        return "\n".join([head, "|" + " --- |" * len(rows[0]), *lines])
+    head, *lines = (" & ".join(row) + r" \\" for row in cells)
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
+    return "\n".join([begin, head, r"\hline", *lines, r"\end{tabular}"])
 
 
 def show_table(table: Table, form: str, paper: bool) -> str:
@@ -116,7 +146,7 @@ def show_table(table: Table, form: str, paper: bool) -> str:
         if "over" in name and columns[name] == columns[name.removesuffix(" over images")]:
             del columns[name]
     columns["repeats"] = [
-        f"{run.finished}" + f" of {len(run.repeats)}" * (run.finished < len(run.repeats)) for run in runs]
+        f"{run.finished}" + f" of {len(run.seeds)}" * (run.finished < len(run.seeds)) for run in runs]
     numbers = [table.numbers.get(run.method, Number()).text for run in runs]
     columns["paper"] = [f"({text})" if table.departures(run) else text for run, text in zip(runs, numbers)]
     columns["run"] = [run.name for run in runs]
@@ -141,9 +171,16 @@ def records(tables: Sequence[Table]) -> list[list[str]]:
         for part in ("accuracy", "accuracy over images"):
             found += [(part, str(task), stat) for task, stat in enumerate(run.curve(part), 1)]
         for name, task, stat in found:
-            numbers = [show_value(value, ".6f") for value in stat]
-            lines.append([*start, name, task, *numbers, str(run.finished), str(len(run.repeats))])
+            numbers = [f"{value:.6f}".replace("nan", "") for value in stat]
+            lines.append([*start, name, task, *numbers, str(run.finished), str(len(run.seeds))])
     return lines
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
+    """Add ``--markdown``, ``--latex`` and ``--csv``, which set ``form``; its default is text."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    for form in ("markdown", "latex", "csv"):
+        add(f"--{form}", dest="form", action="store_const", const=form, default="text", help=f"print {form}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ import torch
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.runs import read_runs, task_sizes
+from utils.reports.runs import read_run, read_runs
 from utils.reports.tables import show_table, tables_of
 from utils.training.measures import Measures
 from utils.training.results import Results
@@ -42,7 +42,7 @@ def leave(root, tmp_path):
             for row in rows:
                 results.add(repeat, measures(row, images and images[: len(row)]), 1000, 3600.0)
         if matrices:
-            results.save(path, len(task_sizes(settings)))
+            results.save(path, len(read_run(path, "").sizes))
         return path
 
     return run

@@ -58,7 +58,7 @@ def test_the_same_seed_twice_counts_once_and_a_line_says_so(leave, merge):
     leave("b", TWO)
     for names in ("ab", "ba"):
         (run,), warnings = merge(*names)
-        assert ({*run.repeats}, run.measures()["final"].mean) == ({0, 1}, 55)
+        assert ({*run.seeds}, run.measures()["final"].mean) == ({0, 1}, 55)
         both = f"{{{','.join(names)}}}"
         assert warnings == [f"it: {both}: seed 0 is there twice; the one that came furthest counts"]
 
