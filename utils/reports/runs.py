@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,7 +145,7 @@ def read_run(folder: Path, name: str) -> Run:
 
 
 def joined(runs: Sequence[Run], command: str) -> Run:
-    """The run of all repeats. Of a seed that is there twice, the repeat that came furthest counts."""
+    """The run of all repeats. A seed that is there twice is a line on stderr, and counts once."""
     names, folders, seeds = ([item for run in runs for item in getattr(run, name)]
                              for name in ("names", "folders", "seeds"))
     history = {part: np.concatenate([run.history[part] for run in runs], axis=-1) for part in PARTS}
@@ -152,8 +153,8 @@ def joined(runs: Sequence[Run], command: str) -> Run:
     furthest = {seeds[column]: column for column in np.argsort(done, kind="stable")}
     run = Run(names, folders, runs[0].settings, runs[0].sizes, [*furthest], {
         part: values[..., [*furthest.values()]] for part, values in history.items()})
-    for seed in furthest:
-        if len([count for other, count in zip(seeds, done) if other == seed and count]) > 1:
+    for seed, count in Counter(seed for seed, tasks in zip(seeds, done) if tasks).items():
+        if count > 1:
             line = f"{run.name}: seed {seed} is there twice; the one that came furthest counts"
             print(f"{command}: {line}", file=sys.stderr)
     return run
