@@ -64,7 +64,7 @@ def draw_comparison(tables: Sequence[Table], folder: Path, form: str) -> list[Pa
         curves(table, line)
         bars(table, final, f"final{table.over}")
         bars(table, forgetting, "forgetting")
-        told = "; hollow and hatched: the paper" * bool(table.study)
+        told = "; hollow and hatched: the paper" * bool(table.numbers)
         title = [f"{table.name}, ± std (n-1){told}", *table.notes()]
         figure.suptitle("\n".join(fill(text, 200) for text in title), fontsize=9)
         paths.append(folder / f"{re.sub('[^A-Za-z0-9]+', '-', table.name)}.{form}")

@@ -56,7 +56,7 @@ METHODS = {method.name: method for method in (
 
 
 class Study(NamedTuple):
-    """A published table and the protocol of its runs.
+    """A published table and the protocol of its runs; by default none.
 
     Attributes:
         name: the publication and what a cell is.
@@ -65,12 +65,12 @@ class Study(NamedTuple):
         rows: {method: {number of classes of each task: its number}}, as far as the publication has them.
     """
 
-    name: str
-    dataset: str
-    protocol: dict[str, Any]
-    dreams: dict[str, Any]
-    over_images: bool
-    rows: dict[str, dict[tuple[int, ...], Number]]
+    name: str = ""
+    dataset: str = ""
+    protocol: dict[str, Any] = {}
+    dreams: dict[str, Any] = {}
+    over_images: bool = False
+    rows: dict[str, dict[tuple[int, ...], Number]] = {}
 
 
 def read(splits: Sequence[tuple[int, ...]], table: str) -> dict[str, dict[tuple[int, ...], Number]]:

@@ -19,7 +19,7 @@ from dataloaders.datasets import DATASETS
 from learners import LEARNERS
 from utils.errors import Parser, UserError, run_main
 from utils.files import user_path
-from utils.reports.paper import METHODS, STUDIES, Number
+from utils.reports.paper import METHODS, STUDIES, Number, Study
 from utils.reports.runs import Run, read_runs
 from utils.settings import Settings
 from utils.training.folder import shown
@@ -43,7 +43,7 @@ class Table:
     """The runs of one data set, split and kind of accuracy.
 
     Attributes:
-        study: the published table with the data set and split, if there is one.
+        study: the published table with the data set and split, or an empty one.
         numbers: those of its rows.
         over: " over images" if the published accuracies are, instead of means over tasks.
         runs: in the papers' order, then by name.
@@ -54,10 +54,10 @@ class Table:
         each = [(size, len([*same])) for size, same in groupby(sizes)]
         split = " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in each)
         self.name, self.tasks = f"{dataset}, {split} classes, {kind}", len(sizes)
-        studies = [study for study in STUDIES if study.dataset == dataset and sizes in study.rows["ABD"]]
-        self.study = studies[0] if studies else None
-        self.numbers = {name: row[sizes] for name, row in self.study.rows.items()} if self.study else {}
-        self.over = " over images" if self.study and self.study.over_images else ""
+        studies = (study for study in STUDIES if study.dataset == dataset and sizes in study.rows["ABD"])
+        self.study = next(studies, Study())
+        self.numbers = {name: row[sizes] for name, row in self.study.rows.items()}
+        self.over = " over images" * self.study.over_images
         self.runs = sorted(runs, key=lambda run: ([*METHODS, run.method].index(run.method), run.method))
         self.settings = [
             name for name in dict.fromkeys(name for run in runs for name in run.compared)
@@ -67,7 +67,7 @@ class Table:
 
     def departures(self, run: Run) -> str:
         """Where a run departs from the settings of its published number."""
-        if not self.study or run.method not in self.numbers:
+        if run.method not in self.numbers:
             return ""
         method, read = METHODS[run.method], dict(run.settings)
         if method.learner in LEARNERS:
@@ -84,8 +84,8 @@ class Table:
         departing: dict[str, list[str]] = {}
         for run in self.runs:
             departing.setdefault(self.departures(run), []).append(run.name)
-        return [f"paper: {study.name}" for study in (self.study,) if study] + [
-            f"not comparable with the paper's number (in parentheses): {', '.join(names)} with {text}"
+        return [f"paper: {self.study.name}"] * bool(self.numbers) + [
+            f"in parentheses, because not at the published settings: {', '.join(names)} with {text}"
             for text, names in departing.items() if text]
 
 

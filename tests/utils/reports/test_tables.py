@@ -128,7 +128,7 @@ def test_a_run_at_other_settings_has_the_number_in_parentheses_and_says_which(le
     leave("changed", [matrix(5)], **changes)
     _, note = tables()[0].notes()
     (name, value), = changes.items()
-    assert "number (in parentheses): " in note
+    assert "in parentheses, because" in note
     shown = "68 56 78 …" if name == "class_order" else str(value)
     assert rows()[0]["paper"] == "(43.9 ± 0.9)" and f"changed with {name} {shown}" in note and len(note) < 130
 
