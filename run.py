@@ -28,6 +28,7 @@ from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
 from utils.device import cpu_notices, open_device
 from utils.errors import run_main
+from utils.reports.boards import TensorBoard, WandB, required
 from utils.reports.final_screen import FinalScreen
 from utils.settings import Settings
 from utils.training.folder import ResultFiles, RunFolder
@@ -42,18 +43,14 @@ def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: tor
     trainer.listeners += [ResultFiles(folder), Journal(trainer.state.log, [*folder.notices, *data.notes])]
     drawn = None
     if settings.tensorboard:
-        from utils.reports.tensorboard import TensorBoard
-
-        trainer.listeners.append(board := TensorBoard(folder))
+        trainer.listeners.append(board := TensorBoard())
         drawn = board.figure
     if settings.wandb:
-        from utils.reports.wandb import WandB
-
         trainer.listeners.append(WandB())
     if not settings.no_figures:
-        from utils.reports.run_figures import RunFigures  # imports matplotlib
+        from utils.reports.figures import RunFigures  # imports matplotlib
 
-        trainer.listeners.append(RunFigures(folder, drawn))
+        trainer.listeners.append(RunFigures(drawn))
     trainer.listeners.append(FinalScreen())
     return trainer
 
@@ -77,14 +74,9 @@ def start(settings: Settings) -> Results:
     later."""
     for line in WARNINGS:
         print(f"run.py: warning: {line}", file=sys.stderr)
-    if settings.tensorboard:
-        from utils.reports.tensorboard import require_tensorboard
-
-        require_tensorboard()
-    if settings.wandb:
-        from utils.reports.wandb import require_wandb
-
-        require_wandb()
+    for flag in ("tensorboard", "wandb"):
+        if getattr(settings, flag):
+            required(flag)
     device = open_device(settings)
     data = read_data(settings)
     folder = RunFolder(settings)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from utils.reports.figures import save_figure
 from utils.reports.paper import METHODS, Number
-from utils.reports.places import Table
 from utils.reports.runs import Run
+from utils.reports.tables import Table
 
 # The colour-blind tell these apart (Okabe and Ito 2008); markers do the rest. Own learners are grey.
 COLOURS = ("#000000", "#7F7F7F", "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00")
@@ -49,7 +49,8 @@ def bars(table: Table, axes: Axes, name: str) -> None:
         for offset, mean, deviation, look in (
             (-0.2, *run.measures()[name][:2], full), (0.2, *published[1:], hatched)):
             bar = axes.barh(place + offset, mean, 0.36, xerr=np.nan_to_num(deviation), **look)
-            axes.bar_label(bar, ["" if np.isnan(mean) else f"{mean:.1f}"], padding=3, fontsize=7)
+            text = f"({mean:.1f})" if look is hatched and table.departures(run) else f"{mean:.1f}"
+            axes.bar_label(bar, ["" if np.isnan(mean) else text], padding=3, fontsize=7)
     axes.set_yticks(range(len(table.runs)), [f"{run.method} ({run.name})" for run in table.runs], fontsize=8)
     axes.set(xlabel=f"{name} (%)", ylim=(len(table.runs) - 0.5, -0.5), xmargin=0.2)
 
@@ -63,7 +64,7 @@ def draw_comparison(tables: Sequence[Table], folder: Path, form: str) -> list[Pa
         curves(table, line)
         bars(table, final, f"final{table.over}")
         bars(table, forgetting, "forgetting")
-        told = "; hollow and hatched: the paper" * bool(table.study)
+        told = "; hollow and hatched: the paper" * bool(table.numbers)
         title = [f"{table.name}, ± std (n-1){told}", *table.notes()]
         figure.suptitle("\n".join(fill(text, 200) for text in title), fontsize=9)
         paths.append(folder / f"{re.sub('[^A-Za-z0-9]+', '-', table.name)}.{form}")

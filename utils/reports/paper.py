@@ -14,9 +14,8 @@ DREAM_LOSS = {"deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0]}
 DISTILLED = {"mu": 1.0, "temp": 2.0}
 TWO_PHASES = {"classification_weight": 0.5, "head_share": 0.2, "head_lr_factor": 0.05}
 RELATIONS = {**TWO_PHASES, "old_logits_weight": 0.15, "angle_weight": 0.5}
-CWD = {
-    **RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05,
-    "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
+CWD = {**RELATIONS, "alignment_weight": 0.1, "consistency_weight": 0.05,
+       "deep_inv_params": [1e-3, 50.0, 0.0, 1e3, 1.0]}
 RELAY = {**TWO_PHASES, "dist_dreams_weight": 0.15, "dist_real_weight": 0.15, "relay_weight": 0.05}
 
 
@@ -57,7 +56,7 @@ METHODS = {method.name: method for method in (
 
 
 class Study(NamedTuple):
-    """A published table and the protocol of its runs.
+    """A published table and the protocol of its runs; by default none.
 
     Attributes:
         name: the publication and what a cell is.
@@ -66,12 +65,12 @@ class Study(NamedTuple):
         rows: {method: {number of classes of each task: its number}}, as far as the publication has them.
     """
 
-    name: str
-    dataset: str
-    protocol: dict[str, Any]
-    dreams: dict[str, Any]
-    over_images: bool
-    rows: dict[str, dict[tuple[int, ...], Number]]
+    name: str = ""
+    dataset: str = ""
+    protocol: dict[str, Any] = {}
+    dreams: dict[str, Any] = {}
+    over_images: bool = False
+    rows: dict[str, dict[tuple[int, ...], Number]] = {}
 
 
 def read(splits: Sequence[tuple[int, ...]], table: str) -> dict[str, dict[tuple[int, ...], Number]]:
@@ -102,7 +101,7 @@ PROTOCOL = {
     "rand_split": True, "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4,
     "schedule": [100, 150, 200, 250], "schedule_type": "decay", "batch_size": 128, "DW": False,
     "validation": False, "precision": "fp32", "class_order": [], "incomplete_data": False,
-    "images_per_class": 0, "oracle_flag": False, "weights": "", "freeze": False}
+    "images_per_class": 0, "image_size": 0, "oracle_flag": False, "weights": "", "freeze": False}
 STUDIES = (
     Study(  # std (n) is numpy.std's default in the published code
         "Smith et al. 2021, final accuracy ± std (n)", "CIFAR100", PROTOCOL,

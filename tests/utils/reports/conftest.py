@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 
 import pytest
 import torch
@@ -6,9 +8,8 @@ import torch
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.files import write_yaml
-from utils.reports.places import tables_of
-from utils.reports.runs import names_of, read_runs, task_sizes
-from utils.reports.tables import show_table
+from utils.reports.runs import read_run, read_runs
+from utils.reports.tables import show_table, tables_of
 from utils.training.measures import Measures
 from utils.training.results import Results
 
@@ -41,7 +42,7 @@ def leave(root, tmp_path):
             for row in rows:
                 results.add(repeat, measures(row, images and images[: len(row)]), 1000, 3600.0)
         if matrices:
-            results.save(path, len(task_sizes(settings)))
+            results.save(path, len(read_run(path, "").sizes))
         return path
 
     return run
@@ -53,9 +54,9 @@ def tables(tmp_path):
 
     def read(*names):
         found = sorted(path.parent for path in tmp_path.rglob("args.yaml"))
-        folders, warnings = [tmp_path / name for name in names] or found, []
-        tables = tables_of(read_runs(folders, names_of(folders), warnings))
-        assert warnings == []
+        with contextlib.redirect_stderr(io.StringIO()) as warnings:
+            tables = tables_of(read_runs([tmp_path / name for name in names] or found, "it"))
+        assert warnings.getvalue() == ""
         return tables
 
     return read

@@ -9,25 +9,25 @@ import torch
 import yaml
 
 from utils.errors import UserError
-from utils.reports.diagnose import diagnose, main, table
-from utils.reports.diagnosis import (
-    DIAGNOSTICS,
-    PANELS,
-    Diagnosis,
+from utils.reports.diagnose import (
+    MEASURED,
+    MEASURES,
+    diagnose,
     diagnose_model,
     diagnosis_figure,
     linear_cka,
-    median_distance,
+    main,
     squared_mmd,
+    table,
 )
-from utils.reports.runs import names_of, read_runs
+from utils.reports.runs import read_runs
 
 ABD = "AlwaysBeDreaming"
-OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
+OF_DREAMS = {name for name in MEASURES if "dreams" in name}
 
 
 def run_in(*folders):
-    run, = read_runs(folders, names_of(folders), [])
+    run, = read_runs(folders, "it")
     return run
 
 
@@ -49,11 +49,6 @@ def test_squared_mmd_by_hand_without_pairs_of_a_point_with_itself():
     assert squared_mmd(column(0, 0), column(3, 3, 3), 2.0) == pytest.approx(2 - 2 * math.exp(-9 / 8))
     k = math.exp(-1 / 2)
     assert squared_mmd(column(0, 1), column(0, 1), 1.0) == pytest.approx(k + k - 2 * (1 + k) / 2)
-
-
-def test_the_bandwidth_is_the_median_of_all_distances():
-    assert median_distance(column(0, 1, 3)) == 2
-    assert squared_mmd(column(5, 5), column(5, 5), median_distance(column(5, 5, 5, 5))) == 0
 
 
 def test_alignment_by_hand_and_regardless_of_rotation_scale_and_place(sample):
@@ -82,9 +77,7 @@ def test_rows_confusion_and_alignment_of_a_known_model(problem, sample):
         found["cka_old"], found["cka_dreams"],
         found["cka_new"]) == pytest.approx((1, 1, 1))  # the teacher has the same features
     assert found["mmd_dreams"] == found["mmd_new"]
-    assert {
-        name for name,
-        value in diagnose_model(learner, task, old, new, []).items() if math.isnan(value)} == OF_DREAMS
+    assert diagnose_model(learner, task, old, new, []).keys() == MEASURES.keys() - OF_DREAMS - {*MEASURED}
 
 
 # A run
@@ -93,50 +86,45 @@ def test_rows_confusion_and_alignment_of_a_known_model(problem, sample):
 def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repeats_alike(finished):
     run = finished("NormalNN", "--repeat", "2", "--max_task", "3", "--schedule", "1")
     diagnosis = diagnose(run_in(run), count=20)
-    assert diagnosis.repeats == {2: 2, 3: 2}
+    assert [diagnosis[task]["repeats"] for task in (2, 3)] == [2, 2]
     rows = [
         torch.load(run / "models" / f"repeat-{repeat}" / "task-3" / "class.pth")["last.weight"].norm(dim=1)
         for repeat in (1, 2)]
-    assert diagnosis.values[3]["norm_old"] == pytest.approx(np.mean([row[:4].mean() for row in rows]))
-    assert diagnosis.values[3]["norm_new"] == pytest.approx(np.mean([row[4:6].mean() for row in rows]))
+    assert diagnosis[3]["norm_old"] == pytest.approx(np.mean([row[:4].mean() for row in rows]))
+    assert diagnosis[3]["norm_new"] == pytest.approx(np.mean([row[4:6].mean() for row in rows]))
     for name in ("top1", "ncm"):
         history = yaml.safe_load((run / "results-acc" / f"{name}.yaml").read_text())["history"]
-        assert diagnosis.values[3][name] == pytest.approx(np.mean(history[2]))
-    assert {name for name, value in diagnosis.values[2].items() if math.isnan(value)} == OF_DREAMS
+        assert diagnosis[3][name] == pytest.approx(np.mean(history[2]))
+    assert {name for name, value in diagnosis[2].items() if math.isnan(value)} == OF_DREAMS
     apart = [finished("NormalNN", "--seed", seed, "--max_task", "3", "--schedule", "1") for seed in "01"]
     together = diagnose(run_in(*apart), count=20)
-    assert together.repeats == {2: 2, 3: 2}
-    np.testing.assert_equal(together.values, diagnosis.values)
+    np.testing.assert_equal(together, diagnosis)
 
 
 def test_dreams_are_those_of_the_teacher_and_the_same_again(finished):
     first, again = (diagnose(run_in(finished("Generative_Replay")), count=30) for _ in range(2))
-    assert not any(math.isnan(value) for value in first.values[2].values())
+    assert not any(math.isnan(value) for value in first[2].values())
     assert first == again
 
 
 # What is shown
 
 
-def made_up(name, tasks, images="test"):
-    later = range(2, tasks + 1)
-    return Diagnosis(
-        name, dict.fromkeys(later, 1),
-        {task: {measure: task / 100 for measure in DIAGNOSTICS} for task in later}, images)
+def made_up(tasks):
+    return {task: dict.fromkeys([*MEASURES, "repeats"], task / 100) for task in range(2, tasks + 1)}
 
 
 def test_the_figure_has_a_panel_for_every_measure_and_a_line_for_every_run():
-    axes = diagnosis_figure([made_up("a", 5), made_up("b", 3, "validation")]).axes
+    axes = diagnosis_figure({"a": made_up(5), "b (validation images)": made_up(3)}).axes
     by_title = {each.get_title(): each for each in axes}
-    panels = {title: name for row in PANELS.values() for title, name in row.items()}
-    assert set(panels.values()) == DIAGNOSTICS.keys() and by_title.keys() - {""} == panels.keys()
-    for title in panels:
+    assert by_title.keys() - {""} == {title for _, _, title in MEASURES.values()}
+    for title in by_title.keys() - {""}:
         assert [line.get_xydata().tolist() for line in by_title[title].lines] == [
             [[task, task / 100] for task in range(2, last + 1)] for last in (5, 3)]
     legend, = (each.get_legend() for each in axes if each.get_legend())
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b (validation images)"]
-    lines = table([made_up("a", 2), made_up("b", 2, "validation")]).splitlines()[1:3]
-    assert [line.split()[:2] for line in lines] == [["a", "test"], ["b", "validation"]]
+    assert [line.split()[:2] for line in table({"a": made_up(2), "b": made_up(2)}).splitlines()[1:3]] == [
+        ["a", "2"], ["b", "2"]]
 
 
 def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsys):
@@ -147,12 +135,12 @@ def test_the_command_prints_a_table_and_draws_a_figure(finished, tmp_path, capsy
     printed = capsys.readouterr()
     assert printed.err == f"experiments/diagnose.sh: drawn {figure}\n" and figure.exists()
     dreaming, plain = csv.DictReader(io.StringIO(printed.out))
-    assert {name for name in DIAGNOSTICS if plain[name] == ""} == OF_DREAMS
-    assert not {name for name in DIAGNOSTICS if dreaming[name] == ""}
+    assert {name for name in MEASURES if plain[name] == ""} == OF_DREAMS
+    assert not {name for name in MEASURES if dreaming[name] == ""}
 
 
 @pytest.mark.parametrize(("damage", "more", "message"), [
-    (lambda run: shutil.rmtree(run), [], "no args.yaml"),
+    (lambda run: shutil.rmtree(run), [], "run: is not a run"),
     (lambda run: shutil.rmtree(run / "models" / "repeat-1" / "task-2"), [], "has not left the models of two"),
     (lambda run: None, ["--images", "1"], "--images 1"),
     (lambda run: None, ["nowhere"], "nowhere: is not a run")])
@@ -175,4 +163,4 @@ def test_runs_that_were_measured_are_shown_though_a_later_one_is_damaged(
     capsys.readouterr()
     with pytest.raises(UserError, match="task-1/class.pth is no network of this run"):
         main(["whole", "damaged", "--images", "10"])
-    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["whole", "test", "2", "1"]
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["whole", "2", "1"]

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from utils.reports.dreams import COLUMNS, ROWS, Gallery, dreams_figure, look, pictured_classes
-from utils.reports.figures import accuracy_figure, confusion_figure, losses_figure, save_figure
-from utils.reports.run_figures import RunFigures
+from utils.reports.figures import RunFigures, accuracy_figure, confusion_figure, losses_figure, save_figure
 
 NAMES = [f"class {k}" for k in range(30)]
 
@@ -121,7 +120,7 @@ def test_a_run_draws_its_figures_and_says_what_its_accuracies_are(trainer, tmp_p
         ("losses", 2)}
     files = (tmp_path / "figures" / "repeat-1").iterdir()
     assert {path.stem for path in files} == {name for name, _ in drawn}
-    assert drawn["accuracy", 2].axes[1].get_ylabel() == "top-1 validation accuracy (%)"
+    assert drawn["accuracy", 2].axes[1].get_ylabel() == "accuracy in % (validation)"
     assert drawn["confusion", 2].axes[0].get_ylabel() == "validation images of task"
     titles = texts(axes.title for axes in drawn["dreams-after-task-1", 1].axes)
     assert "real validation images of that class, only for this picture" in titles

@@ -1,18 +1,21 @@
 """Which runs are repeats of one another, and how their files are read."""
 
+import shutil
+
 import pytest
 
 from tests.utils.reports.conftest import TWO, matrix
-from utils.reports.runs import Stat, names_of, read_runs
+from utils.files import read_yaml, write_yaml
+from utils.reports.runs import Stat, read_runs
 from utils.settings import NOT_IN_RESULTS
 
 
 @pytest.fixture
-def merge(leave, tmp_path):
+def merge(leave, tmp_path, capsys):
     """The runs in folders as reports see them: merge(name, ...) -> ([run], [warning])."""
     def read(*names):
-        warnings = []
-        return read_runs([tmp_path / name for name in names], names, warnings), warnings
+        runs = read_runs([tmp_path / name for name in names], "it")
+        return runs, capsys.readouterr().err.splitlines()
 
     return read
 
@@ -55,9 +58,9 @@ def test_the_same_seed_twice_counts_once_and_a_line_says_so(leave, merge):
     leave("b", TWO)
     for names in ("ab", "ba"):
         (run,), warnings = merge(*names)
-        assert ({*run.repeats}, run.measures()["final"].mean) == ({0, 1}, 55)
+        assert ({*run.seeds}, run.measures()["final"].mean) == ({0, 1}, 55)
         both = f"{{{','.join(names)}}}"
-        assert warnings == [f"{both}: seed 0 is there twice; the one that came furthest counts"]
+        assert warnings == [f"it: {both}: seed 0 is there twice; the one that came furthest counts"]
 
 
 def test_repeats_under_way_are_marked_and_in_no_mean(leave, rows):
@@ -75,16 +78,44 @@ def test_a_first_task_taken_over_is_the_runs_own_unless_it_was_forced(leave, row
     assert (row["load_model_dir"], row["load_any"], row["paper"]) == ("outputs/other", "True", "(17.0 ± 0.1)")
 
 
+def test_repeats_whose_first_task_was_forced_are_joined_if_their_sources_differ_only_in_the_seed(
+        leave, merge, tmp_path):
+    runs = ("base-0", "other-0", "base-1", "other-1")
+    for name in runs:
+        source, seed = name.split("-")
+        path = leave(f"sources/{source}/seed-{seed}", TWO[:1], "base", seed=int(seed), beta=len(source) / 10)
+        leave(name, TWO[:1], "lwf", seed=int(seed), load_any=True, load_model_dir=str(path))
+    assert [run.name for run in merge(*runs)[0]] == ["base-{0,1}", "other-{0,1}"]
+    shutil.rmtree(tmp_path / "sources")
+    assert [run.name for run in merge(*runs)[0]] == ["base-{0,1}", "other-{0,1}"]
+    for seed in "01":
+        path = leave(f"renamed-{seed}", TWO[:1], "base", seed=int(seed))
+        leave(f"base-{seed}", TWO[:1], "lwf", seed=int(seed), load_any=True, load_model_dir=str(path))
+    assert [run.name for run in merge("base-0", "base-1")[0]] == ["base-{0,1}"]
+
+
+def test_a_run_from_before_a_setting_existed_is_a_repeat_of_one_that_has_its_default(leave, rows, tmp_path):
+    leave("new", TWO[1:], "rdfcil", seed=1)
+    args = leave("old", TWO[:1], "rdfcil") / "args.yaml"
+    recorded = read_yaml(args)
+    del recorded["load_any"], recorded["angle_weight"]
+    write_yaml(args, recorded)
+    row, = rows()
+    assert (row["repeats"], row["final"]) == ("2", "55.0 ± 7.1")
+
+
 @pytest.mark.parametrize("content", ["[1, 2", "- 1", "history: [[1.0, 2.0], [3.0]]", "history: [[1.0]]"])
 @pytest.mark.parametrize("part", ["args.yaml", "results-acc/global.yaml", "results-acc/pt.yaml"])
 def test_a_damaged_run_is_one_line_and_others_are_shown(leave, merge, tmp_path, part, content):
     leave("whole", TWO, "base")
     (leave("damaged", TWO) / part).write_text(content)
     runs, (warning,) = merge("damaged", "whole")
-    assert warning.startswith(f"{tmp_path / 'damaged'}: left out") and "\n" not in warning
+    assert warning.startswith(f"it: {tmp_path / 'damaged'}: left out")
     assert [run.name for run in runs] == ["whole"]
 
 
-def test_names_are_the_paths_from_the_folder_that_holds_all(tmp_path):
-    assert names_of([tmp_path / "a" / "run", tmp_path / "b"]) == ["a/run", "b"]
-    assert names_of([tmp_path / "a" / "run"]) == ["run"]
+def test_names_are_the_paths_from_the_folder_that_holds_all(leave, merge):
+    leave("a/run", TWO)
+    leave("b", TWO, lr=0.2)
+    assert [run.name for run in merge("a/run", "b")[0]] == ["a/run", "b"]
+    assert [run.name for run in merge("a/run")[0]] == ["run"]

@@ -57,6 +57,15 @@ def test_the_best_mean_of_each_measure_is_marked_upper_bounds_apart(leave, rows)
     assert (ub["final"], base["final"], base["backward transfer"]) == ("99.0", "50.0", "-50.0")
 
 
+@pytest.mark.parametrize("change", [
+    {"images_per_class": 20}, {"incomplete_data": True}, {"load_any": True}])
+def test_a_run_on_fewer_images_or_with_another_first_task_is_never_marked_as_best(leave, rows, change):
+    for name, start in (("a", 70.0), ("b", 80.0)):
+        leave(name, [matrix(5, start)], "base", lr=start)
+    leave("c", [matrix(5, 90.0)], "base", **change)
+    assert [row["final"] for row in rows()] == ["50.0", "**60.0**", "70.0"]
+
+
 def test_accuracy_over_images_stands_beside_the_mean_over_tasks_where_they_differ(leave, rows, tables):
     leave("rdfcil", [HALF], "rdfcil", "cifar100-b50-t5", images=SIZES)
     row, = rows()
@@ -87,6 +96,10 @@ def test_ub_on_all_classes_is_in_every_split(leave, tables):
     leave("ten", [matrix(10)], first_split_size=10, other_split_size=10)
     assert [[(run.method, run.name) for run in table.runs] for table in tables()] == [
         [("UB", "ub"), ("ABD", "ten")], [("UB", "joint"), ("UB", "ub")]]
+    leave("one", [[[60.0]]], "lwf", first_split_size=100)  # another method with one task has its own table
+    leave("ub alone", [[[50.0]]], "base", dataset="Digits", first_split_size=10)
+    assert [[run.name for run in table.runs] for table in tables()] == [
+        ["ub", "ten"], ["joint", "ub"], ["ub", "one"], ["ub alone"]]
 
 
 @pytest.mark.parametrize(("learner", "memory", "method"), [
@@ -113,6 +126,7 @@ def test_a_run_at_other_settings_has_the_number_in_parentheses_and_says_which(le
     leave("changed", [matrix(5)], **changes)
     _, note = tables()[0].notes()
     (name, value), = changes.items()
+    assert "in parentheses, because" in note
     shown = "68 56 78 …" if name == "class_order" else str(value)
     assert rows()[0]["paper"] == "(43.9 ± 0.9)" and f"changed with {name} {shown}" in note and len(note) < 130
 

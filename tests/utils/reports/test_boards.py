@@ -1,11 +1,13 @@
-import builtins
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from utils.errors import UserError
-from utils.reports.tensorboard import TensorBoard, require_tensorboard
+from utils.reports.boards import TensorBoard
 from utils.training.listeners import Listener
 
+WANDB = ("NormalNN", "--wandb", "mine", "--no_figures")
 FLAGS = ("NormalNN", "--tensorboard", "--no_figures", 0)
 
 
@@ -51,24 +53,47 @@ def test_a_full_disk_is_no_error_of_closing(monkeypatch):
         def close(self):
             raise OSError(28, "No space left on device")
 
-    board = TensorBoard(None)
+    board = TensorBoard()
     board.writer = Writer()
     board.close()
 
 
-def test_a_missing_package_is_found_before_any_work(monkeypatch, tiny, tmp_path):
+@pytest.mark.parametrize(("flag", "module", "remedy"), [
+    ("--tensorboard", "tensorboard", "sh install_requirements.sh dev"),
+    ("--wandb", "wandb", "pip install wandb")])
+def test_a_missing_package_is_found_before_any_work(monkeypatch, tiny, tmp_path, flag, module, remedy):
     from run import main
 
-    real = builtins.__import__
-
-    def without(name, *arguments, **more):
-        if name.startswith(("tensorboard", "torch.utils.tensorboard")):
-            raise ModuleNotFoundError("No module named 'tensorboard'")
-        return real(name, *arguments, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    expected = "--tensorboard: No module named 'tensorboard'; sh install_requirements.sh dev"
-    for start in (require_tensorboard, lambda: main(tiny(*FLAGS[:2], "--log_dir", tmp_path / "run"))):
-        with pytest.raises(UserError, match=expected):
-            start()
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    more = [flag, "mine"] if flag == "--wandb" else [flag]
+    with pytest.raises(UserError, match=f"{flag}: .*{module}.*; {remedy}"):
+        main(tiny("NormalNN", *more, "--log_dir", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stopped_and_resumed_run_is_one_run_at_weights_and_biases(trainer, tmp_path, monkeypatch):
+    runs = []
+
+    def init(**facts):
+        runs.append(SimpleNamespace(**facts, logged=[]))
+        runs[-1].log = lambda values, step: runs[-1].logged.append((step, values))
+        return runs[-1]
+
+    class Stop(Listener):
+        def task_ended(self, run, measures):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    stopped = trainer(tmp_path, *WANDB)
+    stopped.listeners.append(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    results = trainer(tmp_path, *WANDB).run()
+    first, second = runs
+    assert first.id == second.id and first.project == "mine" and first.config["learner_name"] == "NormalNN"
+    steps = [[step for step, _ in each.logged] for each in runs]
+    assert steps == [[1, 2, 3], [3, 4, 5, 6]]
+    assert set(second.logged[1][1]) == {"learn/classification", "learn/lr"}
+    assert second.logged[-1][1]["accuracy/accuracy"] == results.history("accuracy")[0][-1]
+    assert second.logged[-1][1]["task"] == 2 and "accuracy/old" not in second.logged[0][1]
