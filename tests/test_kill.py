@@ -10,7 +10,7 @@ import pytest
 QUICK = "--task_sizes 2 1 --schedule 2 --batch_size 48 --power_iters 4".split()
 MOMENTS = {
     "NormalNN": [
-        "repeat_began 0 0 0 0", "task_ended 0 0 1 0", "step_taken 0 1 0 1", "saved 0 2 0 0",
+        "repeat_began 0 0 0 0", "task_ended 0 0 1 0", "step_taken 0 1 0 1", "saved 1 0 0 0",
         "step_taken 1 1 0 1"],
     "AlwaysBeDreaming": [
         "saved 0 1 0 0", "step_taken 0 1 0 1", "step_taken 0 1 1 1", "task_ended 0 1 2 0",

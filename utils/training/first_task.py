@@ -1,6 +1,5 @@
 """--load_model_dir: take the first task's model of another run instead of learning it."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from utils.files import read_tensors, read_yaml
 from utils.settings import Settings
 from utils.training.folder import is_run, shown
 from utils.training.provenance import PROVENANCE
-from utils.training.state import Place, RunState
+from utils.training.state import RunState
 
 # The settings that two runs must share for one to take the other's first task, besides the learner's own. Not
 # memory_format, deterministic or threads, which change its last digits only.
@@ -27,8 +26,7 @@ FIRST_TASK = (
 
 @dataclass(frozen=True)
 class FirstTask:
-    """A first task to take over: the model's state dict, the seconds it took to learn (NaN if unknown), and
-    where it came from, for the log."""
+    """A first task to take over: the model's state dict, the seconds it took to learn, and its source."""
 
     model: dict[str, Tensor]
     seconds: float
@@ -42,18 +40,19 @@ class FirstTask:
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """How the settings of two runs' first tasks differ; empty if they don't."""
-    name, wanted = str(there.get("learner_name")), str(here.get("learner_name"))
-    kinds = [LEARNERS[learner] for learner in (name, wanted) if learner in LEARNERS]
+    name, wanted = there["learner_name"], here["learner_name"]
+    theirs, ours = LEARNERS.get(name), LEARNERS[wanted]
     found = []
-    if name != wanted and not (len(kinds) == 2 and kinds[1].shares_first_task(kinds[0])):
+    if not ours.shares_first_task(theirs):
         found.append(f"{name} and {wanted} learn first tasks differently (first_task in learners/base.py)")
-    own = [setting for kind in kinds for setting in kind.first_task_settings]
+    theirs = theirs or ours
+    names = dict.fromkeys((*FIRST_TASK, *ours.first_task_settings, *theirs.first_task_settings))
     found += [f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
-              for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
-    weighs = [bool(run.get("DW")) and LEARNERS[learner].reads_DW(run["memory"])
-              for run, learner in ((there, name), (here, wanted)) if learner in LEARNERS]
-    if len(set(weighs)) > 1:
-        found.append(f"images are weighted by DW only {'there' if weighs[0] else 'here'}")
+              for setting in names if there.get(setting) != here.get(setting)]
+    weighs, weigh = (bool(run["DW"]) and learner.reads_DW(run["memory"])
+                     for run, learner in ((there, theirs), (here, ours)))
+    if weighs != weigh:
+        found.append(f"images are weighted by DW only {'there' if weighs else 'here'}")
     if there.get("load_any") and there.get("load_model_dir"):
         found.append("it took its own first task with load_any")
     return found
@@ -90,6 +89,7 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     if reasons and not settings.load_any:
         raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, "
                         "or take it nevertheless with --load_any")
+    seconds = read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat]
     try:
         model = read_tensors(path)
         with torch.device("meta"):
@@ -98,26 +98,4 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
         what = f"{settings.model_name} for {settings.dataset}"
         raise UserError(f"{flag}: {path} is damaged or not a {what} ({first_line(error)})") from error
     taken = f", taken with --load_any although: {'; '.join(reasons)}" if reasons else ""
-    return FirstTask(model, seconds(folder, repeat), f"{path}, {there.get('learner_name')}'s{taken}")
-
-
-def first_tasks(
-    settings: Settings, place: Place | None, data: str, classes: list[list[tuple[int, str]]],
-) -> dict[int, FirstTask]:
-    """The first tasks that a run at ``place`` still has to take over, by repeat. Raises UserError.
-
-    Args:
-        data: checksum of the data set.
-        classes: [repeat][output] number and name.
-    """
-    done = place or Place()
-    needed = range(done.repeat + (done.task > 0), settings.repeat) if settings.load_model_dir else ()
-    return {repeat: first_task(settings, repeat, data, classes[repeat]) for repeat in needed}
-
-
-def seconds(folder: Path, repeat: int) -> float:
-    """How long that run took to learn the first task; NaN if its results do not say."""
-    try:
-        return float(read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat])
-    except (UserError, KeyError, IndexError, TypeError, ValueError):
-        return math.nan
+    return FirstTask(model, seconds, f"{path}, {there['learner_name']}'s{taken}")

@@ -1,6 +1,4 @@
-"""The events of a run, and the base class of their listeners: log, result files, figures, TensorBoard.
-
-run.py chooses the listeners; the trainer calls them in the order in which they were added.
+"""The moments of a run, and the base class of what listens to them: log, result files, figures, TensorBoard.
 """
 
 from dataclasses import dataclass
@@ -23,8 +21,8 @@ class Epoch:
 
 
 class Listener:
-    """Override the moments you need. A listener may read ``run`` but must not change it. An OSError, such as
-    a full disk, ends the run in one line."""
+    """Override the moments you need, and add the listener in run.py. It may read ``run`` but must not change
+    it. An OSError, such as a full disk, ends the run in one line."""
 
     def repeat_began(self, run: RunState) -> None:
         """The tasks and the learner exist, restored from the checkpoint if the run resumed."""

@@ -28,7 +28,7 @@ class Measures:
     Attributes:
         by_task: on each task so far, among all seen classes. An image counts as right if its class has one of
             the ``top_k`` highest logits, as the published accuracy of the data set counts.
-        local: the same among the task's own classes.
+        by_task_local: the same among the task's own classes.
         images: number of test images of each task.
         top1, top5: over all test images of the classes seen, among these classes.
         ncm: the same images, classified by the nearest class mean (class_means) instead of the classifier.
@@ -37,34 +37,21 @@ class Measures:
     """
 
     by_task: list[float]
-    local: list[float]
+    by_task_local: list[float]
     images: list[int]
     top1: float
     top5: float
     ncm: float
     confusion: Tensor
 
-    @property
-    def finite(self) -> bool:
-        return all(map(math.isfinite, self.by_task))
-
-    @property
-    def old(self) -> float:
-        """Over the images of all earlier tasks, among all seen classes; NaN after the first task."""
-        return over_images(self.by_task[:-1], self.images[:-1])
-
-    @property
-    def new(self) -> float:
-        """On the classes of the latest task, among all seen."""
-        return self.by_task[-1]
-
     def record(self) -> dict[str, Any]:
-        """All but the confusion by name, with the accuracy as the mean over tasks and over images."""
+        """All but the confusion by name, the accuracy as the mean over tasks and over images, and that over
+        the images of all ``old`` tasks (NaN after the first) and on the ``new`` one."""
         return {
             "accuracy": float(np.mean(self.by_task)),
             "accuracy_over_images": over_images(self.by_task, self.images),
-            "by_task": self.by_task, "by_task_local": self.local, "old": self.old, "new": self.new,
-            "top1": self.top1, "top5": self.top5, "ncm": self.ncm, "images": self.images}
+            "old": over_images(self.by_task[:-1], self.images[:-1]), "new": self.by_task[-1],
+            **{name: value for name, value in vars(self).items() if name != "confusion"}}
 
 
 def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
@@ -135,12 +122,11 @@ def class_means(learner: Learner, tasks: Sequence[Task]) -> Tensor:
     The mean is over the first IMAGES_A_MEAN training images of a class, without augmentation, in evaluation
     mode. It is only measured: the learner itself cannot see the images of earlier tasks.
     """
-    sums: Tensor | float = 0.0
+    sums = torch.zeros(())
     for task in tasks:
         own = task.train[(task.train.labels >= task.old).nonzero().flatten()]
         few = own[first_of_each_class(own.labels, IMAGES_A_MEAN).nonzero().flatten()]
         for images, labels in few.in_order():
             features = F.normalize(learner.model.features(images).float())
             sums = sums + F.one_hot(labels, tasks[-1].seen).T.to(features) @ features
-    assert isinstance(sums, Tensor)
     return F.normalize(sums)

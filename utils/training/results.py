@@ -12,12 +12,12 @@ from utils.files import write_array, write_yaml
 from utils.settings import Settings
 from utils.training.measures import Measures
 
-AXES = ["on task", "after task", "repeat"]  # of pt.yaml and pt-local.yaml, as published
-# {result file: the record that it holds}, each as [task][repeat].
+# {result file: the record that it holds}. The last two hold lists, and say how they are laid out.
 FILES = {
-    "acc/global": "accuracy", "acc/over-images": "accuracy_over_images", "acc/old": "old",
-    "acc/new": "new", "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory",
-    "time/global": "seconds"}
+    "mem/global": "memory", "time/global": "seconds", "acc/global": "accuracy",
+    "acc/over-images": "accuracy_over_images", "acc/old": "old", "acc/new": "new", "acc/top1": "top1",
+    "acc/top5": "top5", "acc/ncm": "ncm", "acc/pt": "by_task", "acc/pt-local": "by_task_local"}
+AXES = ["on task", "after task", "repeat"]
 
 
 def forgetting(matrix: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ class Results:
 
     Attributes:
         records: [repeat][task] {name: value}: those of Measures; ``memory``, the stored values; ``seconds``
-            spent training, NaN if a first task was taken over and its time is unknown.
+            spent training.
         confusion: [repeat] the latest confusion matrix.
         classes: [repeat][output] number and name of the class that each output, and each row and column of
             the confusion matrix, stands for.
@@ -50,11 +50,11 @@ class Results:
     """
 
     def __init__(self, state: dict[str, Any] | None = None):
-        state = state or {}
-        self.records: list[list[dict[str, Any]]] = list(state.get("records", []))
-        self.confusion: list[torch.Tensor] = list(state.get("confusion", []))
-        self.classes: list[list[tuple[int, str]]] = list(state.get("classes", []))
-        self.notes: dict[str, Any] = dict(state.get("notes", {}))
+        self.records: list[list[dict[str, Any]]] = []
+        self.confusion: list[torch.Tensor] = []
+        self.classes: list[list[tuple[int, str]]] = []
+        self.notes: dict[str, Any] = {}
+        vars(self).update(state or {})
 
     def state_dict(self) -> dict[str, Any]:
         return vars(self)
@@ -104,16 +104,17 @@ class Results:
         and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is measured yet; the confusion
         matrix of each finished repeat, and the classes in its order."""
         for file, name in FILES.items():
-            history = np.full((tasks, len(self.records)), np.nan)
-            for repeat, column in enumerate(self.history(name)):
-                history[: len(column), repeat] = column
-            notes = self.notes if file.startswith("acc") else {}
+            lists = name.startswith("by_task")
+            history = (on_after if lists else after_task)(self.history(name), tasks)
+            notes: dict[str, Any] = {"axes": AXES} if lists else {}
+            if file.startswith("acc"):
+                notes |= self.notes
             if name in ("top1", "top5", "ncm"):  # they say themselves what they count
-                notes = {key: value for key, value in notes.items() if key != "top_k"}
-            _write(folder / f"results-{file}.yaml", history, notes)
-        for file, name in (("pt", "by_task"), ("pt-local", "by_task_local")):
-            history = on_after(self.history(name), tasks)
-            _write(folder / "results-acc" / f"{file}.yaml", history, {"axes": AXES, **self.notes})
+                notes.pop("top_k", None)
+            known = np.ma.masked_invalid(history)
+            mean, std = (values.filled(np.nan).tolist() for values in (known.mean(-1), known.std(-1)))
+            content = {"mean": mean, "std": std, "history": history.tolist(), **notes}
+            write_yaml(folder / f"results-{file}.yaml", content)
         for repeat, confusion in enumerate(self.confusion):
             if len(self.records[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
@@ -128,6 +129,11 @@ def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
     return {"classes": entries}
 
 
+def after_task(columns: list[list[float]], tasks: int) -> np.ndarray:
+    """[repeat][after task] as published: [after task, repeat], NaN where nothing is measured yet."""
+    return np.array([[*column, *[np.nan] * (tasks - len(column))] for column in columns], float).T
+
+
 def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
     """[repeat][after task][on task] as published: [on task, after task, repeat], 0 where the task came later
     and NaN where nothing is measured yet."""
@@ -137,14 +143,6 @@ def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
         for after, row in enumerate(rows):
             pairs[: len(row), after, repeat] = row
     return pairs
-
-
-def _write(path: Path, history: np.ndarray, notes: dict[str, Any]) -> None:
-    """Write mean and population deviation over the measured repeats, as published, and the history."""
-    known = [row[~np.isnan(row)] for row in history.reshape(-1, history.shape[-1])]
-    statistics = [(float(row.mean()), float(row.std())) if len(row) else (np.nan, np.nan) for row in known]
-    mean, std = np.array(statistics).T.reshape(2, *history.shape[:-1]).tolist()
-    write_yaml(path, {"mean": mean, "std": std, "history": history.tolist(), **notes})
 
 
 def notes_of(settings: Settings) -> dict[str, Any]:

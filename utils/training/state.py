@@ -1,6 +1,7 @@
 """The state of a run: everything that a checkpoint holds and a resumed run loads."""
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from utils.training.step import NotFinite
 
 @dataclasses.dataclass
 class Place:
-    """How far a run has come. Each field counts what is finished: repeats, tasks of the repeat, stages of the
-    task, epochs of the stage."""
+    """How far a run has come: finished repeats, tasks of the repeat, stages of the task, epochs of the
+    stage."""
 
     repeat: int = 0
     task: int = 0
@@ -33,36 +34,43 @@ class Place:
 
 
 class RunState:
-    """Everything that changes during a run.
+    """Everything that changes during a run. Raises UserError if the run cannot go on from its checkpoint with
+    this data or on this device.
+
+    Args:
+        data: checksum of the data set.
+        saved: the checkpoint, or {}. The learner and the stage are restored from it once they exist.
 
     Attributes:
-        data: checksum of the data set.
-        place: how far the run has come.
-        streams: its random numbers.
-        results: what has been measured.
         code: the code and machine that each part of the run was computed with (utils/training/provenance.py).
         seconds: time spent training the current task.
-        log: output.log and metrics.jsonl; a checkpoint holds their lengths.
+        log: a checkpoint holds the lengths of its files.
         tasks, learner: those of the current repeat.
         stage: the stage under way, None between stages.
-        saved: the loaded checkpoint; the learner and the stage are restored from it once they exist.
     """
 
+    log: Log
     tasks: list[Task]
     learner: Learner
 
-    def __init__(self, settings: Settings, data: str, device: torch.device, log: Log):
-        self.settings = settings
-        self.data = data
-        self.device = device
-        self.log = log
+    def __init__(self, settings: Settings, data: str, device: torch.device, saved: dict[str, Any]):
+        self.settings, self.data, self.device, self.saved = settings, data, device, saved
         self.streams = Streams(device)
-        self.place = Place()
-        self.results = Results()
-        self.code: list[dict[str, str]] = []
+        self.place = Place(**saved.get("place", {}))
+        self.results = Results(saved.get("results"))
+        self.results.notes |= notes_of(settings)
+        self.code: list[dict[str, str]] = saved.get("code", [])
         self.seconds = 0.0
         self.stage: Stage | None = None
-        self.saved: dict[str, Any] = {}
+        if saved and saved["data"] != data:
+            raise UserError(
+                f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
+                f"{settings.log_dir} began; restore the data, choose another --log_dir, or delete that run "
+                "with --overwrite 1")
+        if self.resumed and saved["device"] != device.type:
+            raise UserError(
+                f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and "
+                f"{device.type} draws other random numbers; resume it there, or choose another --log_dir")
 
     # Saving and loading
 
@@ -84,28 +92,19 @@ class RunState:
             "log": self.log.sizes(),
         }
 
-    def begin(self, saved: dict[str, Any] | None, now: dict[str, str]) -> None:
-        """Restore the place, results and log of a checkpoint, if there is one. Say so if other code, whose
-        provenance is ``now``, computes the run from here on."""
-        self.saved = saved or {}
-        self.log.truncate(self.saved.get("log", {}))
-        if saved:
-            self.place = Place(**saved["place"])
-            self.results = Results(saved["results"])
-            self.code = list(saved["code"])
-        self.results.notes |= notes_of(self.settings)
-        changed = changes(self.code[-1], now) if self.code else ""
+    def begin(self, now: dict[str, str]) -> None:
+        """Note the provenance of what computes the run from here on, and say so if it has changed."""
         if self.place.repeat >= self.settings.repeat:
-            self.log.line("all repeats have finished; nothing is left to train")
-        elif changed:
+            return self.log.line("all repeats have finished; nothing is left to train")
+        changed = changes(self.code[-1], now) if self.code else ""
+        if changed:
             self.log.line(f"resuming with other code or on another machine: {changed}")
             self.results.notes.setdefault("resumed_with", []).append(changed)
-        if self.place.repeat < self.settings.repeat and (changed or not self.code):
+        if changed or not self.code:
             self.code.append(now)
 
     def start_repeat(self, tasks: list[Task], learner: Learner, classes: list[tuple[int, str]]) -> None:
-        """Take a fresh learner, or restore it if the checkpoint is in the middle of this repeat. Raises
-        RunError.
+        """Take a fresh learner, restored if the checkpoint is in the middle of this repeat. Raises RunError.
 
         Args:
             classes: [output] number and name of the class that each output learns.
@@ -113,7 +112,7 @@ class RunState:
         self.tasks, self.learner = tasks, learner
         self.results.classes[self.place.repeat :] = [classes]
         if not self.resumed:
-            return self.seed_task(0)
+            return
         try:
             learner.load_state_dict(self.saved["learner"])
             for name, optimizer in learner.lasting_optimizers().items():
@@ -133,14 +132,11 @@ class RunState:
         """Whether the current repeat is under way."""
         return self.place != Place(self.place.repeat)
 
-    def seed_task(self, task: int) -> None:
-        self.streams.start(self.settings.seed + self.place.repeat, task)
-        self.seconds = 0.0
-
     def start_task(self, task: Task) -> None:
         """Seed the task's streams and let the learner begin it, unless the run resumes within the task."""
         if (self.place.stage, self.place.epoch) == (0, 0):
-            self.seed_task(task.index)
+            self.streams.start(self.settings.seed + self.place.repeat, task.index)
+            self.seconds = 0.0
             if self.settings.oracle_flag and task.index > 0:  # the upper bound learns every task from scratch
                 fresh = build_learner(self.settings, self.streams, self.device, self.place.repeat, task.index)
                 self.learner.load_state_dict(fresh.state_dict())
@@ -158,15 +154,13 @@ class RunState:
 
     def add(self, measures: Measures) -> None:
         """Note what was measured after the task under way. Raises NotFinite."""
-        if not measures.finite:
+        if not math.isfinite(sum(measures.by_task)):
             raise NotFinite(f"{self.where()}: the model's outputs for some test images are not finite")
         self.results.add(self.place.repeat, measures, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
-        self.place.task, self.place.stage = self.place.task + 1, 0
-
-    def end_repeat(self) -> None:
-        self.place = Place(self.place.repeat + 1)
+        repeat, done = self.place.repeat, self.place.task + 1
+        self.place = Place(repeat, done) if done < len(self.tasks) else Place(repeat + 1)
 
     # What listeners show
 
@@ -182,17 +176,3 @@ class RunState:
     def heading(self, stage: Stage, epoch: int) -> str:
         """Repeat, task, stage and epoch; ``epoch`` is counted from 0."""
         return f"{self.where()}  {stage.name}  {stage.unit} {epoch + 1}/{stage.epochs}"
-
-
-def check_resumable(saved: dict[str, Any], settings: Settings, data: str, device: torch.device) -> None:
-    """Raises UserError if the run cannot go on from this checkpoint with this data or on this device."""
-    if saved["data"] != data:
-        raise UserError(
-            f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
-            f"{settings.log_dir} began; restore the data, choose another --log_dir, or delete that run with "
-            "--overwrite 1")
-    place = Place(**saved["place"])
-    if place != Place(place.repeat) and saved["device"] != device.type:
-        raise UserError(
-            f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and "
-            f"{device.type} draws other random numbers; resume it there, or choose another --log_dir")

@@ -12,13 +12,13 @@ from learners import LEARNERS, Stage, build_learner
 from utils.device import captures
 from utils.errors import Stopped, StopRequest
 from utils.settings import Settings
-from utils.training.first_task import first_tasks
+from utils.training.first_task import first_task
 from utils.training.folder import RunFolder
 from utils.training.listeners import Epoch, Listener
 from utils.training.measures import measure
 from utils.training.provenance import provenance
 from utils.training.results import Results
-from utils.training.state import RunState, check_resumable
+from utils.training.state import RunState
 from utils.training.step import TrainingStep, mean_losses
 
 
@@ -39,16 +39,18 @@ class Trainer:
             self.learner_class.check_data(settings, images_per_class(settings, data, repeat))
         identity = checksum(settings, data)
         self.classes = [learned_classes(settings, data, repeat) for repeat in range(settings.repeat)]
-        self.first_tasks = first_tasks(settings, folder.place, identity, self.classes)
-        if folder.state:
-            check_resumable(folder.state, settings, identity, device)
-        self.state = RunState(settings, identity, device, folder.begin())
+        self.state = RunState(settings, identity, device, folder.state)
+        place = self.state.place
+        to_take = range(place.repeat + (place.task > 0), settings.repeat) if settings.load_model_dir else ()
+        self.first_tasks = {
+            repeat: first_task(settings, repeat, identity, self.classes[repeat]) for repeat in to_take}
+        self.state.log = folder.begin()
 
     def run(self) -> Results:
         """Run all repeats, from where the checkpoint stands. Raises RunError or, after a signal, Stopped."""
         try:
             with self.stop_request, self.folder.resumable(self.raise_if_stopped):
-                self.state.begin(self.folder.state, provenance(self.learner_class, self.device))
+                self.state.begin(provenance(self.learner_class, self.device))
                 while self.state.place.repeat < self.settings.repeat:
                     self.train_repeat()
                 self.tell(Listener.run_ended)
@@ -63,7 +65,7 @@ class Trainer:
         tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device)
         learner = build_learner(self.settings, state.streams, self.device, repeat)
         state.start_repeat(tasks, learner, self.classes[repeat])
-        if not self.folder.place:  # nothing is written or learned without a checkpoint to resume from
+        if not state.resumed:  # nothing is written or learned without a checkpoint to resume from
             self.save()
         self.tell(Listener.repeat_began)
         for task in tasks[state.place.task :]:
@@ -73,8 +75,6 @@ class Trainer:
             self.tell(Listener.task_ended, measures)
             state.end_task()
             self.save()
-        state.end_repeat()
-        self.save()
 
     def train_task(self, task: Task) -> None:
         state, place, learner = self.state, self.state.place, self.state.learner

@@ -27,7 +27,7 @@ def state(task):
 
 def test_a_checkpoint_comes_back_and_the_one_before_it_is_kept(settings, tmp_path):
     folder = RunFolder(settings(mu=0.3))
-    assert folder.state is None and folder.place is None
+    assert folder.state == {} and folder.place is None
     folder.begin()
     for task in (1, 2):
         folder.save(state(task))
@@ -102,7 +102,7 @@ def test_two_damaged_checkpoints_are_refused_with_the_remedy(settings, tmp_path)
         damage(tmp_path / "run" / name, "cut", None)
     message = refusal(settings())
     assert all(word in message for word in ("checkpoint.pt", "checkpoint-previous.pt", "--overwrite 1"))
-    assert RunFolder(settings(overwrite=1)).state is None
+    assert RunFolder(settings(overwrite=1)).state == {}
 
 
 @pytest.mark.parametrize(("name", "value"), [
@@ -141,7 +141,7 @@ def test_overwrite_deletes_what_a_run_leaves_and_nothing_else(settings, tmp_path
     (run / "notes.txt").write_text("mine")
     (run / "mine").mkdir()
     folder = RunFolder(settings(overwrite=1, mu=0.3))
-    assert folder.state is None and (run / "checkpoint.pt").exists()  # until nothing can be refused any more
+    assert folder.state == {} and (run / "checkpoint.pt").exists()  # until nothing can be refused any more
     folder.begin()
     left = {path.name for path in run.iterdir()}
     assert left == {"notes.txt", "mine", "args.yaml", "run.lock", "output.log", "metrics.jsonl"}

@@ -61,19 +61,19 @@ def tasks(shown):
 
 def test_accuracy_is_among_all_seen_classes_and_among_the_tasks_own(tasks):
     measures = measure(Fixed(), tasks)
-    assert (measures.by_task, measures.local) == ([50.0, 50.0], [100.0, 75.0])
+    assert (measures.by_task, measures.by_task_local) == ([50.0, 50.0], [100.0, 75.0])
 
 
 @pytest.mark.parametrize(("top_k", "expected"), [(1, (50.0, 75.0)), (2, (75.0, 100.0)), (5, (100.0, 100.0))])
 def test_top_k_counts_a_class_among_the_k_best_of_those_that_compete(shown, top_k, expected):
     measures = measure(Fixed(), [task(1, 2, 4, shown)], top_k)
-    assert (measures.by_task[0], measures.local[0]) == expected
+    assert (measures.by_task[0], measures.by_task_local[0]) == expected
 
 
 def test_old_and_new_are_the_earlier_and_the_latest_tasks_among_all_seen(tasks):
     found = measure(Fixed(), tasks)
-    assert (found.images, found.old, found.new) == ([2, 4], 50.0, 50.0)
-    assert math.isnan(measure(Fixed(), tasks[:1]).old)
+    assert (found.images, found.record()["old"], found.record()["new"]) == ([2, 4], 50.0, 50.0)
+    assert math.isnan(measure(Fixed(), tasks[:1]).record()["old"])
     assert over_images([80.0, 40.0], [30, 10]) == 70.0
 
 
