@@ -38,4 +38,4 @@ def test_a_run_killed_in_every_kind_of_stage_ends_like_an_undisturbed_one(runner
     assert runner.start(again, output, "never") == 0, output.read_text()
     alone, found = kill.ending(tmp_path / "alone"), kill.ending(tmp_path / "again")
     assert [name for name in alone if alone[name] != found.get(name)] == []
-    assert "resuming: repeat 1/" in (tmp_path / "again" / "output.log").read_text()
+    assert "resuming: repeat 1, task " in (tmp_path / "again" / "output.log").read_text()

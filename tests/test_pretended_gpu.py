@@ -64,8 +64,8 @@ class Watch(Listener):
     def step_taken(self, run):
         self.first = self.machine.waits.total() if self.first is None else self.first
 
-    def epoch_ended(self, run, epoch):
-        assert self.machine.waits.total() == self.first + 1, run.heading(epoch.stage, epoch.number)
+    def epoch_ended(self, run, *_):
+        assert self.machine.waits.total() == self.first + 1, run.heading()
         self.first = None
 
 

@@ -9,14 +9,12 @@ from matplotlib.figure import Figure
 
 from dataloaders.batches import Images
 from dataloaders.datasets import DATASETS
-from learners import Stage
 from utils.reports.dreams import PICTURED, dreams_figure, look, pictured_classes
 from utils.reports.figures import accuracy_figure, confusion_figure, losses_figure, save_figure
 from utils.reports.runs import accuracy_kind
 from utils.training.folder import RunFolder
 from utils.training.listeners import Listener
 from utils.training.log import read_records
-from utils.training.measures import Measures
 from utils.training.state import RunState
 
 
@@ -35,9 +33,9 @@ class RunFigures(Listener):
         self.folder = folder
         self.drawn = drawn
 
-    def stage_ended(self, run: RunState, stage: Stage) -> None:
+    def stage_ended(self, run: RunState) -> None:
         """Draw what the model of the earlier tasks dreams; the random streams stay as they were."""
-        if not stage.dreams:
+        if not run.stage.dreams:
             return
         learner, task = run.learner.eval(), run.task
         denormalise = task.test.pixels.denormalise
@@ -54,7 +52,7 @@ class RunFigures(Listener):
         figure = dreams_figure(dreams, real, task.names, title, images_of(run))
         self.draw(run, f"dreams-after-task-{task.index}", figure, task.index)
 
-    def task_ended(self, run: RunState, measures: Measures) -> None:
+    def task_ended(self, run: RunState) -> None:
         """Draw the accuracies and losses of the repeat so far, over the figures of the task before."""
         repeat, done, count = run.place.repeat, run.task.index + 1, len(run.tasks)
         title = f"{run.settings.learner_name}: repeat {repeat + 1}, after task {done} of {count}"

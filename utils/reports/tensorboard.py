@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
 from utils.training.folder import RunFolder
-from utils.training.listeners import Epoch, Listener
+from utils.training.listeners import Listener
 from utils.training.log import read_records
-from utils.training.measures import Measures
 from utils.training.state import RunState
 
 if TYPE_CHECKING:
@@ -41,17 +40,17 @@ class TensorBoard(Listener):
         # TensorBoard drops what a stopped run wrote after its checkpoint, since it is written again.
         self.writer = require_tensorboard()(str(path), purge_step=self.records + 1 if path.exists() else None)
 
-    def epoch_ended(self, run: RunState, epoch: Epoch) -> None:
+    def epoch_ended(self, run: RunState, lr: float, losses: dict[str, float], seconds: float) -> None:
         self.records += 1
-        for name, value in {**epoch.losses, "lr": epoch.lr}.items():
-            self.writer.add_scalar(f"{epoch.stage.name}/{name}", value, self.records)
+        for name, value in {**losses, "lr": lr}.items():
+            self.writer.add_scalar(f"{run.stage.name}/{name}", value, self.records)
         self.writer.flush()
 
-    def task_ended(self, run: RunState, measures: Measures) -> None:
+    def task_ended(self, run: RunState) -> None:
         self.records += 1
         group = "validation accuracy" if run.settings.validation else "accuracy"
-        values = {**measures.record(), **run.results.so_far(run.place.repeat)}
-        values |= {f"task {task}": value for task, value in enumerate(measures.by_task, 1)}
+        values = run.results.measures(run.place.repeat)
+        values |= {f"task {task}": value for task, value in enumerate(values["by_task"], 1)}
         for name, value in values.items():
             if isinstance(value, float) and value == value:  # NaN: on old classes after the first task
                 self.writer.add_scalar(f"{group}/{name.replace('_', ' ')}", value, run.task.index + 1)

@@ -5,9 +5,8 @@ import importlib
 from typing import Any
 
 from utils.errors import UserError
-from utils.training.listeners import Epoch, Listener
+from utils.training.listeners import Listener
 from utils.training.log import read_records
-from utils.training.measures import Measures
 from utils.training.state import RunState
 
 
@@ -29,12 +28,12 @@ class WandB(Listener):
             project=run.settings.wandb, name=name, config=vars(run.settings), dir=path, resume="allow",
             id=hashlib.sha256(f"{path} {repeat}".encode()).hexdigest()[:16], reinit=True)
 
-    def epoch_ended(self, run: RunState, epoch: Epoch) -> None:
+    def epoch_ended(self, run: RunState, lr: float, losses: dict[str, float], seconds: float) -> None:
         self.records += 1
-        values = {**epoch.losses, "lr": epoch.lr}
-        self.run.log({f"{epoch.stage.name}/{name}": v for name, v in values.items()}, step=self.records)
+        values = {**losses, "lr": lr}
+        self.run.log({f"{run.stage.name}/{name}": v for name, v in values.items()}, step=self.records)
 
-    def task_ended(self, run: RunState, measures: Measures) -> None:
+    def task_ended(self, run: RunState) -> None:
         self.records += 1
-        values = {**measures.record(), **run.results.so_far(run.place.repeat), "task": run.task.index + 1}
+        values = {**run.results.measures(run.place.repeat), "task": run.task.index + 1}
         self.run.log({k: v for k, v in values.items() if v == v and not isinstance(v, list)}, self.records)

@@ -8,19 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from dataloaders.image_files import worker_failure
 from dataloaders.orders import order_name
 from dataloaders.tasks import task_ranges
-from learners import Stage
 from utils.device import default_threads, device_failure
 from utils.errors import RunError, UserError
 from utils.files import lock_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from utils.settings import Settings, computed_from
 from utils.training.listeners import Listener
 from utils.training.log import Log
-from utils.training.measures import Measures
 from utils.training.provenance import PROVENANCE
 from utils.training.results import by_output
 from utils.training.state import Place, RunState
@@ -49,8 +47,8 @@ def is_run(folder: Path) -> bool:
 
 
 class RunFolder:
-    """The folder of a run. Raises UserError, before any work, if it cannot be written, is in use, or holds a
-    run with other settings or something that is not a run.
+    """The folder of a run. Raises UserError if it holds a run with other settings or something that is not a
+    run or, once the run begins, if it is in use or cannot be written.
 
     Attributes:
         settings: those given, with the number of CPU threads chosen if it was left open.
@@ -62,12 +60,9 @@ class RunFolder:
     def __init__(self, settings: Settings):
         self.flag, self.path = f"--log_dir {settings.log_dir}", Path(settings.log_dir)
         self.notices: list[str] = []
-        self.lock: TextIO | None = None
         self.saved_at = self.saving = 0.0  # when the latest checkpoint was written, and how long that took
         left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.path / name).exists()]
-        if is_run(self.path):
-            self._hold()
-        elif left:
+        if left and not is_run(self.path):
             raise UserError(
                 f"{self.flag}: has {', '.join(left)}, but does not hold a run; choose another folder")
         self.damaged: list[str] = []  # how checkpoint.pt is
@@ -100,27 +95,13 @@ class RunFolder:
             raise UserError(f"{self.flag}: {', '.join(self.damaged)}; --overwrite 1 starts over")
         return {}
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def begin(self) -> Log:
+        """Lock the folder, delete what --overwrite 1 replaces, record the settings and open the log. Call it
+        once nothing else can be refused, since a refused run leaves nothing."""
         try:
-            yield
-        except OSError as error:
-            what = f"{error.filename or self.path} cannot be written or deleted ({error.strerror})"
-            raise UserError(f"{self.flag}: {what}; choose another folder") from error
-
-    def _hold(self) -> None:
-        """Lock the folder for this process, until it ends."""
-        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock, note = lock_folder(self.path)
-        self.notices += [note] if note else []
-
-    def begin(self) -> Log:
-        """Lock a new folder, delete what --overwrite 1 replaces, record the settings and open the log: only
-        once nothing else can be refused, since a refused run leaves nothing."""
-        if not self.lock:
-            self._hold()
-        with self._writing():
+            self.notices += [note] if note else []
             for name in LEFT_BEHIND if self.settings.overwrite else ():
                 if (self.path / name).is_dir():
                     shutil.rmtree(self.path / name)
@@ -129,6 +110,9 @@ class RunFolder:
             # As a --config, args.yaml must not delete anything.
             write_yaml(self.path / "args.yaml", {**dataclasses.asdict(self.settings), "overwrite": 0})
             return Log(self.path, self.state.get("log", {}))
+        except OSError as error:
+            what = f"{error.filename or self.path} cannot be written or deleted ({error.strerror})"
+            raise UserError(f"{self.flag}: {what}; choose another folder") from error
 
     # Checkpoints
 
@@ -189,11 +173,11 @@ class ResultFiles(Listener):
         classes = run.results.classes[run.place.repeat]
         write_yaml(self.models(run, 1).parent / "classes.yaml", by_output(classes))
 
-    def stage_ended(self, run: RunState, stage: Stage) -> None:
-        if stage.joins:  # the models of the task before
-            write_tensors(self.models(run, run.task.index) / f"{stage.joins}.pth", stage.trained.state_dict())
+    def stage_ended(self, run: RunState) -> None:
+        if name := run.stage.joins:  # the models of the task before
+            write_tensors(self.models(run, run.task.index) / f"{name}.pth", run.stage.trained.state_dict())
 
-    def task_ended(self, run: RunState, measures: Measures) -> None:
+    def task_ended(self, run: RunState) -> None:
         self.run_ended(run)
         for name, network in run.learner.networks().items():
             write_tensors(self.models(run, run.task.index + 1) / f"{name}.pth", network.state_dict())

@@ -1,11 +1,8 @@
 """What is measured after a task, in one pass over the test images: accuracies and the confusion matrix."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,56 +18,25 @@ from utils.files import on_cpu
 IMAGES_A_MEAN = 100
 
 
-@dataclass(frozen=True)
-class Measures:
-    """Measures of a model after a task. Accuracies are in percent of test images.
-
-    Attributes:
-        by_task: on each task so far, among all seen classes. An image counts as right if its class has one of
-            the ``top_k`` highest logits, as the published accuracy of the data set counts.
-        by_task_local: the same among the task's own classes.
-        images: number of test images of each task.
-        top1, top5: over all test images of the classes seen, among these classes.
-        ncm: the same images, classified by the nearest class mean (class_means) instead of the classifier.
-        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a
-            class (column).
-    """
-
-    by_task: list[float]
-    by_task_local: list[float]
-    images: list[int]
-    top1: float
-    top5: float
-    ncm: float
-    confusion: Tensor
-
-    def record(self) -> dict[str, Any]:
-        """All but the confusion by name, the accuracy as the mean over tasks and over images, and that over
-        the images of all ``old`` tasks (NaN after the first) and on the ``new`` one."""
-        return {
-            "accuracy": float(np.mean(self.by_task)),
-            "accuracy_over_images": over_images(self.by_task, self.images),
-            "old": over_images(self.by_task[:-1], self.images[:-1]), "new": self.by_task[-1],
-            **{name: value for name, value in vars(self).items() if name != "confusion"}}
-
-
-def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
-    """The accuracy over all images of some tasks, given that on each; NaN without tasks."""
-    if not images:
-        return math.nan
-    if len(set(images)) == 1:
-        return sum(by_task) / len(by_task)
-    return sum(value * count for value, count in zip(by_task, images)) / sum(images)
-
-
 @torch.no_grad()
 def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
-            between: Callable[[], None] = lambda: None) -> Measures:
+            between: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Measure a learner after ``tasks``, all tasks so far. Uses no randomness and leaves the learner
-    unchanged. Accuracies are NaN if logits are not finite.
+    unchanged.
 
     Args:
         between: called before the images of each task; may raise to stop.
+
+    Returns accuracies in percent of test images, NaN if logits are not finite:
+        by_task: on each task, among all seen classes. An image counts as right if its class has one of the
+            ``top_k`` highest logits, as the published accuracy of the data set counts.
+        by_task_local: the same among the task's own classes.
+        top1, top5: over all test images, among all seen classes.
+        ncm: the same images, classified by the nearest class mean (class_means) instead of the classifier.
+    and
+        images: number of test images of each task.
+        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a
+            class (column).
     """
     seen = tasks[-1].seen
     counts, rights = [], []
@@ -106,7 +72,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
     by_count, confusion = on_cpu((torch.stack(rights), confusion))
     by_task, local = (100 * by_count[:, :2] / torch.tensor(counts).unsqueeze(1)).T.tolist()
     top1, top5, ncm = (100 * by_count[:, 2:].sum(0) / sum(counts)).tolist()
-    return Measures(by_task, local, counts, top1, top5, ncm, confusion.view(seen, seen))
+    return {"by_task": by_task, "by_task_local": local, "images": counts, "top1": top1, "top5": top5,
+            "ncm": ncm, "confusion": confusion.view(seen, seen)}
 
 
 def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -1,5 +1,6 @@
 """What was measured after each task, and the result files that hold it."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 from dataloaders.datasets import DATASETS
 from utils.files import write_array, write_yaml
 from utils.settings import Settings
-from utils.training.measures import Measures
 
 # {result file: the record that it holds}. The last two hold lists, and say how they are laid out.
 FILES = {
@@ -41,8 +41,8 @@ class Results:
     """What a run has measured.
 
     Attributes:
-        records: [repeat][task] {name: value}: those of Measures; ``memory``, the stored values; ``seconds``
-            spent training.
+        records: [repeat][task] {name: value}: measures; ``memory``, the stored values; ``seconds`` spent
+            training.
         confusion: [repeat] the latest confusion matrix.
         classes: [repeat][output] number and name of the class that each output, and each row and column of
             the confusion matrix, stands for.
@@ -59,12 +59,22 @@ class Results:
     def state_dict(self) -> dict[str, Any]:
         return vars(self)
 
-    def add(self, repeat: int, measures: Measures, memory: int, seconds: float) -> None:
-        """Record the end of a task."""
+    def add(self, repeat: int, measured: dict[str, Any], memory: int, seconds: float) -> None:
+        """Record the end of a task: what was measured (utils/training/measures.py) and what follows from it
+        (docs/run-folder.md, "What is measured")."""
         if len(self.records) == repeat:
             self.records.append([])
-        self.records[repeat].append({**measures.record(), "memory": memory, "seconds": seconds})
-        self.confusion[repeat:] = [measures.confusion]
+        by_task, images = measured["by_task"], measured["images"]
+        rows = [*self.matrix[repeat], by_task]
+        matrix = on_after([rows], len(rows))[..., 0]
+        self.records[repeat].append({
+            "accuracy": float(np.mean(by_task)), "accuracy_over_images": over_images(by_task, images),
+            "average_incremental_accuracy": float(np.mean([np.mean(row) for row in rows])),
+            "forgetting": float(forgetting(matrix)), "backward_transfer": float(backward_transfer(matrix)),
+            "task_incremental_accuracy": float(np.mean(measured["by_task_local"])),
+            "old": over_images(by_task[:-1], images[:-1]), "new": by_task[-1],
+            **measured, "memory": memory, "seconds": seconds})
+        self.confusion[repeat:] = [self.records[repeat][-1].pop("confusion")]
 
     def history(self, name: str) -> list[list[Any]]:
         """[repeat][after task]: the values of one record."""
@@ -89,15 +99,10 @@ class Results:
         images = f"{record['accuracy_over_images']:.1f} {percent} over images"
         return f"{record['accuracy']:.1f} {percent} mean of tasks, {images}"
 
-    def so_far(self, repeat: int) -> dict[str, float]:
-        """Measures over all tasks of a repeat so far, by name (docs/run-folder.md, "What is measured")."""
-        rows, latest = self.matrix[repeat], self.records[repeat][-1]
-        matrix = on_after([rows], len(rows))[..., 0]
-        return {
-            "average_incremental_accuracy": float(np.mean([np.mean(row) for row in rows])),
-            "forgetting": float(forgetting(matrix)), "backward_transfer": float(backward_transfer(matrix)),
-            "task_incremental_accuracy": float(np.mean(latest["by_task_local"])),
-            "old": latest["old"], "new": latest["new"], "ncm": latest["ncm"]}
+    def measures(self, repeat: int) -> dict[str, Any]:
+        """What the latest task's record of a repeat says about accuracy."""
+        record = self.records[repeat][-1]
+        return {name: value for name, value in record.items() if name not in ("memory", "seconds")}
 
     def save(self, folder: Path, tasks: int) -> None:
         """Write results-acc, -mem and -time: mean, population deviation and history [task][repeat] (pt.yaml
@@ -120,6 +125,13 @@ class Results:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
         for repeat, classes in enumerate(self.classes):
             write_yaml(folder / "results-acc" / f"classes-repeat-{repeat + 1}.yaml", by_output(classes))
+
+
+def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
+    """The accuracy over all images of some tasks, given that on each; NaN without tasks."""
+    if len(set(images)) == 1:
+        return sum(by_task) / len(by_task)
+    return sum(value * count for value, count in zip(by_task, images)) / sum(images) if images else math.nan
 
 
 def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from utils.errors import RunError, UserError
 from utils.settings import Settings
 from utils.streams import Streams
 from utils.training.log import Log
-from utils.training.measures import Measures
 from utils.training.provenance import changes
 from utils.training.results import Results, notes_of
 from utils.training.step import NotFinite
@@ -46,7 +45,7 @@ class RunState:
         seconds: time spent training the current task.
         log: a checkpoint holds the lengths of its files.
         tasks, learner: those of the current repeat.
-        stage: the stage under way, None between stages.
+        stages: those of the task under way.
     """
 
     log: Log
@@ -61,7 +60,7 @@ class RunState:
         self.results.notes |= notes_of(settings)
         self.code: list[dict[str, str]] = saved.get("code", [])
         self.seconds = 0.0
-        self.stage: Stage | None = None
+        self.stages: list[Stage] = []
         if saved and saved["data"] != data:
             raise UserError(
                 f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
@@ -77,7 +76,7 @@ class RunState:
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, text and containers only, so that loading runs no code."""
         optimizers = dict(self.learner.lasting_optimizers())
-        if self.stage:
+        if self.place.epoch:
             optimizers["stage"] = self.stage.optimizer
         return {
             "place": dataclasses.asdict(self.place),
@@ -133,7 +132,8 @@ class RunState:
         return self.place != Place(self.place.repeat)
 
     def start_task(self, task: Task) -> None:
-        """Seed the task's streams and let the learner begin it, unless the run resumes within the task."""
+        """Seed the task's streams and let the learner begin it, unless the run resumes within the task. List
+        its stages."""
         if (self.place.stage, self.place.epoch) == (0, 0):
             self.streams.start(self.settings.seed + self.place.repeat, task.index)
             self.seconds = 0.0
@@ -142,23 +142,18 @@ class RunState:
                 self.learner.load_state_dict(fresh.state_dict())
             self.learner.begin_task(task)
         self.learner.start_task(task)
-
-    def start_stage(self, stage: Stage) -> None:
-        self.stage = stage
+        self.stages = self.learner.stages(task)
         if self.place.epoch:
-            stage.optimizer.load_state_dict(self.saved["optimizers"]["stage"])
+            self.stage.optimizer.load_state_dict(self.saved["optimizers"]["stage"])
 
-    def end_stage(self) -> None:
-        self.stage = None
-        self.place.stage, self.place.epoch = self.place.stage + 1, 0
-
-    def add(self, measures: Measures) -> None:
+    def add(self, measured: dict[str, Any]) -> None:
         """Note what was measured after the task under way. Raises NotFinite."""
-        if not math.isfinite(sum(measures.by_task)):
+        if not math.isfinite(sum(measured["by_task"])):
             raise NotFinite(f"{self.where()}: the model's outputs for some test images are not finite")
-        self.results.add(self.place.repeat, measures, self.learner.stored_values(), round(self.seconds, 3))
+        self.results.add(self.place.repeat, measured, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
+        self.stages = []
         repeat, done = self.place.repeat, self.place.task + 1
         self.place = Place(repeat, done) if done < len(self.tasks) else Place(repeat + 1)
 
@@ -169,10 +164,16 @@ class RunState:
         """The task under way."""
         return self.tasks[self.place.task]
 
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        return self.stages[self.place.stage]
+
     def where(self) -> str:
         repeat, task = self.place.repeat + 1, self.place.task + 1
         return f"repeat {repeat}/{self.settings.repeat}  task {task}/{len(self.tasks)}"
 
-    def heading(self, stage: Stage, epoch: int) -> str:
-        """Repeat, task, stage and epoch; ``epoch`` is counted from 0."""
-        return f"{self.where()}  {stage.name}  {stage.unit} {epoch + 1}/{stage.epochs}"
+    def heading(self) -> str:
+        """Repeat, task, stage and the epoch under way."""
+        stage, epoch = self.stage, self.place.epoch + 1
+        return f"{self.where()}  {stage.name}  {stage.unit} {epoch}/{stage.epochs}"

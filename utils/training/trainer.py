@@ -14,7 +14,7 @@ from utils.errors import Stopped, StopRequest
 from utils.settings import Settings
 from utils.training.first_task import first_task
 from utils.training.folder import RunFolder
-from utils.training.listeners import Epoch, Listener
+from utils.training.listeners import Listener
 from utils.training.measures import measure
 from utils.training.provenance import provenance
 from utils.training.results import Results
@@ -70,37 +70,33 @@ class Trainer:
         self.tell(Listener.repeat_began)
         for task in tasks[state.place.task :]:
             self.train_task(task)
-            measures = measure(learner, tasks[: task.index + 1], top_k, self.raise_if_stopped)
-            state.add(measures)
-            self.tell(Listener.task_ended, measures)
+            state.add(measure(learner, tasks[: task.index + 1], top_k, self.raise_if_stopped))
+            self.tell(Listener.task_ended)
             state.end_task()
             self.save()
 
     def train_task(self, task: Task) -> None:
-        state, place, learner = self.state, self.state.place, self.state.learner
+        state, repeat = self.state, self.state.place.repeat
         state.start_task(task)
-        if task.index == 0 and place.repeat in self.first_tasks:  # --load_model_dir
-            self.first_tasks[place.repeat].take_over(state)
+        if task.index == 0 and repeat in self.first_tasks:  # --load_model_dir
+            self.first_tasks[repeat].take_over(state)
         else:
-            stages = learner.stages(task)
-            self.tell(Listener.stages_began, stages)
-            for stage in stages[place.stage :]:
+            for stage in state.stages[state.place.stage :]:
                 self.train_stage(stage)
-        learner.end_task(task)
+        state.learner.end_task(task)
 
     def train_stage(self, stage: Stage) -> None:
-        state, graph = self.state, captures(self.settings, self.device)
+        state, place, graph = self.state, self.state.place, captures(self.settings, self.device)
         fall_back = None if self.settings.graph == "on" else state.log.line
         step = TrainingStep(stage, state.streams, state.learner.bf16, graph, fall_back)
-        state.start_stage(stage)
-        for epoch in range(state.place.epoch, stage.epochs):
-            self.train_epoch(step, epoch)
-            state.place.epoch = epoch + 1
-            if state.place.epoch == stage.epochs or self.folder.due:
+        while place.epoch < stage.epochs:
+            self.train_epoch(step, place.epoch)
+            place.epoch += 1
+            if place.epoch == stage.epochs or self.folder.due:
                 self.save()
         del step  # frees the memory of its graph
-        self.tell(Listener.stage_ended, stage)
-        state.end_stage()
+        self.tell(Listener.stage_ended)
+        place.stage, place.epoch = place.stage + 1, 0
 
     def train_epoch(self, step: TrainingStep, epoch: int) -> None:
         """One pass over a stage's batches. The host waits for the device once, at the end."""
@@ -108,15 +104,15 @@ class Trainer:
         state.learner.eval()
         stage.trained.train()
         lr = stage.start_epoch(epoch)
-        self.tell(Listener.epoch_began, stage, epoch)
+        self.tell(Listener.epoch_began)
         losses: list[torch.Tensor] = []
         for start in stage.batches.starts(epoch):
             self.raise_if_stopped()
             losses.append(step(start))
             self.tell(Listener.step_taken)
-        means = mean_losses(losses, step.names, state.learner, state.heading(stage, epoch))
+        means = mean_losses(losses, step.names, state.learner, state.heading())
         state.seconds += (seconds := time.monotonic() - began)
-        self.tell(Listener.epoch_ended, Epoch(stage, epoch, lr, means, seconds))
+        self.tell(Listener.epoch_ended, lr, means, seconds)
 
     def raise_if_stopped(self) -> None:  # called between two steps, where nothing is half done
         if received := self.stop_request.signal:

@@ -19,7 +19,7 @@ def test_a_stopped_and_resumed_run_is_one_run_there(trainer, tmp_path, monkeypat
         return runs[-1]
 
     class Stop(Listener):
-        def task_ended(self, run, measures):
+        def task_ended(self, run):
             raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))

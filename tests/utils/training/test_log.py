@@ -57,29 +57,28 @@ class Clocked:
     def __init__(self):
         self.left = journal.TimeLeft()
         settings = SimpleNamespace(repeat=2, load_model_dir="")
-        self.run = SimpleNamespace(place=Place(), tasks=[None] * 3, settings=settings)
+        self.run = SimpleNamespace(tasks=[None] * 3, settings=settings)
         self.dream = SimpleNamespace(name="dream", epochs=2)
         self.learn = SimpleNamespace(name="learn", epochs=4)
 
     def begin(self, task, *stages, repeat=0):
-        self.run.place, self.stages = Place(repeat, task), stages
-        self.left.begin_task(task == 0, stages)
+        self.run.place, self.run.stages, self.run.stage = Place(repeat, task), stages, stages[0]
 
     def epochs(self, stage, seconds):
         """Pass the stage's epochs of these lengths; what is left after each."""
-        self.run.place.stage = self.stages.index(stage)
+        self.run.stage, self.run.place.stage = stage, self.run.stages.index(stage)
         said = []
         for number, length in enumerate(seconds, 1):
             self.left.end_epoch((stage.name, self.run.place.task == 0), length)
-            said.append(self.left.left(self.run, stage, number))
+            said.append(self.left.left(self.run, number))
         return said
 
 
 def test_time_left_covers_the_stage_then_the_task_then_the_run_as_kinds_are_timed():
     clock = Clocked()
     clock.begin(0, clock.learn)
-    assert clock.left.left(clock.run, clock.learn, 0) == ""
-    assert clock.left.left(clock.run, clock.learn, 0.25, 5.0) == "75 s left in this task"
+    assert clock.left.left(clock.run, 0) == ""
+    assert clock.left.left(clock.run, 0.25, 5.0) == "75 s left in this task"
     assert clock.epochs(clock.learn, [10] * 4)[0] == "30 s left in this task"
     clock.begin(1, clock.dream, clock.learn)
     assert clock.epochs(clock.dream, [5] * 2) == ["5 s left in this stage", "0 s left in this stage"]
@@ -120,7 +119,7 @@ def test_abd_says_once_that_a_task_of_one_class_has_no_local_loss(problem, tmp_p
     listener = journal.Journal(log)
     for index, seen in ((1, 4), (2, 3), (3, 3)):
         task = dataclasses.replace(task, index=index, seen=seen)
-        listener.stages_began(SimpleNamespace(place=Place(0, index), learner=learner, task=task), [])
+        listener.epoch_began(SimpleNamespace(learner=learner, task=task))
     log.close()
     line, = lines_of(tmp_path)
     assert line.startswith("the loss local is 0 in a task of one new class")

@@ -8,13 +8,13 @@ import torch
 
 from tests.utils.training.conftest import read
 from utils.files import read_tensors, write_tensors
-from utils.training.measures import Measures
-from utils.training.results import Results
+from utils.training.results import Results, over_images
 
 
 def measures(by_task, local, images, rest=50.0):
     confusion = torch.arange(4 * len(images) ** 2).view(2 * len(images), -1)
-    return Measures(by_task, local, images, rest, rest + 40, rest + 10, confusion)
+    return {"by_task": by_task, "by_task_local": local, "images": images, "top1": rest, "top5": rest + 40,
+            "ncm": rest + 10, "confusion": confusion}
 
 
 @pytest.fixture
@@ -83,7 +83,12 @@ def test_a_record_has_each_measure_by_name(results):
     assert {name: record[name] for name in record if name not in ("memory", "seconds", "images")} == {
         "accuracy": 30.0, "accuracy_over_images": 22.0, "by_task": [10.0, 20.0, 60.0],
         "by_task_local": [60.0, 80.0, 60.0], "old": 12.5, "new": 60.0,
-        "top1": 50.0, "top5": 90.0, "ncm": 60.0}
+        "top1": 50.0, "top5": 90.0, "ncm": 60.0, "average_incremental_accuracy": 60.0, "forgetting": 70.0,
+        "backward_transfer": -70.0, "task_incremental_accuracy": pytest.approx(200 / 3)}
+
+
+def test_accuracy_over_images_weighs_tasks_by_their_images():
+    assert over_images([80.0, 40.0], [30, 10]) == 70.0
 
 
 def test_uneven_tasks_have_both_means_in_the_log(results):
