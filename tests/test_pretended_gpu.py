@@ -9,7 +9,6 @@ import whole_runs
 from pretended_gpu import GPU, Wrong, pretended
 from torch.nn import functional as F
 
-from learners.base import Stage
 from run import build_trainer
 from tests.learners.conftest import PUBLISHED
 from utils.device import set_deterministic
@@ -137,16 +136,6 @@ def test_a_gpu_that_fails_in_a_capture_is_no_fault_of_the_capture(base, machine)
 
     with pytest.raises(RuntimeError, match="^CUDA out of memory"):
         base(failing)
-
-
-def test_a_rate_that_is_a_number_is_captured_again_when_it_falls(base, machine, monkeypatch):
-    def plain_rates(stage, epoch):
-        for group in stage.optimizer.param_groups:
-            group["lr"] = 0.01 * 0.1**epoch
-
-    monkeypatch.setattr(Stage, "start_epoch", plain_rates)
-    base()
-    assert machine.captures == 4 * ["learn"]
 
 
 def rate(learner, stage):

@@ -46,7 +46,7 @@ def final_screen(settings: Settings, results: Results) -> list[str]:
     folder, repeats, unit = Path(settings.log_dir), len(results.matrix), percent(settings)
     over = f"over {repeats} repeat{'s' * (repeats > 1)}"
     lines = ["", f"accuracy in {unit}, mean {over}", *accuracies(results), ""]
-    each = [results.measures(repeat) for repeat in range(repeats)]
+    each = [tasks[-1] for tasks in results.records]
     for name, label in LABELS.items():
         if shown := show_number(Stat.of(values[name] for values in each)):
             lines.append(f"{label + ':':22}{shown}")

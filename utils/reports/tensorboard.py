@@ -49,8 +49,9 @@ class TensorBoard(Listener):
     def task_ended(self, run: RunState) -> None:
         self.records += 1
         group = "validation accuracy" if run.settings.validation else "accuracy"
-        values = run.results.measures(run.place.repeat)
-        values |= {f"task {task}": value for task, value in enumerate(values["by_task"], 1)}
+        record = run.results.records[run.place.repeat][-1]
+        values = record | {f"task {task}": value for task, value in enumerate(record["by_task"], 1)}
+        del values["seconds"]
         for name, value in values.items():
             if isinstance(value, float) and value == value:  # NaN: on old classes after the first task
                 self.writer.add_scalar(f"{group}/{name.replace('_', ' ')}", value, run.task.index + 1)

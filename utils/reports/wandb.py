@@ -35,5 +35,5 @@ class WandB(Listener):
 
     def task_ended(self, run: RunState) -> None:
         self.records += 1
-        values = {**run.results.measures(run.place.repeat), "task": run.task.index + 1}
+        values = {**run.results.records[run.place.repeat][-1], "task": run.task.index + 1}
         self.run.log({k: v for k, v in values.items() if v == v and not isinstance(v, list)}, self.records)

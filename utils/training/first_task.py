@@ -1,8 +1,8 @@
 """--load_model_dir: take the first task's model of another run instead of learning it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,8 +24,7 @@ FIRST_TASK = (
     "batch_size")
 
 
-@dataclass(frozen=True)
-class FirstTask:
+class FirstTask(NamedTuple):
     """A first task to take over: the model's state dict, the seconds it took to learn, and its source."""
 
     model: dict[str, Tensor]
@@ -38,40 +37,37 @@ class FirstTask:
         state.log.line(f"{state.where()}  first task from {self.source}")
 
 
-def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """How the settings of two runs' first tasks differ; empty if they don't."""
+def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    """How the settings of two runs' first tasks differ."""
     name, wanted = there["learner_name"], here["learner_name"]
     theirs, ours = LEARNERS.get(name), LEARNERS[wanted]
-    found = []
     if not ours.shares_first_task(theirs):
-        found.append(f"{name} and {wanted} learn first tasks differently (first_task in learners/base.py)")
+        yield f"{name} and {wanted} learn first tasks differently (first_task in learners/base.py)"
     theirs = theirs or ours
-    names = dict.fromkeys((*FIRST_TASK, *ours.first_task_settings, *theirs.first_task_settings))
-    found += [f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
-              for setting in names if there.get(setting) != here.get(setting)]
+    for setting in dict.fromkeys((*FIRST_TASK, *ours.first_task_settings, *theirs.first_task_settings)):
+        if there.get(setting) != here.get(setting):
+            yield f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
     weighs, weigh = (bool(run["DW"]) and learner.reads_DW(run["memory"])
                      for run, learner in ((there, theirs), (here, ours)))
     if weighs != weigh:
-        found.append(f"images are weighted by DW only {'there' if weighs else 'here'}")
-    if there.get("load_any") and there.get("load_model_dir"):
-        found.append("it took its own first task with load_any")
-    return found
+        yield f"images are weighted by DW only {'there' if weighs else 'here'}"
+    if there["load_any"] and there["load_model_dir"]:
+        yield "it took its own first task with load_any"
 
 
-def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, str]]) -> list[str]:
-    """How the data that a run learned from differ from this run's. Either run may learn more of the classes
-    (``--max_task``)."""
+def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, str]]) -> str:
+    """How the data of another run differ; "" if they don't. Either run may learn more of the classes."""
     path = folder / PROVENANCE
     try:
         theirs = read_yaml(path)["data"]
         path = folder / "models" / f"repeat-{repeat + 1}" / "classes.yaml"
         names = [entry["name"] for entry in read_yaml(path)["classes"]]
     except (UserError, KeyError, TypeError):
-        return [f"its data are unknown ({path} is missing or damaged)"]
+        return f"its data are unknown ({path} is missing or damaged)"
     for old, (_, new) in zip(names, classes):
         if old != new:
-            return [f"its classes are others ({old} there, {new} here)"]
-    return ["its images or labels are others"] if theirs != data else []
+            return f"its classes are others ({old} there, {new} here)"
+    return "its images or labels are others" if theirs != data else ""
 
 
 def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[int, str]]) -> FirstTask:
@@ -82,13 +78,13 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     if not is_run(folder):
         raise UserError(f"{flag}: does not hold a run; name the --log_dir of one")
     if not path.exists():
-        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat "
-                        f"{repeat + 1} before")
+        raise UserError(f"{flag}: {path} is missing; that run has not finished this task")
     there = read_yaml(folder / "args.yaml")
-    reasons = differences(there, vars(settings)) + other_data(folder, repeat, data, classes)
+    found = [*differences(there, vars(settings)), other_data(folder, repeat, data, classes)]
+    reasons = "; ".join(filter(None, found))
     if reasons and not settings.load_any:
-        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, "
-                        "or take it nevertheless with --load_any")
+        raise UserError(f"{flag}: its first task is not this run's: {reasons}; name another run, or take it "
+                        "nevertheless with --load_any")
     seconds = read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat]
     try:
         model = read_tensors(path)
@@ -97,5 +93,5 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     except Exception as error:
         what = f"{settings.model_name} for {settings.dataset}"
         raise UserError(f"{flag}: {path} is damaged or not a {what} ({first_line(error)})") from error
-    taken = f", taken with --load_any although: {'; '.join(reasons)}" if reasons else ""
+    taken = f", taken with --load_any although: {reasons}" if reasons else ""
     return FirstTask(model, seconds, f"{path}, {there['learner_name']}'s{taken}")

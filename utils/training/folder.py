@@ -1,5 +1,4 @@
-"""The folder of a run (--log_dir): its lock, its checkpoint, and the files that it leaves for others to
-read."""
+"""The folder of a run (--log_dir): its lock, its checkpoints, and the files that it leaves."""
 
 import dataclasses
 import pickle
@@ -22,7 +21,6 @@ from utils.training.log import Log
 from utils.training.provenance import PROVENANCE
 from utils.training.results import by_output
 from utils.training.state import Place, RunState
-from utils.training.step import NotFinite
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint-previous.pt"
 SAVING_SHARE = 0.1  # checkpoints may take at most this share of the run time
@@ -34,7 +32,7 @@ LEFT_BEHIND = (PREVIOUS, CHECKPOINT, "output.log", "metrics.jsonl", PROVENANCE, 
 
 
 def shown(value: Any) -> str:
-    """A setting's value as it fits into a line; a long list, such as a class order, is abbreviated."""
+    """A setting's value as it fits into a line: a class order has a name."""
     return order_name(value) if isinstance(value, list) and len(value) > 9 else str(value)
 
 
@@ -48,25 +46,19 @@ def is_run(folder: Path) -> bool:
 
 class RunFolder:
     """The folder of a run. Raises UserError if it holds a run with other settings or something that is not a
-    run or, once the run begins, if it is in use or cannot be written.
-
-    Attributes:
-        settings: those given, with the number of CPU threads chosen if it was left open.
-        notices: lines for the log about the folder.
-        state: the checkpoint, or {}.
-        place: how far the latest checkpoint is, if there is one.
-    """
+    run or, once the run begins, if it is in use or cannot be written."""
 
     def __init__(self, settings: Settings):
         self.flag, self.path = f"--log_dir {settings.log_dir}", Path(settings.log_dir)
-        self.notices: list[str] = []
-        self.saved_at = self.saving = 0.0  # when the latest checkpoint was written, and how long that took
+        self.notices: list[str] = []  # for the log
+        self.due_at = 0.0  # when it is time for another checkpoint
         left = [name for name in (*LEFT_BEHIND, "args.yaml") if (self.path / name).exists()]
         if left and not is_run(self.path):
             raise UserError(
                 f"{self.flag}: has {', '.join(left)}, but does not hold a run; choose another folder")
         self.damaged: list[str] = []  # how checkpoint.pt is
         self.state = {} if settings.overwrite else self._load()
+        self.place = Place(**self.state["place"]) if self.state else None  # of the latest checkpoint
         saved = self.state.get("settings", {})
         threads = settings.threads or saved.get("threads") or default_threads()
         self.settings = dataclasses.replace(settings, threads=threads)
@@ -79,7 +71,6 @@ class RunFolder:
             raise UserError(
                 f"{self.flag}: has results but no checkpoint to resume from; choose another folder, or "
                 "delete them with --overwrite 1")
-        self.place = Place(**self.state["place"]) if self.state else None
 
     def _load(self) -> dict[str, Any]:
         """The latest checkpoint that is whole, or {}. Raises UserError if both are damaged."""
@@ -114,51 +105,34 @@ class RunFolder:
             what = f"{error.filename or self.path} cannot be written or deleted ({error.strerror})"
             raise UserError(f"{self.flag}: {what}; choose another folder") from error
 
-    # Checkpoints
-
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint. The one before it is kept, unless that one is damaged."""
         began = time.monotonic()
         keeping = None if self.damaged else self.path / PREVIOUS
         write_tensors(self.path / CHECKPOINT, {"settings": computed_from(self.settings), **state}, keeping)
         self.damaged, self.place = [], Place(**state["place"])
-        self.saved_at = time.monotonic()
-        self.saving = self.saved_at - began
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time for another checkpoint."""
-        return time.monotonic() - self.saved_at >= self.saving / SAVING_SHARE
+        now = time.monotonic()
+        self.due_at = now + (now - began) / SAVING_SHARE
 
     def resume_hint(self) -> str:
         """How to go on with a run that ended early."""
         command = "the same command" + " without --overwrite 1" * bool(self.settings.overwrite)
-        if self.place:
-            return f"{command} resumes it from {self.path / CHECKPOINT} ({self.place})"
-        return f"{command} starts it again"
+        path = self.path / CHECKPOINT
+        return f"{command} {f'resumes it from {path} ({self.place})' if self.place else 'starts it again'}"
 
     @contextmanager
     def resumable(self, raise_if_stopped: Callable[[], None]) -> Iterator[None]:
-        """Turn what can end a run into a RunError that says how to resume it; defects keep their traceback.
-
-        Args:
-            raise_if_stopped: called before a dead worker counts as a failure, since a signal to the whole
-                process group ends the workers first.
-        """
+        """Turn what can end a run, but no defect, into a RunError that says how to resume it."""
         try:
             yield
-        except NotFinite as error:
-            raise RunError(
-                f"{error}; the state before is in {self.path / CHECKPOINT} ({self.place}); a run with a "
-                "lower --lr, in another --log_dir, may avoid it") from error
         except (UserError, RunError, OSError, RuntimeError, MemoryError) as error:
             line = device_failure(error)
-            if isinstance(error, UserError | RunError):  # an image that cannot be decoded, a failed capture
+            if isinstance(error, UserError | RunError):  # a damaged image, a loss that is not finite
                 line = str(error)
             elif isinstance(error, OSError):
                 line = f"{error.filename or self.path}: {error.strerror or error}"
             elif not line and (line := worker_failure(error, self.settings.workers)):
-                time.sleep(0.5)
+                time.sleep(0.5)  # a signal to the whole process group ends the workers first
                 raise_if_stopped()
             if not line:
                 raise

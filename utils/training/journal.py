@@ -19,8 +19,8 @@ LABELS = {
 
 
 class TimeLeft:
-    """The time left, from the seconds per epoch that this process has measured for each kind of stage: its
-    name, and whether it belongs to a first task."""
+    """The time left, from the seconds per epoch of each kind of stage: its name, and whether it belongs to a
+    first task."""
 
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, bool], float] = {}  # per epoch
@@ -30,12 +30,8 @@ class TimeLeft:
         self.seconds[kind] = (self.seconds.get(kind, seconds) + seconds) / 2  # a pause is soon forgotten
 
     def left(self, run: RunState, done: float, under_way: float = 0.0) -> str:
-        """Such as "4 min left in this task", of the widest scope whose stages have all been timed; or "".
-
-        Args:
-            done: epochs of the stage that are done; the one under way counts as a part.
-            under_way: seconds since that one began.
-        """
+        """Such as "4 min left in this task", of the widest scope whose stages have all been timed; or "". Of
+        the stage, ``done`` epochs are over, partly the one that has been under way for some seconds."""
         place, first, later = run.place, run.place.task == 0, len(run.tasks) - 1
         repeats = run.settings.repeat - place.repeat - 1
         self.plans[first] = [((stage.name, first), stage.epochs) for stage in run.stages]
@@ -51,11 +47,7 @@ class TimeLeft:
 
 
 class Journal(Listener):
-    """Writes the log and shows the progress bar.
-
-    Args:
-        notes: lines about the folder and the data, said once.
-    """
+    """Writes the log, which begins with some ``notes``, and shows the progress bar."""
 
     def __init__(self, log: Log, notes: Sequence[str] = ()):
         self.log = log
@@ -80,7 +72,6 @@ class Journal(Listener):
         self.say(self.notes)
 
     def say(self, notes: Sequence[str]) -> None:
-        """Write the lines that have not been said yet."""
         for note in notes:
             if note not in self.said:
                 self.log.line(note)
@@ -125,15 +116,15 @@ class Journal(Listener):
             losses=losses, seconds=round(seconds, 3))
 
     def task_ended(self, run: RunState) -> None:
-        repeat, measures = run.place.repeat, run.results.measures(run.place.repeat)
-        parts = [f"{label} {measures[name]:.1f}" for name, label in LABELS.items()
-                 if measures[name] == measures[name]]
-        by_task = " ".join(f"{value:.1f}" for value in measures["by_task"])
-        accuracy = f"accuracy {run.results.latest(repeat, percent(run.settings))}"
-        self.log.line("  ".join([run.where(), accuracy, *parts, f"task by task: {by_task}",
-                                 f"trained {duration(run.seconds)}"]))
-        record = {name: None if value != value else value for name, value in measures.items()}
+        repeat = run.place.repeat
+        record = {name: None if value != value else value  # JSON has no NaN
+                  for name, value in run.results.records[repeat][-1].items()}
         self.log.record(repeat=repeat + 1, task=run.task.index + 1, **run.results.notes, **record)
+        by_task = " ".join(f"{value:.1f}" for value in run.results.matrix[repeat][-1])
+        self.log.line("  ".join([
+            run.where(), f"accuracy {run.results.latest(repeat, percent(run.settings))}",
+            *(f"{label} {record[name]:.1f}" for name, label in LABELS.items() if record[name] is not None),
+            f"task by task: {by_task}", f"trained {duration(run.seconds)}"]))
 
     def close(self) -> None:
         self.bar.close()

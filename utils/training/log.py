@@ -18,21 +18,14 @@ def duration(seconds: float) -> str:
 
 
 def read_records(folder: Path, repeat: int) -> list[dict[str, Any]]:
-    """The records of a repeat, counted from 1, in a run's metrics.jsonl. A damaged line is skipped."""
-    records = []
-    for line in (folder / "metrics.jsonl").read_bytes().splitlines():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and record.get("repeat") == repeat]
+    """The records of a repeat, counted from 1, in a run's metrics.jsonl."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [record for record in records if record["repeat"] == repeat]
 
 
 class Log:
-    """Lines go to output.log and, if ``shown``, to the terminal; records go to metrics.jsonl.
-
-    Args:
-        sizes: what ``sizes()`` returned at the checkpoint; what came later is dropped, since the resumed run
-            writes it again.
-    """
+    """Lines go to output.log and, if ``shown``, to the terminal; records go to metrics.jsonl. What came after
+    the checkpoint, which holds the ``sizes`` of the files, is dropped: the resumed run writes it again."""
 
     def __init__(self, folder: Path, sizes: dict[str, int]):
         self.folder = folder

@@ -22,21 +22,15 @@ IMAGES_A_MEAN = 100
 def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
             between: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Measure a learner after ``tasks``, all tasks so far. Uses no randomness and leaves the learner
-    unchanged.
-
-    Args:
-        between: called before the images of each task; may raise to stop.
+    unchanged. ``between`` is called before the images of each task and may raise to stop.
 
     Returns accuracies in percent of test images, NaN if logits are not finite:
         by_task: on each task, among all seen classes. An image counts as right if its class has one of the
             ``top_k`` highest logits, as the published accuracy of the data set counts.
         by_task_local: the same among the task's own classes.
-        top1, top5: over all test images, among all seen classes.
-        ncm: the same images, classified by the nearest class mean (class_means) instead of the classifier.
-    and
-        images: number of test images of each task.
-        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a
-            class (column).
+        top1, top5, ncm: over all test images, by the classifier and by the nearest class mean (class_means).
+    Besides, images: the number of test images of each task; confusion: [seen, seen] int64, how many test
+    images of a class (row) have their highest logit at a class (column).
     """
     seen = tasks[-1].seen
     counts, rights = [], []
@@ -61,8 +55,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
                     hits = _hits(logits[:, :seen], labels, max(top_k, 5))
                     own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)
                     near = (F.normalize(features[-1].float()) @ means.T).argmax(1) == labels
-                    in_top_k, top1, top5 = hits[:, :top_k], hits[:, 0], hits[:, :5]
-                    right += torch.stack([each.sum() for each in (in_top_k, own, top1, top5, near)])
+                    right += torch.stack([
+                        each.sum() for each in (hits[:, :top_k], own, hits[:, 0], hits[:, :5], near)])
                     pairs = labels * seen + logits[:, :seen].argmax(1)
                     confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount would wait for a GPU
                 rights.append(right)
@@ -83,12 +77,9 @@ def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def class_means(learner: Learner, tasks: Sequence[Task]) -> Tensor:
-    """[seen, D]: mean feature of each seen class; features and means have length 1 (Rebuffi et al. 2017,
-    iCaRL, section 2.1), so that the nearest mean is the one with the largest product.
-
-    The mean is over the first IMAGES_A_MEAN training images of a class, without augmentation, in evaluation
-    mode. It is only measured: the learner itself cannot see the images of earlier tasks.
-    """
+    """[seen, D]: mean feature of the first IMAGES_A_MEAN training images of each seen class, without
+    augmentation. Features and means have length 1 (Rebuffi et al. 2017, iCaRL, section 2.1), so that the
+    nearest mean is the one with the largest product. The learner itself never sees these images again."""
     sums = torch.zeros(())
     for task in tasks:
         own = task.train[(task.train.labels >= task.old).nonzero().flatten()]

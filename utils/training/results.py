@@ -38,30 +38,18 @@ def backward_transfer(matrix: np.ndarray) -> np.ndarray:
 
 
 class Results:
-    """What a run has measured.
-
-    Attributes:
-        records: [repeat][task] {name: value}: measures; ``memory``, the stored values; ``seconds`` spent
-            training.
-        confusion: [repeat] the latest confusion matrix.
-        classes: [repeat][output] number and name of the class that each output, and each row and column of
-            the confusion matrix, stands for.
-        notes: {key: value} that every file with accuracies carries, such as ``validation: true``.
-    """
+    """What a run has measured."""
 
     def __init__(self, state: dict[str, Any] | None = None):
+        # [repeat][task] {name: value}: measures, stored values (memory), seconds of training
         self.records: list[list[dict[str, Any]]] = []
-        self.confusion: list[torch.Tensor] = []
-        self.classes: list[list[tuple[int, str]]] = []
-        self.notes: dict[str, Any] = {}
+        self.confusion: list[torch.Tensor] = []  # [repeat] the latest confusion matrix
+        self.classes: list[list[tuple[int, str]]] = []  # [repeat][output] number and name
+        self.notes: dict[str, Any] = {}  # what every file with accuracies says, such as validation: true
         vars(self).update(state or {})
 
-    def state_dict(self) -> dict[str, Any]:
-        return vars(self)
-
     def add(self, repeat: int, measured: dict[str, Any], memory: int, seconds: float) -> None:
-        """Record the end of a task: what was measured (utils/training/measures.py) and what follows from it
-        (docs/run-folder.md, "What is measured")."""
+        """Record the end of a task: what was measured, and what follows from it (docs/run-folder.md)."""
         if len(self.records) == repeat:
             self.records.append([])
         by_task, images = measured["by_task"], measured["images"]
@@ -87,27 +75,18 @@ class Results:
 
     @property
     def uneven(self) -> bool:
-        """Whether tasks differ in their number of test images, so that the mean over tasks is not that over
-        images."""
+        """Whether tasks differ in their number of test images."""
         return any(len(set(images)) > 1 for repeat in self.history("images") for images in repeat)
 
     def latest(self, repeat: int, percent: str) -> str:
         """The accuracy after the latest task of a repeat; ``percent`` is its unit."""
         record = self.records[repeat][-1]
-        if len(set(record["images"])) < 2:
-            return f"{record['accuracy']:.1f} {percent}"
-        images = f"{record['accuracy_over_images']:.1f} {percent} over images"
-        return f"{record['accuracy']:.1f} {percent} mean of tasks, {images}"
-
-    def measures(self, repeat: int) -> dict[str, Any]:
-        """What the latest task's record of a repeat says about accuracy."""
-        record = self.records[repeat][-1]
-        return {name: value for name, value in record.items() if name not in ("memory", "seconds")}
+        mean, over_images = (f"{record[name]:.1f} {percent}" for name in ("accuracy", "accuracy_over_images"))
+        uneven = len(set(record["images"])) > 1
+        return f"{mean} mean of tasks, {over_images} over images" if uneven else mean
 
     def save(self, folder: Path, tasks: int) -> None:
-        """Write results-acc, -mem and -time: mean, population deviation and history [task][repeat] (pt.yaml
-        and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is measured yet; the confusion
-        matrix of each finished repeat, and the classes in its order."""
+        """Write results-acc, -mem and -time (docs/run-folder.md) of a run of so many tasks per repeat."""
         for file, name in FILES.items():
             lists = name.startswith("by_task")
             history = (on_after if lists else after_task)(self.history(name), tasks)
@@ -136,9 +115,8 @@ def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
 
 def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
     """The content of a file that lists the number and name of the class of each output."""
-    entries = [{"output": output, "number": number, "name": name}
-               for output, (number, name) in enumerate(classes)]
-    return {"classes": entries}
+    return {"classes": [{"output": output, "number": number, "name": name}
+                        for output, (number, name) in enumerate(classes)]}
 
 
 def after_task(columns: list[list[float]], tasks: int) -> np.ndarray:

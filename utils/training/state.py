@@ -14,13 +14,12 @@ from utils.streams import Streams
 from utils.training.log import Log
 from utils.training.provenance import changes
 from utils.training.results import Results, notes_of
-from utils.training.step import NotFinite
+from utils.training.step import not_finite
 
 
 @dataclasses.dataclass
 class Place:
-    """How far a run has come: finished repeats, tasks of the repeat, stages of the task, epochs of the
-    stage."""
+    """How many repeats, tasks of the repeat, stages of the task and epochs of the stage are finished."""
 
     repeat: int = 0
     task: int = 0
@@ -33,24 +32,12 @@ class Place:
 
 
 class RunState:
-    """Everything that changes during a run. Raises UserError if the run cannot go on from its checkpoint with
-    this data or on this device.
-
-    Args:
-        data: checksum of the data set.
-        saved: the checkpoint, or {}. The learner and the stage are restored from it once they exist.
-
-    Attributes:
-        code: the code and machine that each part of the run was computed with (utils/training/provenance.py).
-        seconds: time spent training the current task.
-        log: a checkpoint holds the lengths of its files.
-        tasks, learner: those of the current repeat.
-        stages: those of the task under way.
-    """
+    """Everything that changes during a run, which goes on from ``saved``, its checkpoint or {}. Raises
+    UserError if it cannot with this data, of which ``data`` is the checksum, or on this device."""
 
     log: Log
-    tasks: list[Task]
-    learner: Learner
+    tasks: list[Task]  # of the current repeat
+    learner: Learner  # of the current repeat
 
     def __init__(self, settings: Settings, data: str, device: torch.device, saved: dict[str, Any]):
         self.settings, self.data, self.device, self.saved = settings, data, device, saved
@@ -58,9 +45,9 @@ class RunState:
         self.place = Place(**saved.get("place", {}))
         self.results = Results(saved.get("results"))
         self.results.notes |= notes_of(settings)
-        self.code: list[dict[str, str]] = saved.get("code", [])
-        self.seconds = 0.0
-        self.stages: list[Stage] = []
+        self.code: list[dict[str, str]] = saved.get("code", [])  # provenance of each part of the run
+        self.seconds = 0.0  # spent training the current task
+        self.stages: list[Stage] = []  # of the task under way
         if saved and saved["data"] != data:
             raise UserError(
                 f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
@@ -71,25 +58,17 @@ class RunState:
                 f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and "
                 f"{device.type} draws other random numbers; resume it there, or choose another --log_dir")
 
-    # Saving and loading
-
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, text and containers only, so that loading runs no code."""
         optimizers = dict(self.learner.lasting_optimizers())
         if self.place.epoch:
             optimizers["stage"] = self.stage.optimizer
         return {
-            "place": dataclasses.asdict(self.place),
-            "data": self.data,
-            "device": self.device.type,
-            "code": self.code,
-            "learner": self.learner.state_dict(),
+            "place": dataclasses.asdict(self.place), "data": self.data, "device": self.device.type,
+            "code": self.code, "learner": self.learner.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-            "streams": self.streams.state_dict(),
-            "results": self.results.state_dict(),
-            "seconds": self.seconds,
-            "log": self.log.sizes(),
-        }
+            "streams": self.streams.state_dict(), "results": vars(self.results), "seconds": self.seconds,
+            "log": self.log.sizes()}
 
     def begin(self, now: dict[str, str]) -> None:
         """Note the provenance of what computes the run from here on, and say so if it has changed."""
@@ -103,11 +82,7 @@ class RunState:
             self.code.append(now)
 
     def start_repeat(self, tasks: list[Task], learner: Learner, classes: list[tuple[int, str]]) -> None:
-        """Take a fresh learner, restored if the checkpoint is in the middle of this repeat. Raises RunError.
-
-        Args:
-            classes: [output] number and name of the class that each output learns.
-        """
+        """Restore the learner if the checkpoint is in the middle of this repeat. Raises RunError."""
         self.tasks, self.learner = tasks, learner
         self.results.classes[self.place.repeat :] = [classes]
         if not self.resumed:
@@ -124,16 +99,13 @@ class RunState:
                 f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or "
                 "start over with --overwrite 1") from error
 
-    # Moving on
-
     @property
     def resumed(self) -> bool:
         """Whether the current repeat is under way."""
         return self.place != Place(self.place.repeat)
 
     def start_task(self, task: Task) -> None:
-        """Seed the task's streams and let the learner begin it, unless the run resumes within the task. List
-        its stages."""
+        """Seed the task's streams and let the learner begin it, unless the run resumes within the task."""
         if (self.place.stage, self.place.epoch) == (0, 0):
             self.streams.start(self.settings.seed + self.place.repeat, task.index)
             self.seconds = 0.0
@@ -147,17 +119,15 @@ class RunState:
             self.stage.optimizer.load_state_dict(self.saved["optimizers"]["stage"])
 
     def add(self, measured: dict[str, Any]) -> None:
-        """Note what was measured after the task under way. Raises NotFinite."""
+        """Note what was measured after the task under way. Raises RunError if it is not finite."""
         if not math.isfinite(sum(measured["by_task"])):
-            raise NotFinite(f"{self.where()}: the model's outputs for some test images are not finite")
+            raise not_finite(f"{self.where()}: the model's outputs for some test images are not finite")
         self.results.add(self.place.repeat, measured, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
         self.stages = []
         repeat, done = self.place.repeat, self.place.task + 1
         self.place = Place(repeat, done) if done < len(self.tasks) else Place(repeat + 1)
-
-    # What listeners show
 
     @property
     def task(self) -> Task:

@@ -23,14 +23,8 @@ def capture_stream(beside: torch.cuda.Stream) -> torch.cuda.Stream:
 
 class TrainingStep:
     """A step of a stage; call it once for each item of ``stage.batches.starts``. ``run`` is the step itself,
-    the rest captures and replays it.
-
-    Args:
-        bf16: run the loss under autocast to bfloat16.
-        graph: capture the step as a CUDA graph, after EAGER_STEPS ordinary ones.
-        fall_back: told in one line why a capture failed; the steps then run one by one. Without it a failed
-            capture is a RunError.
-    """
+    under autocast if ``bf16``. With ``graph``, it is captured as a CUDA graph after EAGER_STEPS plain ones.
+    If that fails, ``fall_back`` is told why and the steps run one by one; without it, RunError is raised."""
 
     def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False,
                  fall_back: Callable[[str], None] | None = None):
@@ -39,7 +33,6 @@ class TrainingStep:
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(torch.cuda.current_stream(streams.device)) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.rates: list[float] = []  # plain_rates() of the captured step
         self.start: Sequence[Tensor] = ()  # its inputs
         self.losses = torch.empty(0)  # its outputs
 
@@ -68,9 +61,7 @@ class TrainingStep:
         return values.detach()
 
     def replay(self, start: Sequence[Tensor]) -> Tensor:
-        if self.graph is None or self.rates != self.plain_rates():
-            self.graph, self.losses = None, torch.empty(0)  # frees the memory of the previous capture
-            self.rates = self.plain_rates()
+        if not self.graph:
             try:
                 self.graph = self.capture(start)
             except RunError as error:
@@ -83,11 +74,6 @@ class TrainingStep:
             captured.copy_(given)
         self.graph.replay()
         return self.losses.clone()  # the next replay overwrites them
-
-    def plain_rates(self) -> list[float]:
-        """The learning rates that a capture bakes in: those that are not tensors."""
-        groups = self.stage.optimizer.param_groups
-        return [group["lr"] for group in groups if not isinstance(group["lr"], Tensor)]
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         """Record the step without doing it. Raises RunError if it cannot be captured."""
@@ -112,20 +98,21 @@ class TrainingStep:
         return graph
 
 
-class NotFinite(Exception):
-    """A loss, weight or accuracy is not finite. Nothing has been written since the last checkpoint."""
+def not_finite(what: str) -> RunError:
+    """The error of a loss, weight or accuracy that is not finite."""
+    return RunError(f"{what}; a run with a lower --lr, in another --log_dir, may avoid it")
 
 
 def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module,
                 where: str) -> dict[str, float]:
-    """The mean of each loss over the steps of an epoch. Waits for the device once. Raises NotFinite if a loss
+    """The mean of each loss over the steps of an epoch. Waits for the device once. Raises RunError if a loss
     or, after the last step, a weight is not finite."""
     weights = {name: value for name, value in learner.state_dict().items() if value.is_floating_point()}
     finite = torch.stack([value.isfinite().all() for value in weights.values()])
     losses, good = on_cpu((torch.stack(list(by_step)).double(), finite))
     if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
         shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
-        raise NotFinite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
+        raise not_finite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
     if bad := [name for name, fine in zip(weights, good.tolist()) if not fine]:
-        raise NotFinite(f"{where}: {bad[0]} is not finite after the last step, though all losses were")
+        raise not_finite(f"{where}: {bad[0]} is not finite after the last step, though all losses were")
     return dict(zip(names, losses.mean(0).tolist()))

@@ -24,15 +24,11 @@ from utils.training.step import TrainingStep, mean_losses
 
 class Trainer:
     """Trains, measures, checkpoints and resumes any learner on a data set, in the folder of a run. Raises
-    UserError, before any work, if data and settings do not fit.
-
-    Attributes:
-        listeners: called at each event, in this order.
-    """
+    UserError, before any work, if data and settings do not fit."""
 
     def __init__(self, settings: Settings, data: Data, folder: RunFolder, device: torch.device):
         self.settings, self.data, self.folder, self.device = settings, data, folder, device
-        self.listeners: list[Listener] = []
+        self.listeners: list[Listener] = []  # told of each moment in this order
         self.stop_request = StopRequest()
         self.learner_class = LEARNERS[settings.learner_name]
         for repeat in range(settings.repeat):
@@ -51,8 +47,8 @@ class Trainer:
         try:
             with self.stop_request, self.folder.resumable(self.raise_if_stopped):
                 self.state.begin(provenance(self.learner_class, self.device))
-                while self.state.place.repeat < self.settings.repeat:
-                    self.train_repeat()
+                for repeat in range(self.state.place.repeat, self.settings.repeat):
+                    self.train_repeat(repeat)
                 self.tell(Listener.run_ended)
         finally:
             for listener in self.listeners:
@@ -60,8 +56,8 @@ class Trainer:
             self.state.log.close()
         return self.state.results
 
-    def train_repeat(self) -> None:
-        state, repeat, top_k = self.state, self.state.place.repeat, DATASETS[self.settings.dataset].top_k
+    def train_repeat(self, repeat: int) -> None:
+        state, top_k = self.state, DATASETS[self.settings.dataset].top_k
         tasks = tasks_of_repeat(self.settings, self.data, repeat, self.learner_class.normalised, self.device)
         learner = build_learner(self.settings, state.streams, self.device, repeat)
         state.start_repeat(tasks, learner, self.classes[repeat])
@@ -92,7 +88,7 @@ class Trainer:
         while place.epoch < stage.epochs:
             self.train_epoch(step, place.epoch)
             place.epoch += 1
-            if place.epoch == stage.epochs or self.folder.due:
+            if place.epoch == stage.epochs or time.monotonic() >= self.folder.due_at:
                 self.save()
         del step  # frees the memory of its graph
         self.tell(Listener.stage_ended)

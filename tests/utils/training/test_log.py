@@ -119,7 +119,7 @@ def test_abd_says_once_that_a_task_of_one_class_has_no_local_loss(problem, tmp_p
     listener = journal.Journal(log)
     for index, seen in ((1, 4), (2, 3), (3, 3)):
         task = dataclasses.replace(task, index=index, seen=seen)
-        listener.epoch_began(SimpleNamespace(learner=learner, task=task))
+        listener.epoch_began(SimpleNamespace(place=Place(0, index), learner=learner, task=task))
     log.close()
     line, = lines_of(tmp_path)
     assert line.startswith("the loss local is 0 in a task of one new class")

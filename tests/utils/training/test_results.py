@@ -72,7 +72,7 @@ def test_files_with_accuracies_say_what_they_are(results, tmp_path):
 
 
 def test_results_go_on_from_a_checkpoint(results, tmp_path):
-    write_tensors(tmp_path / "state", results.state_dict())
+    write_tensors(tmp_path / "state", vars(results))
     again = Results(read_tensors(tmp_path / "state"))
     again.add(1, measures([30.0, 70.0], [30.0, 70.0], [300, 100]), 110, 6.0)
     assert again.history("accuracy") == [[90.0, 60.0, 30.0], [80.0, 50.0]]
