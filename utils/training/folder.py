@@ -56,7 +56,7 @@ class RunFolder:
         if left and not is_run(self.path):
             raise UserError(
                 f"{self.flag}: has {', '.join(left)}, but does not hold a run; choose another folder")
-        self.damaged: list[str] = []  # how checkpoint.pt is
+        self.damaged: list[str] = []  # lines about checkpoints that cannot be read
         self.state = {} if settings.overwrite else self._load()
         self.place = Place(**self.state["place"]) if self.state else None  # of the latest checkpoint
         saved = self.state.get("settings", {})

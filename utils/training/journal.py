@@ -30,8 +30,8 @@ class TimeLeft:
         self.seconds[kind] = (self.seconds.get(kind, seconds) + seconds) / 2  # a pause is soon forgotten
 
     def left(self, run: RunState, done: float, under_way: float = 0.0) -> str:
-        """Such as "4 min left in this task", of the widest scope whose stages have all been timed; or "". Of
-        the stage, ``done`` epochs are over, partly the one that has been under way for some seconds."""
+        """Such as "4 min left in this task", for the widest scope whose stages have all been timed; or "".
+        ``done`` counts epochs of the stage, the last one in part if it began ``under_way`` seconds ago."""
         place, first, later = run.place, run.place.task == 0, len(run.tasks) - 1
         repeats = run.settings.repeat - place.repeat - 1
         self.plans[first] = [((stage.name, first), stage.epochs) for stage in run.stages]

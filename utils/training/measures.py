@@ -29,8 +29,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
             ``top_k`` highest logits, as the published accuracy of the data set counts.
         by_task_local: the same among the task's own classes.
         top1, top5, ncm: over all test images, by the classifier and by the nearest class mean (class_means).
-    Besides, images: the number of test images of each task; confusion: [seen, seen] int64, how many test
-    images of a class (row) have their highest logit at a class (column).
+    Also returns ``images``, the number of test images of each task, and ``confusion``, [seen, seen] int64:
+    how many test images of a class (row) have their highest logit at a class (column).
     """
     seen = tasks[-1].seen
     counts, rights = [], []
