@@ -32,8 +32,8 @@ class Place:
 
 
 class RunState:
-    """Everything that changes during a run, restored from ``saved``, its checkpoint or {}. Raises UserError if
-    the run cannot go on with this data, whose checksum is ``data``, or on this device."""
+    """Everything that changes during a run, restored from ``saved``, its checkpoint or {}. Raises UserError
+    if the run cannot go on with this data, whose checksum is ``data``, or on this device."""
 
     log: Log
     tasks: list[Task]  # of the current repeat
