@@ -40,7 +40,7 @@ from utils.training.trainer import Trainer
 def build_trainer(settings: Settings, data: Data, folder: RunFolder, device: torch.device) -> Trainer:
     """The trainer of a run with all its listeners. Raises UserError if data and settings do not fit."""
     trainer = Trainer(settings, data, folder, device)
-    trainer.listeners += [ResultFiles(folder), Journal(trainer.state.log, [*folder.notices, *data.notes])]
+    trainer.listeners += [ResultFiles(), Journal(trainer.state.log, [*folder.notices, *data.notes])]
     drawn = None
     if settings.tensorboard:
         trainer.listeners.append(board := TensorBoard())

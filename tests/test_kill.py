@@ -10,7 +10,7 @@ import pytest
 QUICK = "--task_sizes 2 1 --schedule 2 --batch_size 48 --power_iters 4".split()
 MOMENTS = {
     "NormalNN": [
-        "repeat_began 0 0 0 0", "task_ended 0 0 1 0", "step_taken 0 1 0 1", "saved 0 2 0 0",
+        "repeat_began 0 0 0 0", "task_ended 0 0 1 0", "step_taken 0 1 0 1", "saved 1 0 0 0",
         "step_taken 1 1 0 1"],
     "AlwaysBeDreaming": [
         "saved 0 1 0 0", "step_taken 0 1 0 1", "step_taken 0 1 1 1", "task_ended 0 1 2 0",
@@ -35,4 +35,4 @@ def test_a_run_killed_in_every_kind_of_stage_ends_like_an_undisturbed_one(
     assert kill.start(again, output, "never") == 0, output.read_text()
     alone, found = kill.ending(tmp_path / "alone"), kill.ending(tmp_path / "again")
     assert [name for name in alone if alone[name] != found.get(name)] == []
-    assert "resuming: repeat 1/" in (tmp_path / "again" / "output.log").read_text()
+    assert "resuming: repeat 1, task " in (tmp_path / "again" / "output.log").read_text()

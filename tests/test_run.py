@@ -56,7 +56,7 @@ def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))
     assert status == 2 and line.startswith("run.py: ") and named in line
-    assert not (tmp_path / "run" / "models").exists()
+    assert not (tmp_path / "run").exists()  # a refused run leaves nothing
 
 
 # Signals
@@ -78,7 +78,8 @@ def test_a_signal_stops_a_run_with_a_line_that_says_how_to_resume(
     ended, lines = main(*tiny("NormalNN", "--log_dir", tmp_path / "run"))
     signal.signal(signal.SIGINT, before)
     assert ended == status and len(steps) == 6 and len(lines) == 1
-    for part in ("stopped by SIG", str(tmp_path / "run" / "checkpoint.pt"), "same command"):
+    stopped = f"stopped by {signal.Signals(number).name}; the same command"
+    for part in (stopped, str(tmp_path / "run" / "checkpoint.pt")):
         assert part in lines[0]
 
 

@@ -31,7 +31,7 @@ class Stopped(Exception):
 
     def __init__(self, received: signal.Signals, message: str):
         super().__init__(message)
-        self.status = 128 + received  # as a shell has it: 130 for SIGINT, 143 for SIGTERM
+        self.status = status_of(received)
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,9 +59,9 @@ def answer_signals(handler: Any) -> dict[int, Any]:
     return {number: signal.signal(number, handler) for number in heard}
 
 
-def counted(number: int) -> signal.Signals:
-    """SIGINT for Ctrl-C, SIGTERM for every other signal, so that the exit status is 130 or 143."""
-    return signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+def status_of(number: int) -> int:
+    """The exit status after a signal: 130 for Ctrl-C, as a shell has it, and SIGTERM's 143 for all others."""
+    return 130 if number == signal.SIGINT else 143
 
 
 class StopRequest:
@@ -79,17 +79,17 @@ class StopRequest:
             signal.signal(number, handler)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = counted(number)
+        self.signal = signal.Signals(number)
         if signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # print is not safe here: the signal may have interrupted one
-            os.write(2, b"stopping after the current step; Ctrl-C stops at once\n")
+            os.write(2, b"run.py: stopping after the current step; Ctrl-C stops at once\n")
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """Raise KeyboardInterrupt; a second signal ends the process at once."""
     answer_signals(signal.SIG_DFL)
-    raise KeyboardInterrupt(counted(number))
+    raise KeyboardInterrupt(status_of(number))
 
 
 def prepare_streams() -> None:
@@ -127,7 +127,7 @@ def run_main(name: str, main: Callable[[], int | None]) -> int:
     except (UserError, RunError, Stopped) as error:
         message, status = str(error), error.status
     except KeyboardInterrupt as error:
-        message, status = "stopped", 128 + (error.args[0] if error.args else signal.SIGINT)
+        message, status = "stopped", error.args[0] if error.args else 130
     except BrokenPipeError:  # `| head` has read enough
         status = 0
     except (OSError, MemoryError, RuntimeError) as error:

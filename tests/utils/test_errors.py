@@ -47,7 +47,7 @@ def command(body):
 
 @pytest.mark.parametrize(("error", "status", "line"), [
     (None, 0, ""), (UserError("--lr: no"), 2, "it: --lr: no\n"), (RunError("failed"), 1, "it: failed\n"),
-    (Stopped(signal.SIGTERM, "resume it"), 143, "it: resume it\n"),
+    (Stopped(signal.SIGHUP, "resume it"), 143, "it: resume it\n"),
     (KeyboardInterrupt(), 130, "it: stopped\n"), (BrokenPipeError(), 0, ""),
     (MemoryError(), 1, "it: MemoryError\n"),
     (OSError(errno.ENOSPC, "No space left", "file"), 1, "it: [Errno 28] No space left: 'file'\n"),
@@ -73,9 +73,9 @@ def test_the_first_signal_is_noted_and_a_second_interrupt_would_end_the_process(
     host = signal.signal(signal.SIGINT, signal.default_int_handler)
     with StopRequest() as request:
         signal.raise_signal(signal.SIGUSR1)
-        assert request.signal == signal.SIGTERM and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        assert request.signal == signal.SIGUSR1 and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
     assert signal.signal(signal.SIGINT, host) == signal.default_int_handler
-    assert capfd.readouterr().err == "stopping after the current step; Ctrl-C stops at once\n"
+    assert capfd.readouterr().err == "run.py: stopping after the current step; Ctrl-C stops at once\n"
 
 
 # Streams

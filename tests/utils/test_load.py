@@ -37,8 +37,8 @@ def test_a_run_under_way_is_loaded_from_its_checkpoint(trainer, tmp_path):
     stopped = trainer(tmp_path / "run", "AlwaysBeDreaming")
 
     class StopInSecondTask(Listener):
-        def epoch_ended(self, run, epoch):
-            if run.place.task == 1 and epoch.stage.name == "learn":
+        def epoch_ended(self, run, *_):
+            if run.place.task == 1 and run.stage.name == "learn":
                 raise KeyboardInterrupt
 
     stopped.listeners.append(StopInSecondTask())

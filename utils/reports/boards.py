@@ -8,9 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
-from utils.training.listeners import Epoch, Listener
+from utils.training.listeners import Listener
 from utils.training.log import read_records
-from utils.training.measures import Measures
 from utils.training.state import RunState
 
 if TYPE_CHECKING:
@@ -38,16 +37,16 @@ class Board(Listener):
     def repeat_began(self, run: RunState) -> None:
         self.records = len(read_records(run.log.folder, run.place.repeat + 1))
 
-    def epoch_ended(self, run: RunState, epoch: Epoch) -> None:
+    def epoch_ended(self, run: RunState, lr: float, losses: dict[str, float], seconds: float) -> None:
         self.records += 1
-        values = {**epoch.losses, "lr": epoch.lr}
-        self.write({f"{epoch.stage.name}/{name}": value for name, value in values.items()}, 0)
+        self.write({f"{run.stage.name}/{name}": value for name, value in {**losses, "lr": lr}.items()}, 0)
 
-    def task_ended(self, run: RunState, measures: Measures) -> None:
+    def task_ended(self, run: RunState) -> None:
         self.records += 1
         group = "validation accuracy" if run.settings.validation else "accuracy"
-        values = {**measures.record(), **run.results.so_far(run.place.repeat)}
-        values |= {f"task {task}": value for task, value in enumerate(measures.by_task, 1)}
+        record = run.results.records[run.place.repeat][-1]
+        values = record | {f"task {task}": value for task, value in enumerate(record["by_task"], 1)}
+        del values["seconds"]
         self.write({f"{group}/{name.replace('_', ' ')}": value for name, value in values.items()
                     if isinstance(value, float) and value == value}, run.task.index + 1)
 

@@ -12,12 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor
 
-from learners import Stage
 from utils.files import replacing
 from utils.reports.dreams import draw_dreams
 from utils.training.listeners import Listener
 from utils.training.log import read_records
-from utils.training.measures import Measures
 from utils.training.results import percent
 from utils.training.state import RunState
 
@@ -32,13 +30,13 @@ class RunFigures(Listener):
     def __init__(self, drawn: Callable[[str, Figure, int], None] | None = None):
         self.drawn = drawn
 
-    def stage_ended(self, run: RunState, stage: Stage) -> None:
+    def stage_ended(self, run: RunState) -> None:
         """Draw what the model of the earlier tasks dreams."""
-        if stage.dreams:
+        if run.stage.dreams:
             done = run.task.index
             self.draw(run, f"dreams-after-task-{done}", draw_dreams(run, images_of(run)), done)
 
-    def task_ended(self, run: RunState, measures: Measures) -> None:
+    def task_ended(self, run: RunState) -> None:
         """Draw the accuracies and losses of the repeat so far, over the figures of the task before."""
         repeat, done, count = run.place.repeat, run.task.index + 1, len(run.tasks)
         title = f"{run.settings.learner_name}: repeat {repeat + 1}, after task {done} of {count}"

@@ -35,7 +35,7 @@ def final_screen(settings: Settings, results: Results) -> list[str]:
     """Measures over all tasks, time, memory, figures, what to do next and, last, the final accuracy."""
     folder, repeats, unit = Path(settings.log_dir), len(results.matrix), percent(settings)
     over = f"over {repeats} repeat{'s' * (repeats > 1)}"
-    each = [results.so_far(repeat) for repeat in range(repeats)]
+    each = [tasks[-1] for tasks in results.records]
     stored, seconds = results.history("memory")[-1][-1], float(np.nansum(results.history("seconds")))
     forced = " (with --load_any)" * settings.load_any
     beside = len([*folder.parent.glob("*/args.yaml")]) > 1
@@ -47,7 +47,7 @@ def final_screen(settings: Settings, results: Results) -> list[str]:
         "figures:": f"{folder / 'figures'}" * (not settings.no_figures),
         "next:": command("tables.sh", folder.parent if beside else folder),
         "": command("diagnose.sh", folder) * (len(results.matrix[0]) > 1)}
-    lines = ["", f"accuracy in {unit}, mean {over}"]
+    lines = ["", f"after the last task, in {unit}, mean {over}"]
     lines += [f"{label:22}{fact}" for label, fact in facts.items() if fact]
     kinds = {"accuracy_over_images": ("final accuracy over images", "")} if results.uneven else {}
     kinds["accuracy"] = "final accuracy", ", mean of tasks" * results.uneven

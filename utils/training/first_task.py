@@ -1,9 +1,8 @@
 """--load_model_dir: take the first task's model of another run instead of learning it."""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,21 +13,19 @@ from utils.files import read_tensors, read_yaml
 from utils.settings import Settings
 from utils.training.folder import is_run, shown
 from utils.training.provenance import PROVENANCE
-from utils.training.state import Place, RunState
+from utils.training.state import RunState
 
 # The settings that two runs must share for one to take the other's first task, besides the learner's own. Not
 # memory_format, deterministic or threads, which change its last digits only.
 FIRST_TASK = (
-    "dataset", "imagenet_classes", "incomplete_data", "images_per_class", "model_type", "model_name",
-    "weights", "freeze", "rand_split", "class_order", "seed", "first_split_size", "validation", "precision",
-    "train_aug", "transforms", "optimizer", "lr", "momentum", "weight_decay", "schedule", "schedule_type",
-    "batch_size")
+    "dataset", "image_size", "test_share", "imagenet_classes", "incomplete_data", "images_per_class",
+    "model_type", "model_name", "weights", "freeze", "rand_split", "class_order", "seed", "first_split_size",
+    "validation", "precision", "train_aug", "transforms", "optimizer", "lr", "momentum", "weight_decay",
+    "schedule", "schedule_type", "batch_size")
 
 
-@dataclass(frozen=True)
-class FirstTask:
-    """A first task to take over: the model's state dict, the seconds it took to learn (NaN if unknown), and
-    where it came from, for the log."""
+class FirstTask(NamedTuple):
+    """A first task to take over: the model's state dict, the seconds it took to learn, and its source."""
 
     model: dict[str, Tensor]
     seconds: float
@@ -40,39 +37,37 @@ class FirstTask:
         state.log.line(f"{state.where()}  first task from {self.source}")
 
 
-def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """How the settings of two runs' first tasks differ; empty if they don't."""
-    name, wanted = str(there.get("learner_name")), str(here.get("learner_name"))
-    kinds = [LEARNERS[learner] for learner in (name, wanted) if learner in LEARNERS]
-    found = []
-    if name != wanted and not (len(kinds) == 2 and kinds[1].shares_first_task(kinds[0])):
-        found.append(f"{name} and {wanted} learn first tasks differently (first_task in learners/base.py)")
-    own = [setting for kind in kinds for setting in kind.first_task_settings]
-    found += [f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
-              for setting in dict.fromkeys((*FIRST_TASK, *own)) if there.get(setting) != here.get(setting)]
-    weighs = [bool(run.get("DW")) and LEARNERS[learner].reads_DW(run["memory"])
-              for run, learner in ((there, name), (here, wanted)) if learner in LEARNERS]
-    if len(set(weighs)) > 1:
-        found.append(f"images are weighted by DW only {'there' if weighs[0] else 'here'}")
-    if there.get("load_any") and there.get("load_model_dir"):
-        found.append("it took its own first task with load_any")
-    return found
+def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    """How the settings of two runs' first tasks differ."""
+    name, wanted = there["learner_name"], here["learner_name"]
+    theirs, ours = LEARNERS.get(name), LEARNERS[wanted]
+    if not ours.shares_first_task(theirs):
+        yield f"{name} and {wanted} learn first tasks differently (first_task in learners/base.py)"
+    theirs = theirs or ours
+    for setting in dict.fromkeys((*FIRST_TASK, *ours.first_task_settings, *theirs.first_task_settings)):
+        if there.get(setting) != here.get(setting):
+            yield f"{setting} {shown(there.get(setting))} there, {shown(here.get(setting))} here"
+    weighs, weigh = (bool(run["DW"]) and learner.reads_DW(run["memory"])
+                     for run, learner in ((there, theirs), (here, ours)))
+    if weighs != weigh:
+        yield f"images are weighted by DW only {'there' if weighs else 'here'}"
+    if there["load_any"] and there["load_model_dir"]:
+        yield "it took its own first task with load_any"
 
 
-def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, str]]) -> list[str]:
-    """How the data that a run learned from differ from this run's. Either run may learn more of the classes
-    (``--max_task``)."""
+def other_data(folder: Path, repeat: int, data: str, classes: list[tuple[int, str]]) -> str:
+    """How the data of another run differ; "" if they don't. Either run may learn more of the classes."""
     path = folder / PROVENANCE
     try:
         theirs = read_yaml(path)["data"]
         path = folder / "models" / f"repeat-{repeat + 1}" / "classes.yaml"
         names = [entry["name"] for entry in read_yaml(path)["classes"]]
     except (UserError, KeyError, TypeError):
-        return [f"its data are unknown ({path} is missing or damaged)"]
+        return f"its data are unknown ({path} is missing or damaged)"
     for old, (_, new) in zip(names, classes):
         if old != new:
-            return [f"its classes are others ({old} there, {new} here)"]
-    return ["its images or labels are others"] if theirs != data else []
+            return f"its classes are others ({old} there, {new} here)"
+    return "its images or labels are others" if theirs != data else ""
 
 
 def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[int, str]]) -> FirstTask:
@@ -83,13 +78,14 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     if not is_run(folder):
         raise UserError(f"{flag}: does not hold a run; name the --log_dir of one")
     if not path.exists():
-        raise UserError(f"{flag}: {path} is missing; that run must finish the first task of repeat "
-                        f"{repeat + 1} before")
+        raise UserError(f"{flag}: {path} is missing; that run has not finished this task")
     there = read_yaml(folder / "args.yaml")
-    reasons = differences(there, vars(settings)) + other_data(folder, repeat, data, classes)
+    found = [*differences(there, vars(settings)), other_data(folder, repeat, data, classes)]
+    reasons = "; ".join(filter(None, found))
     if reasons and not settings.load_any:
-        raise UserError(f"{flag}: its first task is not this run's: {'; '.join(reasons)}; name another run, "
-                        "or take it nevertheless with --load_any")
+        raise UserError(f"{flag}: its first task is not this run's: {reasons}; name another run, or take it "
+                        "nevertheless with --load_any")
+    seconds = read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat]
     try:
         model = read_tensors(path)
         with torch.device("meta"):
@@ -97,27 +93,5 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     except Exception as error:
         what = f"{settings.model_name} for {settings.dataset}"
         raise UserError(f"{flag}: {path} is damaged or not a {what} ({first_line(error)})") from error
-    taken = f", taken with --load_any although: {'; '.join(reasons)}" if reasons else ""
-    return FirstTask(model, seconds(folder, repeat), f"{path}, {there.get('learner_name')}'s{taken}")
-
-
-def first_tasks(
-    settings: Settings, place: Place | None, data: str, classes: list[list[tuple[int, str]]],
-) -> dict[int, FirstTask]:
-    """The first tasks that a run at ``place`` still has to take over, by repeat. Raises UserError.
-
-    Args:
-        data: checksum of the data set.
-        classes: [repeat][output] number and name.
-    """
-    done = place or Place()
-    needed = range(done.repeat + (done.task > 0), settings.repeat) if settings.load_model_dir else ()
-    return {repeat: first_task(settings, repeat, data, classes[repeat]) for repeat in needed}
-
-
-def seconds(folder: Path, repeat: int) -> float:
-    """How long that run took to learn the first task; NaN if its results do not say."""
-    try:
-        return float(read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat])
-    except (UserError, KeyError, IndexError, TypeError, ValueError):
-        return math.nan
+    taken = f", taken with --load_any although: {reasons}" if reasons else ""
+    return FirstTask(model, seconds, f"{path}, {there['learner_name']}'s{taken}")

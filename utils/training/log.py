@@ -11,32 +11,31 @@ from tqdm import tqdm
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them; NaN means that they are not known."""
-    if seconds != seconds:
-        return "an unknown time"
+    """Seconds as a person says them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def read_records(folder: Path, repeat: int) -> list[dict[str, Any]]:
-    """The records of a repeat, counted from 1, in a run's metrics.jsonl. A damaged line is
-    skipped."""
-    records = []
-    for line in (folder / "metrics.jsonl").read_bytes().splitlines():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and record.get("repeat") == repeat]
+    """The records of a repeat, counted from 1, in a run's metrics.jsonl."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [record for record in records if record["repeat"] == repeat]
 
 
 class Log:
-    """Lines go to output.log and, if ``shown``, to the terminal; records go to metrics.jsonl."""
+    """Lines go to output.log and, if ``shown``, to the terminal; records go to metrics.jsonl. What came after
+    the checkpoint, which holds the ``sizes`` of the files, is dropped: the resumed run writes it again."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, sizes: dict[str, int]):
         self.folder = folder
         self.files = {
             name: (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
             for name in ("output.log", "metrics.jsonl")}
+        for name, file in self.files.items():
+            end = min(sizes.get(name, 0), file.seek(0, os.SEEK_END))
+            file.truncate(end)
+            file.seek(end)
 
     def line(self, text: str, shown: bool = True) -> None:
         self.files["output.log"].write(text + "\n")
@@ -54,13 +53,6 @@ class Log:
             file.flush()
             os.fsync(file.fileno())
         return {name: file.tell() for name, file in self.files.items()}
-
-    def truncate(self, sizes: dict[str, int]) -> None:
-        """Drop what was written after the checkpoint, since the resumed run writes it again."""
-        for name, file in self.files.items():
-            end = min(sizes.get(name, 0), file.seek(0, os.SEEK_END))
-            file.truncate(end)
-            file.seek(end)
 
     def close(self) -> None:
         for file in self.files.values():

@@ -1,11 +1,8 @@
 """What is measured after a task, in one pass over the test images: accuracies and the confusion matrix."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,69 +18,19 @@ from utils.files import on_cpu
 IMAGES_A_MEAN = 100
 
 
-@dataclass(frozen=True)
-class Measures:
-    """Measures of a model after a task. Accuracies are in percent of test images.
-
-    Attributes:
-        by_task: on each task so far, among all seen classes. An image counts as right if its class has one of
-            the ``top_k`` highest logits, as the published accuracy of the data set counts.
-        local: the same among the task's own classes.
-        images: number of test images of each task.
-        top1, top5: over all test images of the classes seen, among these classes.
-        ncm: the same images, classified by the nearest class mean (class_means) instead of the classifier.
-        confusion: [seen, seen] int64, how many test images of a class (row) have their highest logit at a
-            class (column).
-    """
-
-    by_task: list[float]
-    local: list[float]
-    images: list[int]
-    top1: float
-    top5: float
-    ncm: float
-    confusion: Tensor
-
-    @property
-    def finite(self) -> bool:
-        return all(map(math.isfinite, self.by_task))
-
-    @property
-    def old(self) -> float:
-        """Over the images of all earlier tasks, among all seen classes; NaN after the first task."""
-        return over_images(self.by_task[:-1], self.images[:-1])
-
-    @property
-    def new(self) -> float:
-        """On the classes of the latest task, among all seen."""
-        return self.by_task[-1]
-
-    def record(self) -> dict[str, Any]:
-        """All but the confusion by name, with the accuracy as the mean over tasks and over images."""
-        return {
-            "accuracy": float(np.mean(self.by_task)),
-            "accuracy_over_images": over_images(self.by_task, self.images),
-            "by_task": self.by_task, "by_task_local": self.local, "old": self.old, "new": self.new,
-            "top1": self.top1, "top5": self.top5, "ncm": self.ncm, "images": self.images}
-
-
-def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
-    """The accuracy over all images of some tasks, given that on each; NaN without tasks."""
-    if not images:
-        return math.nan
-    if len(set(images)) == 1:
-        return sum(by_task) / len(by_task)
-    return sum(value * count for value, count in zip(by_task, images)) / sum(images)
-
-
 @torch.no_grad()
 def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
-            between: Callable[[], None] = lambda: None) -> Measures:
+            between: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Measure a learner after ``tasks``, all tasks so far. Uses no randomness and leaves the learner
-    unchanged. Accuracies are NaN if logits are not finite.
+    unchanged. ``between`` is called before the images of each task and may raise to stop.
 
-    Args:
-        between: called before the images of each task; may raise to stop.
+    Returns accuracies in percent of test images, NaN if logits are not finite:
+        by_task: on each task, among all seen classes. An image counts as right if its class has one of the
+            ``top_k`` highest logits, as the published accuracy of the data set counts.
+        by_task_local: the same among the task's own classes.
+        top1, top5, ncm: over all test images, by the classifier and by the nearest class mean (class_means).
+    Also returns ``images``, the number of test images of each task, and ``confusion``, [seen, seen] int64:
+    how many test images of a class (row) have their highest logit at a class (column).
     """
     seen = tasks[-1].seen
     counts, rights = [], []
@@ -108,8 +55,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
                     hits = _hits(logits[:, :seen], labels, max(top_k, 5))
                     own = _hits(logits[:, task.old : task.seen], labels - task.old, top_k)
                     near = (F.normalize(features[-1].float()) @ means.T).argmax(1) == labels
-                    in_top_k, top1, top5 = hits[:, :top_k], hits[:, 0], hits[:, :5]
-                    right += torch.stack([each.sum() for each in (in_top_k, own, top1, top5, near)])
+                    right += torch.stack([
+                        each.sum() for each in (hits[:, :top_k], own, hits[:, 0], hits[:, :5], near)])
                     pairs = labels * seen + logits[:, :seen].argmax(1)
                     confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount would wait for a GPU
                 rights.append(right)
@@ -119,7 +66,8 @@ def measure(learner: Learner, tasks: Sequence[Task], top_k: int = 1,
     by_count, confusion = on_cpu((torch.stack(rights), confusion))
     by_task, local = (100 * by_count[:, :2] / torch.tensor(counts).unsqueeze(1)).T.tolist()
     top1, top5, ncm = (100 * by_count[:, 2:].sum(0) / sum(counts)).tolist()
-    return Measures(by_task, local, counts, top1, top5, ncm, confusion.view(seen, seen))
+    return {"by_task": by_task, "by_task_local": local, "images": counts, "top1": top1, "top5": top5,
+            "ncm": ncm, "confusion": confusion.view(seen, seen)}
 
 
 def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -129,18 +77,14 @@ def _hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def class_means(learner: Learner, tasks: Sequence[Task]) -> Tensor:
-    """[seen, D]: mean feature of each seen class; features and means have length 1 (Rebuffi et al. 2017,
-    iCaRL, section 2.1), so that the nearest mean is the one with the largest product.
-
-    The mean is over the first IMAGES_A_MEAN training images of a class, without augmentation, in evaluation
-    mode. It is only measured: the learner itself cannot see the images of earlier tasks.
-    """
-    sums: Tensor | float = 0.0
+    """[seen, D]: mean feature of the first IMAGES_A_MEAN training images of each seen class, without
+    augmentation. Features and means have length 1 (Rebuffi et al. 2017, iCaRL, section 2.1), so that the
+    nearest mean is the one with the largest product. The learner itself never sees these images again."""
+    sums = torch.zeros(())
     for task in tasks:
         own = task.train[(task.train.labels >= task.old).nonzero().flatten()]
         few = own[first_of_each_class(own.labels, IMAGES_A_MEAN).nonzero().flatten()]
         for images, labels in few.in_order():
             features = F.normalize(learner.model.features(images).float())
             sums = sums + F.one_hot(labels, tasks[-1].seen).T.to(features) @ features
-    assert isinstance(sums, Tensor)
     return F.normalize(sums)

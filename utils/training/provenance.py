@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,12 +19,11 @@ PROVENANCE = "provenance.yaml"  # in the run's folder
 
 def git(*words: str) -> str:
     """What git prints about this repository, or "" if it fails. It takes no lock that a commit waits for."""
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]
     try:
-        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words],
-                              capture_output=True, text=True, timeout=10)
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -35,9 +35,8 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    model = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return model[1] if model else platform.processor() or platform.machine()
 
 
 def provenance(learner: type[Learner], device: torch.device) -> dict[str, str]:

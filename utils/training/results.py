@@ -1,5 +1,6 @@
 """What was measured after each task, and the result files that hold it."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,13 @@ import torch
 from dataloaders.datasets import DATASETS
 from utils.files import write_array, write_yaml
 from utils.settings import Settings
-from utils.training.measures import Measures
 
-AXES = ["on task", "after task", "repeat"]  # of pt.yaml and pt-local.yaml, as published
-# {result file: the record that it holds}, each as [task][repeat].
+# {result file: the record that it holds}. The last two hold lists, and say how they are laid out.
 FILES = {
-    "acc/global": "accuracy", "acc/over-images": "accuracy_over_images", "acc/old": "old",
-    "acc/new": "new", "acc/top1": "top1", "acc/top5": "top5", "acc/ncm": "ncm", "mem/global": "memory",
-    "time/global": "seconds"}
+    "mem/global": "memory", "time/global": "seconds", "acc/global": "accuracy",
+    "acc/over-images": "accuracy_over_images", "acc/old": "old", "acc/new": "new", "acc/top1": "top1",
+    "acc/top5": "top5", "acc/ncm": "ncm", "acc/pt": "by_task", "acc/pt-local": "by_task_local"}
+AXES = ["on task", "after task", "repeat"]
 
 
 def forgetting(matrix: np.ndarray) -> np.ndarray:
@@ -38,33 +38,31 @@ def backward_transfer(matrix: np.ndarray) -> np.ndarray:
 
 
 class Results:
-    """What a run has measured.
-
-    Attributes:
-        records: [repeat][task] {name: value}: those of Measures; ``memory``, the stored values; ``seconds``
-            spent training, NaN if a first task was taken over and its time is unknown.
-        confusion: [repeat] the latest confusion matrix.
-        classes: [repeat][output] number and name of the class that each output, and each row and column of
-            the confusion matrix, stands for.
-        notes: {key: value} that every file with accuracies carries, such as ``validation: true``.
-    """
+    """What a run has measured."""
 
     def __init__(self, state: dict[str, Any] | None = None):
-        state = state or {}
-        self.records: list[list[dict[str, Any]]] = list(state.get("records", []))
-        self.confusion: list[torch.Tensor] = list(state.get("confusion", []))
-        self.classes: list[list[tuple[int, str]]] = list(state.get("classes", []))
-        self.notes: dict[str, Any] = dict(state.get("notes", {}))
+        # [repeat][task] {name: value}: measures, stored values (memory), seconds of training
+        self.records: list[list[dict[str, Any]]] = []
+        self.confusion: list[torch.Tensor] = []  # [repeat] the latest confusion matrix
+        self.classes: list[list[tuple[int, str]]] = []  # [repeat][output] number and name
+        self.notes: dict[str, Any] = {}  # what every file with accuracies says, such as validation: true
+        vars(self).update(state or {})
 
-    def state_dict(self) -> dict[str, Any]:
-        return vars(self)
-
-    def add(self, repeat: int, measures: Measures, memory: int, seconds: float) -> None:
-        """Record the end of a task."""
+    def add(self, repeat: int, measured: dict[str, Any], memory: int, seconds: float) -> None:
+        """Record the end of a task: what was measured, and what follows from it (docs/run-folder.md)."""
         if len(self.records) == repeat:
             self.records.append([])
-        self.records[repeat].append({**measures.record(), "memory": memory, "seconds": seconds})
-        self.confusion[repeat:] = [measures.confusion]
+        by_task, images = measured["by_task"], measured["images"]
+        rows = [*self.matrix[repeat], by_task]
+        matrix = on_after([rows], len(rows))[..., 0]
+        self.records[repeat].append({
+            "accuracy": float(np.mean(by_task)), "accuracy_over_images": over_images(by_task, images),
+            "average_incremental_accuracy": float(np.mean([np.mean(row) for row in rows])),
+            "forgetting": float(forgetting(matrix)), "backward_transfer": float(backward_transfer(matrix)),
+            "task_incremental_accuracy": float(np.mean(measured["by_task_local"])),
+            "old": over_images(by_task[:-1], images[:-1]), "new": by_task[-1],
+            **measured, "memory": memory, "seconds": seconds})
+        self.confusion[repeat:] = [self.records[repeat][-1].pop("confusion")]
 
     def history(self, name: str) -> list[list[Any]]:
         """[repeat][after task]: the values of one record."""
@@ -77,43 +75,30 @@ class Results:
 
     @property
     def uneven(self) -> bool:
-        """Whether tasks differ in their number of test images, so that the mean over tasks is not that over
-        images."""
+        """Whether tasks differ in their number of test images."""
         return any(len(set(images)) > 1 for repeat in self.history("images") for images in repeat)
 
     def latest(self, repeat: int, percent: str) -> str:
         """The accuracy after the latest task of a repeat; ``percent`` is its unit."""
         record = self.records[repeat][-1]
-        if len(set(record["images"])) < 2:
-            return f"{record['accuracy']:.1f} {percent}"
-        images = f"{record['accuracy_over_images']:.1f} {percent} over images"
-        return f"{record['accuracy']:.1f} {percent} mean of tasks, {images}"
-
-    def so_far(self, repeat: int) -> dict[str, float]:
-        """Measures over all tasks of a repeat so far, by name (docs/run-folder.md, "What is measured")."""
-        rows, latest = self.matrix[repeat], self.records[repeat][-1]
-        matrix = on_after([rows], len(rows))[..., 0]
-        return {
-            "average_incremental_accuracy": float(np.mean([np.mean(row) for row in rows])),
-            "forgetting": float(forgetting(matrix)), "backward_transfer": float(backward_transfer(matrix)),
-            "task_incremental_accuracy": float(np.mean(latest["by_task_local"])),
-            "old": latest["old"], "new": latest["new"], "ncm": latest["ncm"]}
+        mean, over_images = (f"{record[name]:.1f} {percent}" for name in ("accuracy", "accuracy_over_images"))
+        uneven = len(set(record["images"])) > 1
+        return f"{mean} mean of tasks, {over_images} over images" if uneven else mean
 
     def save(self, folder: Path, tasks: int) -> None:
-        """Write results-acc, -mem and -time: mean, population deviation and history [task][repeat] (pt.yaml
-        and pt-local.yaml: [on task][after task][repeat]), .nan where nothing is measured yet; the confusion
-        matrix of each finished repeat, and the classes in its order."""
+        """Write results-acc, -mem and -time (docs/run-folder.md) of a run of so many tasks per repeat."""
         for file, name in FILES.items():
-            history = np.full((tasks, len(self.records)), np.nan)
-            for repeat, column in enumerate(self.history(name)):
-                history[: len(column), repeat] = column
-            notes = self.notes if file.startswith("acc") else {}
+            lists = name.startswith("by_task")
+            history = (on_after if lists else after_task)(self.history(name), tasks)
+            notes: dict[str, Any] = {"axes": AXES} if lists else {}
+            if file.startswith("acc"):
+                notes |= self.notes
             if name in ("top1", "top5", "ncm"):  # they say themselves what they count
-                notes = {key: value for key, value in notes.items() if key != "top_k"}
-            _write(folder / f"results-{file}.yaml", history, notes)
-        for file, name in (("pt", "by_task"), ("pt-local", "by_task_local")):
-            history = on_after(self.history(name), tasks)
-            _write(folder / "results-acc" / f"{file}.yaml", history, {"axes": AXES, **self.notes})
+                notes.pop("top_k", None)
+            known = np.ma.masked_invalid(history)
+            mean, std = (values.filled(np.nan).tolist() for values in (known.mean(-1), known.std(-1)))
+            content = {"mean": mean, "std": std, "history": history.tolist(), **notes}
+            write_yaml(folder / f"results-{file}.yaml", content)
         for repeat, confusion in enumerate(self.confusion):
             if len(self.records[repeat]) == tasks:
                 write_array(folder / "results-acc" / f"confusion-repeat-{repeat + 1}.npy", confusion.numpy())
@@ -121,11 +106,22 @@ class Results:
             write_yaml(folder / "results-acc" / f"classes-repeat-{repeat + 1}.yaml", by_output(classes))
 
 
+def over_images(by_task: Sequence[float], images: Sequence[int]) -> float:
+    """The accuracy over all images of some tasks, given that on each; NaN without tasks."""
+    if len(set(images)) == 1:
+        return sum(by_task) / len(by_task)
+    return sum(value * count for value, count in zip(by_task, images)) / sum(images) if images else math.nan
+
+
 def by_output(classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
     """The content of a file that lists the number and name of the class of each output."""
-    entries = [{"output": output, "number": number, "name": name}
-               for output, (number, name) in enumerate(classes)]
-    return {"classes": entries}
+    return {"classes": [{"output": output, "number": number, "name": name}
+                        for output, (number, name) in enumerate(classes)]}
+
+
+def after_task(columns: list[list[float]], tasks: int) -> np.ndarray:
+    """[repeat][after task] as published: [after task, repeat], NaN where nothing is measured yet."""
+    return np.array([[*column, *[np.nan] * (tasks - len(column))] for column in columns], float).T
 
 
 def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
@@ -137,14 +133,6 @@ def on_after(matrices: list[list[list[float]]], tasks: int) -> np.ndarray:
         for after, row in enumerate(rows):
             pairs[: len(row), after, repeat] = row
     return pairs
-
-
-def _write(path: Path, history: np.ndarray, notes: dict[str, Any]) -> None:
-    """Write mean and population deviation over the measured repeats, as published, and the history."""
-    known = [row[~np.isnan(row)] for row in history.reshape(-1, history.shape[-1])]
-    statistics = [(float(row.mean()), float(row.std())) if len(row) else (np.nan, np.nan) for row in known]
-    mean, std = np.array(statistics).T.reshape(2, *history.shape[:-1]).tolist()
-    write_yaml(path, {"mean": mean, "std": std, "history": history.tolist(), **notes})
 
 
 def notes_of(settings: Settings) -> dict[str, Any]:

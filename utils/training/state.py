@@ -1,6 +1,7 @@
 """The state of a run: everything that a checkpoint holds and a resumed run loads."""
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -11,16 +12,14 @@ from utils.errors import RunError, UserError
 from utils.settings import Settings
 from utils.streams import Streams
 from utils.training.log import Log
-from utils.training.measures import Measures
 from utils.training.provenance import changes
 from utils.training.results import Results, notes_of
-from utils.training.step import NotFinite
+from utils.training.step import not_finite
 
 
 @dataclasses.dataclass
 class Place:
-    """How far a run has come. Each field counts what is finished: repeats, tasks of the repeat, stages of the
-    task, epochs of the stage."""
+    """How many repeats, tasks of the repeat, stages of the task and epochs of the stage are finished."""
 
     repeat: int = 0
     task: int = 0
@@ -33,87 +32,61 @@ class Place:
 
 
 class RunState:
-    """Everything that changes during a run.
+    """Everything that changes during a run, restored from ``saved``, its checkpoint or {}. Raises UserError
+    if the run cannot go on with this data, whose checksum is ``data``, or on this device."""
 
-    Attributes:
-        data: checksum of the data set.
-        place: how far the run has come.
-        streams: its random numbers.
-        results: what has been measured.
-        code: the code and machine that each part of the run was computed with (utils/training/provenance.py).
-        seconds: time spent training the current task.
-        log: output.log and metrics.jsonl; a checkpoint holds their lengths.
-        tasks, learner: those of the current repeat.
-        stage: the stage under way, None between stages.
-        saved: the loaded checkpoint; the learner and the stage are restored from it once they exist.
-    """
+    log: Log
+    tasks: list[Task]  # of the current repeat
+    learner: Learner  # of the current repeat
 
-    tasks: list[Task]
-    learner: Learner
-
-    def __init__(self, settings: Settings, data: str, device: torch.device, log: Log):
-        self.settings = settings
-        self.data = data
-        self.device = device
-        self.log = log
+    def __init__(self, settings: Settings, data: str, device: torch.device, saved: dict[str, Any]):
+        self.settings, self.data, self.device, self.saved = settings, data, device, saved
         self.streams = Streams(device)
-        self.place = Place()
-        self.results = Results()
-        self.code: list[dict[str, str]] = []
-        self.seconds = 0.0
-        self.stage: Stage | None = None
-        self.saved: dict[str, Any] = {}
-
-    # Saving and loading
+        self.place = Place(**saved.get("place", {}))
+        self.results = Results(saved.get("results"))
+        self.results.notes |= notes_of(settings)
+        self.code: list[dict[str, str]] = saved.get("code", [])  # provenance of each part of the run
+        self.seconds = 0.0  # spent training the current task
+        self.stages: list[Stage] = []  # of the task under way
+        if saved and saved["data"] != data:
+            raise UserError(
+                f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
+                f"{settings.log_dir} began; restore the data, choose another --log_dir, or delete that run "
+                "with --overwrite 1")
+        if self.resumed and saved["device"] != device.type:
+            raise UserError(
+                f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and "
+                f"{device.type} draws other random numbers; resume it there, or choose another --log_dir")
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, text and containers only, so that loading runs no code."""
         optimizers = dict(self.learner.lasting_optimizers())
-        if self.stage:
+        if self.place.epoch:
             optimizers["stage"] = self.stage.optimizer
         return {
-            "place": dataclasses.asdict(self.place),
-            "data": self.data,
-            "device": self.device.type,
-            "code": self.code,
-            "learner": self.learner.state_dict(),
+            "place": dataclasses.asdict(self.place), "data": self.data, "device": self.device.type,
+            "code": self.code, "learner": self.learner.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-            "streams": self.streams.state_dict(),
-            "results": self.results.state_dict(),
-            "seconds": self.seconds,
-            "log": self.log.sizes(),
-        }
+            "streams": self.streams.state_dict(), "results": vars(self.results), "seconds": self.seconds,
+            "log": self.log.sizes()}
 
-    def begin(self, saved: dict[str, Any] | None, now: dict[str, str]) -> None:
-        """Restore the place, results and log of a checkpoint, if there is one. Say so if other code, whose
-        provenance is ``now``, computes the run from here on."""
-        self.saved = saved or {}
-        self.log.truncate(self.saved.get("log", {}))
-        if saved:
-            self.place = Place(**saved["place"])
-            self.results = Results(saved["results"])
-            self.code = list(saved["code"])
-        self.results.notes |= notes_of(self.settings)
-        changed = changes(self.code[-1], now) if self.code else ""
+    def begin(self, now: dict[str, str]) -> None:
+        """Note the provenance of what computes the run from here on, and say so if it has changed."""
         if self.place.repeat >= self.settings.repeat:
-            self.log.line("all repeats have finished; nothing is left to train")
-        elif changed:
+            return self.log.line("all repeats have finished; nothing is left to train")
+        changed = changes(self.code[-1], now) if self.code else ""
+        if changed:
             self.log.line(f"resuming with other code or on another machine: {changed}")
             self.results.notes.setdefault("resumed_with", []).append(changed)
-        if self.place.repeat < self.settings.repeat and (changed or not self.code):
+        if changed or not self.code:
             self.code.append(now)
 
     def start_repeat(self, tasks: list[Task], learner: Learner, classes: list[tuple[int, str]]) -> None:
-        """Take a fresh learner, or restore it if the checkpoint is in the middle of this repeat. Raises
-        RunError.
-
-        Args:
-            classes: [output] number and name of the class that each output learns.
-        """
+        """Restore the learner if the checkpoint is in the middle of this repeat. Raises RunError."""
         self.tasks, self.learner = tasks, learner
         self.results.classes[self.place.repeat :] = [classes]
         if not self.resumed:
-            return self.seed_task(0)
+            return
         try:
             learner.load_state_dict(self.saved["learner"])
             for name, optimizer in learner.lasting_optimizers().items():
@@ -126,73 +99,51 @@ class RunState:
                 f"{self.settings.learner_name} ({str(error).splitlines()[0]}); choose another folder, or "
                 "start over with --overwrite 1") from error
 
-    # Moving on
-
     @property
     def resumed(self) -> bool:
         """Whether the current repeat is under way."""
         return self.place != Place(self.place.repeat)
 
-    def seed_task(self, task: int) -> None:
-        self.streams.start(self.settings.seed + self.place.repeat, task)
-        self.seconds = 0.0
-
     def start_task(self, task: Task) -> None:
         """Seed the task's streams and let the learner begin it, unless the run resumes within the task."""
         if (self.place.stage, self.place.epoch) == (0, 0):
-            self.seed_task(task.index)
+            self.streams.start(self.settings.seed + self.place.repeat, task.index)
+            self.seconds = 0.0
             if self.settings.oracle_flag and task.index > 0:  # the upper bound learns every task from scratch
                 fresh = build_learner(self.settings, self.streams, self.device, self.place.repeat, task.index)
                 self.learner.load_state_dict(fresh.state_dict())
             self.learner.begin_task(task)
         self.learner.start_task(task)
-
-    def start_stage(self, stage: Stage) -> None:
-        self.stage = stage
+        self.stages = self.learner.stages(task)
         if self.place.epoch:
-            stage.optimizer.load_state_dict(self.saved["optimizers"]["stage"])
+            self.stage.optimizer.load_state_dict(self.saved["optimizers"]["stage"])
 
-    def end_stage(self) -> None:
-        self.stage = None
-        self.place.stage, self.place.epoch = self.place.stage + 1, 0
-
-    def add(self, measures: Measures) -> None:
-        """Note what was measured after the task under way. Raises NotFinite."""
-        if not measures.finite:
-            raise NotFinite(f"{self.where()}: the model's outputs for some test images are not finite")
-        self.results.add(self.place.repeat, measures, self.learner.stored_values(), round(self.seconds, 3))
+    def add(self, measured: dict[str, Any]) -> None:
+        """Note what was measured after the task under way. Raises RunError if it is not finite."""
+        if not math.isfinite(sum(measured["by_task"])):
+            raise not_finite(f"{self.where()}: the model's outputs for some test images are not finite")
+        self.results.add(self.place.repeat, measured, self.learner.stored_values(), round(self.seconds, 3))
 
     def end_task(self) -> None:
-        self.place.task, self.place.stage = self.place.task + 1, 0
-
-    def end_repeat(self) -> None:
-        self.place = Place(self.place.repeat + 1)
-
-    # What listeners show
+        self.stages = []
+        repeat, done = self.place.repeat, self.place.task + 1
+        self.place = Place(repeat, done) if done < len(self.tasks) else Place(repeat + 1)
 
     @property
     def task(self) -> Task:
         """The task under way."""
         return self.tasks[self.place.task]
 
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        return self.stages[self.place.stage]
+
     def where(self) -> str:
         repeat, task = self.place.repeat + 1, self.place.task + 1
         return f"repeat {repeat}/{self.settings.repeat}  task {task}/{len(self.tasks)}"
 
-    def heading(self, stage: Stage, epoch: int) -> str:
-        """Repeat, task, stage and epoch; ``epoch`` is counted from 0."""
-        return f"{self.where()}  {stage.name}  {stage.unit} {epoch + 1}/{stage.epochs}"
-
-
-def check_resumable(saved: dict[str, Any], settings: Settings, data: str, device: torch.device) -> None:
-    """Raises UserError if the run cannot go on from this checkpoint with this data or on this device."""
-    if saved["data"] != data:
-        raise UserError(
-            f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "
-            f"{settings.log_dir} began; restore the data, choose another --log_dir, or delete that run with "
-            "--overwrite 1")
-    place = Place(**saved["place"])
-    if place != Place(place.repeat) and saved["device"] != device.type:
-        raise UserError(
-            f"--gpuid: the run in --log_dir {settings.log_dir} is under way on {saved['device']}, and "
-            f"{device.type} draws other random numbers; resume it there, or choose another --log_dir")
+    def heading(self) -> str:
+        """Repeat, task, stage and the epoch under way."""
+        stage, epoch = self.stage, self.place.epoch + 1
+        return f"{self.where()}  {stage.name}  {stage.unit} {epoch}/{stage.epochs}"

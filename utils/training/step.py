@@ -1,5 +1,4 @@
-"""One step of any stage: load, loss, gradients, optimiser. On a GPU it is captured as a CUDA graph and
-replayed."""
+"""One step of any stage: load, loss, gradients, optimiser. A GPU replays it as a CUDA graph."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from learners import Stage
 from utils.device import device_failure
 from utils.errors import RunError
+from utils.files import on_cpu
 from utils.streams import Streams
 
 EAGER_STEPS = 3  # before a capture: libraries choose their kernels and the optimiser creates its state
@@ -23,46 +23,29 @@ def capture_stream(beside: torch.cuda.Stream) -> torch.cuda.Stream:
 
 class TrainingStep:
     """A step of a stage; call it once for each item of ``stage.batches.starts``. ``run`` is the step itself,
-    the rest captures and replays it.
-
-    Args:
-        bf16: run the loss under autocast to bfloat16.
-        graph: capture the whole step as a CUDA graph, after EAGER_STEPS ordinary ones. It is captured again
-            if a learning rate changes that is not a tensor.
-        fall_back: told in one line why a capture failed; the steps then run one by one. Without it a failed
-            capture is a RunError.
-
-    Attributes:
-        names: the names of the losses, once a step has run.
-    """
+    under autocast if ``bf16``. With ``graph``, it is captured as a CUDA graph after EAGER_STEPS plain ones.
+    If that fails, ``fall_back`` is told why and the steps run one by one; without it, RunError is raised."""
 
     def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False,
                  fall_back: Callable[[str], None] | None = None):
-        self.stage = stage
-        self.streams = streams
-        self.bf16 = bf16
-        self.fall_back = fall_back
-        self.names: Sequence[str] = ()
+        self.stage, self.streams, self.bf16, self.fall_back = stage, streams, bf16, fall_back
+        self.names: Sequence[str] = ()  # of the losses, once a step has run
         self.eager_left = EAGER_STEPS
         self.side = capture_stream(torch.cuda.current_stream(streams.device)) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.rates: list[float] = []  # plain_rates() of the captured step
-        self.start: list[Tensor] = []  # its inputs
+        self.start: Sequence[Tensor] = ()  # its inputs
         self.losses = torch.empty(0)  # its outputs
 
     def __call__(self, start: Sequence[Tensor]) -> Tensor:
         """Take one step and return its losses, [number of names]."""
-        if self.side is None:
+        if not (side := self.side):
             return self.run(start)
-        side = self.side
-        side.wait_stream(torch.cuda.current_stream(self.streams.device))
+        current = torch.cuda.current_stream(self.streams.device)
+        side.wait_stream(current)
         with torch.cuda.stream(side):
-            if self.eager_left:
-                self.eager_left -= 1
-                losses = self.run(start)
-            else:
-                losses = self.replay(start)
-        torch.cuda.current_stream(self.streams.device).wait_stream(side)
+            losses = self.run(start) if self.eager_left else self.replay(start)
+        self.eager_left = max(self.eager_left - 1, 0)
+        current.wait_stream(side)
         return losses
 
     def run(self, start: Sequence[Tensor]) -> Tensor:
@@ -78,10 +61,9 @@ class TrainingStep:
         return values.detach()
 
     def replay(self, start: Sequence[Tensor]) -> Tensor:
-        if self.graph is None or self.rates != self.plain_rates():
-            self.graph, self.losses = None, torch.empty(0)  # frees the memory of the previous capture
+        if not self.graph:
             try:
-                self.graph, self.rates = self.capture(start), self.plain_rates()
+                self.graph = self.capture(start)
             except RunError as error:
                 if self.fall_back is None:
                     raise
@@ -92,11 +74,6 @@ class TrainingStep:
             captured.copy_(given)
         self.graph.replay()
         return self.losses.clone()  # the next replay overwrites them
-
-    def plain_rates(self) -> list[float]:
-        """The learning rates that a capture bakes in: those that are not tensors."""
-        rates = [group["lr"] for group in self.stage.optimizer.param_groups]
-        return [rate for rate in rates if not isinstance(rate, Tensor)]
 
     def capture(self, start: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         """Record the step without doing it. Raises RunError if it cannot be captured."""
@@ -121,22 +98,21 @@ class TrainingStep:
         return graph
 
 
-class NotFinite(Exception):
-    """A loss, weight or accuracy is not finite. Nothing has been written since the last checkpoint."""
+def not_finite(what: str) -> RunError:
+    """The error of a loss, weight or accuracy that is not finite."""
+    return RunError(f"{what}; a run with a lower --lr, in another --log_dir, may avoid it")
 
 
 def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module,
                 where: str) -> dict[str, float]:
-    """The mean of each loss over the steps of an epoch. Waits for the device once. Raises NotFinite if a loss
+    """The mean of each loss over the steps of an epoch. Waits for the device once. Raises RunError if a loss
     or, after the last step, a weight is not finite."""
     weights = {name: value for name, value in learner.state_dict().items() if value.is_floating_point()}
     finite = torch.stack([value.isfinite().all() for value in weights.values()])
-    stacked = torch.stack(list(by_step))
-    values = torch.cat([stacked.flatten().double(), finite.double()]).cpu()
-    losses, good = values[: stacked.numel()].view(stacked.shape), values[stacked.numel() :].bool()
+    losses, good = on_cpu((torch.stack(list(by_step)).double(), finite))
     if bad := (~losses.isfinite()).any(1).nonzero().flatten().tolist():
         shown = "  ".join(f"{name} {value:g}" for name, value in zip(names, losses[bad[0]].tolist()))
-        raise NotFinite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
+        raise not_finite(f"{where}: the losses of step {bad[0] + 1} of {len(losses)} are not finite: {shown}")
     if bad := [name for name, fine in zip(weights, good.tolist()) if not fine]:
-        raise NotFinite(f"{where}: {bad[0]} is not finite after the last step, though all losses were")
+        raise not_finite(f"{where}: {bad[0]} is not finite after the last step, though all losses were")
     return dict(zip(names, losses.mean(0).tolist()))

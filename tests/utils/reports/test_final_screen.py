@@ -30,7 +30,7 @@ def test_it_has_measures_time_memory_the_next_commands_and_last_the_final_accura
     folder = os.path.abspath("outputs/five tasks")
     assert final_screen(Settings(log_dir="outputs/five tasks/abd"), results) == [
         "",
-        "accuracy in %, mean over 2 repeats",
+        "after the last task, in %, mean over 2 repeats",
         "average incremental:  75.0 ± 3.5",
         "forgetting:           50.0 ± 14.1",
         "backward transfer:    -50.0 ± 14.1",

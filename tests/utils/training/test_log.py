@@ -14,7 +14,7 @@ from utils.training.state import Place
 @pytest.mark.parametrize("end", ['{"epo', '{"epoch": 2}\n', None])
 def test_what_came_after_the_checkpoint_is_truncated(tmp_path, end):
     """Half a record, a whole one, and records that a user deleted."""
-    log = Log(tmp_path)
+    log = Log(tmp_path, {})
     log.line("accuracy ± 1")
     log.record(epoch=1)
     assert lines_of(tmp_path) == ["accuracy ± 1"] and records(tmp_path) == [{"epoch": 1}]  # at once
@@ -23,8 +23,7 @@ def test_what_came_after_the_checkpoint_is_truncated(tmp_path, end):
     log.close()
     path = tmp_path / "metrics.jsonl"
     path.write_text(path.read_text() + end) if end else path.unlink()
-    again = Log(tmp_path)
-    again.truncate(sizes)
+    again = Log(tmp_path, sizes)
     again.line("again")
     again.record(epoch=2, again=True)
     again.close()
@@ -33,7 +32,7 @@ def test_what_came_after_the_checkpoint_is_truncated(tmp_path, end):
 
 
 @pytest.mark.parametrize(("seconds", "text"), [
-    (89.4, "89 s"), (90, "2 min"), (5400, "1.5 h"), (86400, "24.0 h"), (float("nan"), "an unknown time")])
+    (89.4, "89 s"), (90, "2 min"), (5400, "1.5 h"), (86400, "24.0 h")])
 def test_durations_are_said_as_a_person_says_them(seconds, text):
     assert duration(seconds) == text
 
@@ -42,36 +41,33 @@ def test_durations_are_said_as_a_person_says_them(seconds, text):
 
 
 class Clocked:
-    """A run of two repeats of three tasks, whose clock is moved by hand."""
+    """A run of two repeats of three tasks, of stages that take as long as they are told."""
 
-    def __init__(self, monkeypatch, **settings):
-        self.now = 0.0
-        monkeypatch.setattr(journal, "time", SimpleNamespace(monotonic=lambda: self.now))
+    def __init__(self):
         self.left = journal.TimeLeft()
-        settings = SimpleNamespace(**{"repeat": 2, "load_model_dir": "", **settings})
-        self.run = SimpleNamespace(place=Place(), tasks=[None] * 3, settings=settings)
+        settings = SimpleNamespace(repeat=2, load_model_dir="")
+        self.run = SimpleNamespace(tasks=[None] * 3, settings=settings)
         self.dream = SimpleNamespace(name="dream", epochs=2)
         self.learn = SimpleNamespace(name="learn", epochs=4)
 
     def begin(self, task, *stages, repeat=0):
-        self.run.place = Place(repeat, task)
-        self.left.begin_task(task == 0, stages)
+        self.run.place, self.run.stages, self.run.stage = Place(repeat, task), stages, stages[0]
 
     def epochs(self, stage, seconds):
-        """Pass epochs of these lengths; what is left after each."""
+        """Pass the stage's epochs of these lengths; what is left after each."""
+        self.run.stage, self.run.place.stage = stage, self.run.stages.index(stage)
         said = []
         for number, length in enumerate(seconds, 1):
-            self.left.began = self.now
-            self.now += length
-            self.left.end_epoch((stage.name, self.run.place.task == 0))
-            said.append(self.left.left(self.run, stage, number))
+            self.left.end_epoch((stage.name, self.run.place.task == 0), length)
+            said.append(self.left.left(self.run, number))
         return said
 
 
-def test_time_left_covers_the_stage_then_the_task_then_the_run_as_kinds_are_timed(monkeypatch):
-    clock = Clocked(monkeypatch)
+def test_time_left_covers_the_stage_then_the_task_then_the_run_as_kinds_are_timed():
+    clock = Clocked()
     clock.begin(0, clock.learn)
-    assert clock.left.left(clock.run, clock.learn, 0) == ""
+    assert clock.left.left(clock.run, 0) == ""
+    assert clock.left.left(clock.run, 0.25, 5.0) == "75 s left in this task"
     assert clock.epochs(clock.learn, [10] * 4)[0] == "30 s left in this task"
     clock.begin(1, clock.dream, clock.learn)
     assert clock.epochs(clock.dream, [5] * 2) == ["5 s left in this stage", "0 s left in this stage"]
@@ -108,11 +104,11 @@ def test_the_updating_line_has_time_left_place_accuracy_and_losses(trainer, tmp_
 
 def test_abd_says_once_that_a_task_of_one_class_has_no_local_loss(problem, tmp_path):
     learner, (_, task) = problem(ABD)
-    log = Log(tmp_path)
+    log = Log(tmp_path, {})
     listener = journal.Journal(log)
     for index, seen in ((1, 4), (2, 3), (3, 3)):
         task = dataclasses.replace(task, index=index, seen=seen)
-        listener.stages_began(SimpleNamespace(place=Place(0, index), learner=learner, task=task), [])
+        listener.epoch_began(SimpleNamespace(place=Place(0, index), learner=learner, task=task))
     log.close()
     line, = lines_of(tmp_path)
     assert line.startswith("the loss local is 0 in a task of one new class")

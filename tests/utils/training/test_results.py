@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tests.utils.training.conftest import read
-from utils.training.measures import Measures
 from utils.training.results import Results
 
 
 def measures(by_task, local, images, rest=50.0):
     confusion = torch.arange(4 * len(images) ** 2).view(2 * len(images), -1)
-    return Measures(by_task, local, images, rest, rest + 40, rest + 10, confusion)
+    return {"by_task": by_task, "by_task_local": local, "images": images, "top1": rest, "top5": rest + 40,
+            "ncm": rest + 10, "confusion": confusion}
 
 
 @pytest.fixture
@@ -58,3 +58,12 @@ def test_each_other_accuracy_has_its_file(saved):
         "top1": [50.0] * 3, "top5": [90.0] * 3, "ncm": [60.0] * 3}
     for name, values in expected.items():
         np.testing.assert_equal([row[0] for row in saved(f"acc/{name}")["history"]], values)
+
+
+def test_a_record_has_each_measure_by_name(results):
+    record = results.records[0][-1]
+    assert {name: record[name] for name in record if name not in ("memory", "seconds", "images")} == {
+        "accuracy": 30.0, "accuracy_over_images": 22.0, "by_task": [10.0, 20.0, 60.0],
+        "by_task_local": [60.0, 80.0, 60.0], "old": 12.5, "new": 60.0,
+        "top1": 50.0, "top5": 90.0, "ncm": 60.0, "average_incremental_accuracy": 60.0, "forgetting": 70.0,
+        "backward_transfer": -70.0, "task_incremental_accuracy": pytest.approx(200 / 3)}

@@ -8,7 +8,8 @@ import torch
 from conftest import each_epoch
 from torch import nn
 
-from utils.training.step import EAGER_STEPS, NotFinite, TrainingStep, mean_losses
+from utils.errors import RunError
+from utils.training.step import EAGER_STEPS, TrainingStep, mean_losses
 
 
 def trained(problem, name, device="cpu", epochs=3, **options):
@@ -49,8 +50,8 @@ def test_the_mean_of_each_loss_by_its_name_and_which_is_not_finite():
     steps, network = torch.tensor([[1.0, 10.0], [3.0, 30.0]]), nn.Linear(1, 1)
     assert mean_losses(steps, ["a", "b"], network, "here") == {"a": 2.0, "b": 20.0}
     steps[1, 1] = math.nan
-    with pytest.raises(NotFinite, match="^here: the losses of step 2 of 2 are not finite: a 3  b nan$"):
+    with pytest.raises(RunError, match="^here: the losses of step 2 of 2 are not finite: a 3  b nan;.*--lr"):
         mean_losses(steps, ["a", "b"], network, "here")
     nn.init.constant_(network.bias, math.inf)
-    with pytest.raises(NotFinite, match="^here: bias is not finite after the last step"):
+    with pytest.raises(RunError, match="^here: bias is not finite after the last step"):
         mean_losses(steps[:1], ["a", "b"], network, "here")

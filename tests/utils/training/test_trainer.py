@@ -56,9 +56,8 @@ def test_a_run_tells_each_moment_repeats_to_the_byte_and_leaves_the_published_fi
         return [("epoch_began", *place), *[("step_taken", *place)] * 4, ("epoch_ended", *place)]
 
     assert recorder.told == [
-        ("repeat_began", 0, 0, 0, 0), ("stages_began", 0, 0, 0, 0), *epoch(0, 0, 0), *epoch(0, 0, 1),
-        ("stage_ended", 0, 0, 0, 2), ("task_ended", 0, 0, 1, 0), ("stages_began", 0, 1, 0, 0),
-        *epoch(1, 0, 0), ("stage_ended", 0, 1, 0, 1),
+        ("repeat_began", 0, 0, 0, 0), *epoch(0, 0, 0), *epoch(0, 0, 1),
+        ("stage_ended", 0, 0, 0, 2), ("task_ended", 0, 0, 1, 0), *epoch(1, 0, 0), ("stage_ended", 0, 1, 0, 1),
         *epoch(1, 1, 0), *epoch(1, 1, 1), ("stage_ended", 0, 1, 1, 2),
         ("task_ended", 0, 1, 2, 0), ("run_ended", 1, 0, 0, 0), ("close",)]
     saved = torch.load(tmp_path / "models" / "repeat-1" / "task-1" / "generator.pth", weights_only=True)
