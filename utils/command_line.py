@@ -3,23 +3,18 @@
 import argparse
 import dataclasses
 import math
-import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from utils.errors import Parser, UserError, did_you_mean
 from utils.files import expand, read_yaml
-from utils.settings import NOT_IN_RESULTS, Flag, Registry, Settings
+from utils.settings import BOUNDS, NOT_IN_RESULTS, Flag, Registry, Settings
 
 SWITCH = {"0": False, "1": True, "false": False, "true": True}
 KINDS = {bool: "true or false, 1 or 0", int: "a whole number", float: "a number", str: "printable text"}
-# {bound of a setting: (in words, whether it holds for a value)}
-BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
-    "choices": ("one of", operator.contains), "low": ("at least", operator.le),
-    "above": ("above", operator.lt), "high": ("at most", operator.ge)}
 EPILOG = f"""\
 Every flag may also stand in a --config YAML file (lr: 0.1, schedule: [100, 150]). Flags win over files, later
 files over earlier ones. A switch, shown as [0|1], is off by default; the bare flag turns it on. The
@@ -38,18 +33,17 @@ def convert(flag: Flag, value: Any, where: str) -> Any:
         return converted
     if not values or flag["length"] not in (0, len(values)):
         raise UserError(f"{where}: takes {flag['length'] or 'at least one'} values, not {len(values)}")
-    for name, words in bounds_of(flag).items():
+    for bound, words in bounds_of(flag).items():
         for item in converted:
-            if not BOUNDS[name][1](flag[name], item):
+            if not BOUNDS[bound][1](flag[bound], item):
                 raise UserError(f"{where}: {item!r} is not {words}")
     return converted if flag["many"] else converted[0]
 
 
 def bounds_of(flag: Flag) -> dict[str, str]:
-    """What each bound of a setting asks for, in words."""
-    given = {name: flag[name] for name in BOUNDS if flag[name] is not None}
-    return {name: f"{BOUNDS[name][0]} {', '.join(map(str, bound)) if name == 'choices' else bound}"
-            for name, bound in given.items()}
+    """A setting's bounds in words."""
+    return {bound: f"{words} {str(flag[bound]) if bound != 'choices' else ', '.join(map(str, flag[bound]))}"
+            for bound, (words, _) in BOUNDS.items() if bound in flag}
 
 
 def typed(flag: Flag, item: Any, where: str) -> Any:
@@ -57,7 +51,7 @@ def typed(flag: Flag, item: Any, where: str) -> Any:
     kind, text = flag["type"], str(item)
     try:
         value: Any = SWITCH[text.lower()] if kind is bool else kind(text)
-        if value != value or value in (math.inf, -math.inf) or kind is str and not (
+        if kind is float and not math.isfinite(value) or kind is str and not (
                 text == item and text.isprintable()):
             raise ValueError
     except (KeyError, ValueError):
@@ -116,7 +110,12 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     where, chosen = given.get("learner_name", ("", Settings.learner_name))
     if str(chosen) in registry.broken:
         raise UserError(registry.broken[str(chosen)])
-    learner = registry.learners[convert(flags["learner_name"], chosen, where)]
+    try:
+        learner = registry.learners[convert(flags["learner_name"], chosen, where)]
+    except UserError as error:
+        names = registry.nicknames
+        near = did_you_mean(str(chosen).lower(), names, names.__getitem__)
+        raise UserError(f"{error}{near}") from None
     if not learner.generator_type:  # scripts of 2021 name an "mlp" that such a method never builds
         placeholders = {"gen_model_type": "mlp", "gen_model_name": "MLP"}
         given = {name: pair for name, pair in given.items() if placeholders.get(name, ...) != pair[1]}

@@ -37,16 +37,20 @@ class Stopped(Exception):
 class Parser(argparse.ArgumentParser):
     """Raises UserError if the flags are wrong."""
 
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse's hides that the disk is full
+
     def error(self, message: str) -> NoReturn:
         wrong = message.partition("unrecognized arguments: ")[2].split()
         near = did_you_mean(wrong[0], self._option_string_actions) if wrong else ""
         raise UserError(message + (near or f" ({self.prog} --help lists all flags)"))
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of an error about a misspelt name; empty if none of the names is like it."""
+def did_you_mean(name: str, names: Iterable[str], meant: Callable[[str], str] = str) -> str:
+    """The end of an error about a misspelt name; empty if none of the names is like it. ``meant`` translates
+    a nickname."""
     near = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {meant(near[0])}?" if near else ""
 
 
 def answer_signals(handler: Any) -> dict[int, Any]:
@@ -122,7 +126,10 @@ def run_main(name: str, main: Callable[[], int | None]) -> int:
     warnings.filterwarnings("ignore", module=r"torch\.cuda")  # an old driver or card: our own line says so
     message = ""
     try:
-        status = main() or 0
+        try:
+            status = main() or 0
+        except SystemExit as end:  # of --help
+            status = int(end.code or 0)
         sys.stdout.flush()
     except (UserError, RunError, Stopped) as error:
         message, status = str(error), error.status

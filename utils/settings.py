@@ -1,28 +1,31 @@
 """The settings that all methods share: name, default, meaning and bounds. A subclass adds a method's own."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, get_args, get_origin, get_type_hints
 
 from utils.errors import UserError
 
+Flag = dict[str, Any]  # the arguments of ``setting``, the type of a single value, whether it takes several
+# {bound of a setting: (in words, whether it holds for a value)}
+BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "choices": ("one of", operator.contains), "low": ("at least", operator.le),
+    "above": ("above", operator.lt), "high": ("at most", operator.ge)}
+
 
 def setting(
-    default: Any, group: str, help: str, *, low: float | None = None, above: float | None = None,
-    high: float | None = None, choices: Sequence[Any] | None = None, length: int = 0,
-    path: bool = False,
+    default: Any, group: str, help: str, *, length: int = 0, path: bool = False, **bounds: Any,
 ) -> Any:
     """Declare a field of Settings, which is a flag and a key in YAML files.
 
     Args:
-        group: heading in ``--help``. help: meaning and unit.
-        low, high: least and greatest value. above: a value must be greater. length: values in the list.
+        group: heading in ``--help``. help: meaning and unit. length: number of values in the list.
         path: it names a file or folder, in which ``~`` and ``$VARIABLE`` are replaced.
+        bounds: ``low``, ``high``, ``above`` (a value must be greater), ``choices``.
     """
-    metadata = dict(
-        group=group, help=help, choices=choices, low=low, above=above, high=high, length=length, path=path)
+    metadata = dict(group=group, help=help, length=length, path=path, **bounds)
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -144,9 +147,6 @@ def computed_from(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_IN_RESULTS}
 
 
-Flag = dict[str, Any]  # what ``setting`` was given, and the type of a single value, whether there are many
-
-
 def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]:
     """The flags of a settings class by name. Raises UserError if it is declared wrongly, or if another class
     has declared one of the names, which are ``known``."""
@@ -166,26 +166,21 @@ def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]
     return flags
 
 
-# (value, the other settings given, the flag or file and field for errors) -> value. Raises UserError.
-Reader = Callable[[Any, Mapping[str, Any], str], Any]
-
-
 @dataclass(frozen=True)
 class Registry:
-    """What settings may name."""
+    """What settings may name.
 
-    learners: Mapping[str, Any]  # classes by name; ``check(settings)`` raises UserError if one refuses them
-    choices: Mapping[str, Sequence[str]]  # {setting: names it takes}
-    readers: Mapping[str, Reader] = field(default_factory=dict)  # of settings with a notation of their own
-    broken: Mapping[str, str] = field(default_factory=dict)  # {learner: why it cannot be chosen}
+    Attributes:
+        learners: classes by name; ``check(settings)`` raises UserError if one refuses them.
+        flags: the common settings and those of every learner.
+        readers: of settings with a notation of their own, in the order in which they are read:
+            (value, other settings, flag or file and field for errors) -> value. Raise UserError.
+        broken: learners that cannot be chosen, and why.
+        nicknames: spellings of learners in lower case, and what they mean.
+    """
 
-    @cached_property
-    def flags(self) -> dict[str, Flag]:
-        """All settings by name: the common ones and those of every learner."""
-        flags = flags_of(Settings, {})
-        for learner in self.learners.values():
-            flags |= flags_of(learner.Settings, flags)
-        types = sorted({learner.learner_type for learner in self.learners.values()})
-        for name, choices in {"learner_name": self.learners, "learner_type": types, **self.choices}.items():
-            flags[name] = {**flags[name], "choices": list(choices)}
-        return flags
+    learners: Mapping[str, Any]
+    flags: Mapping[str, Flag]
+    readers: Mapping[str, Callable[[Any, Mapping[str, Any], str], Any]]
+    broken: Mapping[str, str]
+    nicknames: Mapping[str, str]

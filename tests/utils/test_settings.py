@@ -135,6 +135,8 @@ def test_help_has_every_flag_or_those_that_a_learner_reads_with_bounds_and_defau
 
 @pytest.mark.parametrize(("flags", "named"), [
     ("--learner_name Nobody", "--learner_name: 'Nobody' is not one of"), ("stray", "stray"),
+    *((f"--learner_name {name}", f"; did you mean {meant}?") for name, meant in (
+        ("ABD", "AlwaysBeDreaming"), ("Ours", "AlwaysBeDreaming"), ("BiC", "BIC"), ("E2E", "ETE"))),
     ("--learner_nam BIC", "did you mean --learner_name?"), ("--batch 64", "--batch"), ("--lr", "--lr"),
     ("--learner_type kd --learner_name NormalNN", "--learner_type kd"), ("--lr nan", "--lr: 'nan' is not a"),
     ("--lr 0", "--lr: 0.0 is not above 0"), ("--lr fast", "--lr: 'fast' is not a number"),

@@ -1,6 +1,6 @@
 import torch
 
-from utils.streams import NAMES, Streams, seed_of, seeded_weights
+from utils.streams import NAMES, Streams, global_state_seeded, seed_of
 
 
 def draws(streams):
@@ -39,7 +39,7 @@ def test_streams_and_single_choices_go_on_from_a_saved_state():
 def test_weights_repeat_with_the_place_and_leave_the_global_state_alone():
     before, weights = torch.get_rng_state(), []
     for place in ((0, 0), (0, 0), (0, 1), (1, 0)):
-        with seeded_weights(*place):
+        with global_state_seeded(seed_of(*place, "weights")):
             weights.append(tuple(torch.randn(4).tolist()))
     assert weights[0] == weights[1] and len(set(weights)) == 3
     assert torch.equal(torch.get_rng_state(), before)
