@@ -10,8 +10,8 @@ before any work; 130 and 143 stopped by Ctrl-C and SIGTERM.
 import ctypes
 import logging
 import os
+import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,8 +31,8 @@ from utils.files import user_path
 from utils.settings import Settings
 
 RUN = [sys.executable, str(Path(__file__).resolve().parents[1] / "run.py")]
-# In place of Python: notes the number of its arguments and the arguments.
-RECORDER = '#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$0.calls"\n'
+# In place of Python: notes its arguments, a NUL after each, and ends the line.
+RECORDER = '#!/bin/sh\n{ printf "%s\\0" "$@"; echo; } >> "$0.calls"\n'
 
 Run = tuple[list[str], Settings]  # arguments of run.py, and what they mean
 
@@ -51,10 +51,22 @@ def recorded_calls(script: Path, words: list[str]) -> list[list[str]]:
         done = subprocess.run(
             ["sh", script, *words], env={**os.environ, "PYTHON": str(python)}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, errors="replace")
-        noted = iter(calls.read_text().split("\0")[:-1])
-    if done.returncode:
-        raise UserError(f"{script}: ends with status {done.returncode}: {done.stderr.strip()}")
-    return [[next(noted) for _ in range(int(count))] for count in noted]
+        if done.returncode:
+            raise UserError(f"{script}: ends with status {done.returncode}: {done.stderr.strip()}")
+        return [call.split("\0") for call in calls.read_text().split("\0\n")[:-1]]
+
+
+def once(words: list[str]) -> list[str]:
+    """A command line with each flag once: the last one counts, but --config takes the files of all."""
+    flags: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            name, *value = word.split("=", 1)
+            before = flags.pop(name, [])
+            flags[name] = [*(before if name == "--config" else []), *value]
+        else:
+            flags[name].append(word)
+    return [word for name, values in flags.items() for word in (name, *values)]
 
 
 def planned(calls: list[list[str]], grid: dict[str, list[str]]) -> list[Run]:
@@ -64,24 +76,21 @@ def planned(calls: list[list[str]], grid: dict[str, list[str]]) -> list[Run]:
     for call, values in product(calls, product(*grid.values())):
         label = ",".join(map("=".join, zip(grid, values)))
         words = [*call, *(word for pair in zip(grid, values) for word in f"--{' '.join(pair)}".split())]
-        given = replace(parse(REGISTRY, words), gpuid=[0])
+        given = parse(REGISTRY, words)
         folder, source = Path(given.log_dir, label), given.load_model_dir
         # A run begun with all repeats in one folder continues there; so does one that takes its first tasks.
         begun = any(Path(path, "args.yaml").exists() for path in (folder, source))
         split = given.repeat > 1 and not begun
         for seed in range(given.seed, given.seed + given.repeat) if split else [given.seed]:
-            changes: dict[str, Any] = {"log_dir": str(folder)}
-            if split:
-                changes = {"seed": seed, "repeat": 1, "log_dir": str(folder / f"seed-{seed}")}
-            for where in ((label, f"seed-{seed}"), (f"seed-{seed}",), (label,)) if source else ():
-                place = str(Path(source, *where))
-                if place in runs or Path(place, "args.yaml").exists():
-                    changes.setdefault("load_model_dir", place)
-            flags = [str(word) for name in changes if changes[name] != getattr(given, name)
-                     for word in (f"--{name}", changes[name])]
-            run = [*words, *flags], replace(given, **changes)
-            if runs.setdefault(changes["log_dir"], run)[1] != run[1]:
-                raise UserError(f"--log_dir {changes['log_dir']}: two runs have it, with other settings")
+            own = f"seed-{seed}"
+            flags = ["--seed", str(seed), "--repeat", "1"] if split else []
+            places = [str(Path(source, *part)) for part in ((label, own), (own,), (label,)) if source]
+            known = [place for place in places if place in runs or Path(place, "args.yaml").exists()]
+            flags += ["--load_model_dir", *known[:1]] if known else []
+            command = once([*words, *flags, "--log_dir", str(folder / own if split else folder)])
+            settings = replace(parse(REGISTRY, command), gpuid=[0])
+            if runs.setdefault(settings.log_dir, (command, settings))[1] != settings:
+                raise UserError(f"--log_dir {settings.log_dir}: two runs have it, with other settings")
     return sorted(runs.values(), key=lambda run: run[1].load_model_dir in runs)
 
 
@@ -145,42 +154,24 @@ def work(runs: list[Run], ray: Any, runs_per_gpu: int, stop_request: StopRequest
         source = tasks.get(settings.load_model_dir, 0)
         tasks[settings.log_dir] = start(command, settings.log_dir, Path.cwd(), threads, source)
     left = {task: name for name, task in tasks.items()}
-    done = drawn = 0
+    finished = 0
     while left and not stop_request.signal:
         for task in ray.wait([*left], timeout=0.5)[0]:
             name = left.pop(task)
             try:
-                status = ray.get(task)
-                message = last_line(name).removeprefix("run.py: ") or f"exit status {status}"
+                status, console = ray.get(task), Path(name, "console.log")
+                printed = console.read_text(errors="replace").split("\n") if console.exists() else []
+                message = next(filter(None, reversed(printed)), f"exit status {status}")
             except Exception as error:  # Ray's, or one of the folder
                 status, message = 1, str(error).rstrip().rpartition("\n")[2]
-            done += status == 0
-            drawn = show([], drawn)
-            print(f"{name}  {'failed' if status else 'done'}: {message}", flush=True)
-        drawn = show([*left.values()], drawn)
-    show([], drawn)
+            finished += status == 0
+            end = f"{'failed' if status else 'done'}: {message.removeprefix('run.py: ')}"
+            print(f"{len(runs) - len(left)}/{len(runs)}  {name}  {end}", flush=True)
     for task in reversed([*left]):  # those that wait first
         ray.cancel(task)
     if left:
         ray.wait([*left], num_returns=len(left), timeout=60)
-    return done
-
-
-def last_line(name: str) -> str:
-    """The last line that a run has printed in this sweep, or ""."""
-    console = Path(name, "console.log")
-    return console.read_text(errors="replace").rstrip().rpartition("\n")[2] if console.exists() else ""
-
-
-def show(names: list[str], drawn: int) -> int:
-    """Replace the ``drawn`` lines above by one per run under way, on a terminal. Return their number."""
-    width, height = shutil.get_terminal_size()
-    texts = {name: last_line(name) for name in names} if sys.stderr.isatty() else {}
-    # A text is cut at its beginning: the time left is at its end.
-    lines = [f"{name}  {text[len(name) + 3 - width :]}"[: width - 1] for name, text in texts.items() if text]
-    up = f"\x1b[{drawn}A\x1b[J" if drawn else ""
-    print(up + "".join(f"{line}\n" for line in lines[1 - height :]), end="", file=sys.stderr, flush=True)
-    return len(lines[1 - height :])
+    return finished
 
 
 # The command
@@ -192,7 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
         usage="%(prog)s [SCRIPT ...] [flags below] [-- flags of the scripts, or of run.py if there is none]")
     add = parser.add_argument
     add("scripts", nargs="*", type=user_path, metavar="SCRIPT", help="for example experiments/demo.sh")
-    add("--grid", action="append", default=[], metavar="NAME=V,V", help="a run for each value of a setting")
+    add("--grid", action="append", nargs="?", const="", default=[], metavar="NAME=V,V",
+        help="a run for each value of a setting")
     add("--seeds", type=int, metavar="N", help="a run for each of N seeds, as --repeat")
     add("--runs_per_gpu", type=int, default=1, choices=range(1, 99), metavar="N",
         help="runs at a time on each GPU, or on the CPU if there is none; default: 1")
@@ -204,6 +196,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.pop("STARTED_IN", None)  # paths in the scripts are relative to the repository
     if missing := [script for script in given.scripts if not script.is_file()]:
         raise UserError(f"{missing[0]}: there is no such script")
+    for text in given.grid:
+        if not re.fullmatch(r"\w+=[^,]+(,[^,]+)*", text):
+            raise UserError(f"--grid {text}: give a setting and its values, such as --grid mu=0.05,0.1")
     if not given.scripts and not arguments[end:]:
         raise UserError("name a script, or give flags of run.py after --; --help explains both")
     calls = [call for script in given.scripts for call in recorded_calls(script, words)]

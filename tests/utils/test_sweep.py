@@ -75,38 +75,31 @@ def test_a_grid_is_a_run_for_each_combination_and_seed_with_sources_of_the_same(
     ("$PYTHON run.py --lr fast", [], "--lr: 'fast'"),
     ("$PYTHON run.py --log_dir a\n$PYTHON run.py --log_dir a --mu 3", [], "--log_dir a: two runs have it"),
     ("echo 'it broke' >&2; false", [], "a script.sh: ends with status 1: it broke"),
-    ("$PYTHON run.py $P", ["--grid", "moo=1,2"], "--moo"),
+    ("$PYTHON run.py $P", ["--grid", "moo=1,2"], "--moo"), ("", ["--grid"], "--grid mu=0.05,0.1"),
+    ("", ["--grid", "mu"], "--grid mu: give a setting and its values"),
     ("$PYTHON run.py $P", ["--only", "2"], "--only 2: takes 1 to 1")])
 def test_a_wrong_sweep_is_refused_before_any_run(script, text, words, message):
     with pytest.raises(UserError, match=message):
         sweep.main([str(script(text)), *words])
 
 
-def test_the_list_is_numbered_and_only_runs_one_in_this_process(capsys, monkeypatch):
+def test_the_list_is_numbered_and_only_runs_one_in_this_process(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("lr: 1")
     command = ["--grid", "mu=1,2", "--seeds", "1", "--", *FLAGS.split()]
     assert sweep.main(["--list", *command]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[:18] for line in lines] == ["  1  python run.py", "  2  python run.py"]
     assert lines[1].endswith("--mu 2 --log_dir outputs/search/mu=2")
+    repeated = f"{FLAGS} --config=a.yaml --mu 1 --DW --config b.yaml --mu 3".split()
+    assert sweep.main(["--list", "--", *repeated]) == 0
+    assert capsys.readouterr().out == (
+        "  1  python run.py --dataset Digits --first_split_size 2 --other_split_size 2 --gpuid 0 --DW "
+        "--config a.yaml b.yaml --mu 3 --log_dir outputs/search\n")
     monkeypatch.setattr(os, "execv", lambda program, words: sys.exit(" ".join(words)))
     with pytest.raises(SystemExit, match="run.py.* --mu 2 --log_dir outputs/search/mu=2$"):
         sweep.main(["--only", "2", *command])
-
-
-def test_a_terminal_shows_the_last_line_with_the_time_left(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sweep.shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "console.log").write_text(
-            f"repeat 1/1  task 1/2  {name}  epoch 1/2  lr 0.1  0.5 s  (12 min left)\n")
-    drawn = sweep.show(["one", "two", "waits"], 0)
-    assert (drawn, sweep.show([], drawn)) == (2, 0)
-    lines, after = capsys.readouterr().err.split("\x1b[2A\x1b[J")
-    assert [(line[:5], line[-13:], len(line)) for line in lines.splitlines()] == [
-        (f"{name}  ", "(12 min left)", 39) for name in ("one", "two")]
-    assert after == ""
 
 
 # With Ray
@@ -139,7 +132,7 @@ def test_what_fails_is_tried_again_and_what_is_refused_or_needs_it_is_not(ray, c
             for name, line in lines.items()}
     runs["taker"][1].load_model_dir, runs["lost"][1].load_model_dir = "good", "refused"
     assert work([*runs.values()], ray, 4, StopRequest()) == 3
-    shown = capsys.readouterr().out.splitlines()
+    shown = [line.partition("/8  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert {"good  done: final accuracy: 9", "taker  done: exit status 0", "fails  failed: the disk is full",
             "killed  failed: exit status -9", "refused  failed: --lr: wrong", "second  done: exit status 0",
             "lost  failed: exit status 2"} < {*shown} and len(shown) == 8
