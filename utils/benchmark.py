@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -26,12 +27,12 @@ import torch
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dataloaders.datasets import Split
-from dataloaders.tasks import split_classes, task_sequence
+from dataloaders.datasets import Data, Split
+from dataloaders.tasks import tasks_of_repeat
 from learners import LEARNERS, REGISTRY, Stage, build_learner
 from models import RESNETS, ResNet
 from utils.command_line import parse
-from utils.device import captures, exact, memory_format, open_device
+from utils.device import captures, exact, open_device
 from utils.errors import Parser, RunError, run_main
 from utils.files import user_path
 from utils.settings import Settings
@@ -62,16 +63,13 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
 def stage_steps(s: Settings, device: torch.device) -> Iterator[tuple[Stage, Step]]:
     """The stages of the second task, on random images and initial weights, and the step of each. Time a step
     before asking for the next stage, which changes what is in training mode."""
-    old, seen = s.first_split_size, s.first_split_size + s.other_split_size
-    labels = np.arange(seen).repeat(PER_CLASS)
+    labels = np.arange(100).repeat(PER_CLASS)
     images = np.random.RandomState(0).randint(256, size=(len(labels), 3, 32, 32), dtype=np.uint8)
     data, learner = Split(images, labels), build_learner(s, Streams(device), device, 0)
-    _, task = task_sequence(
-        s.dataset, data, data, ("",) * seen, split_classes(seen, old, seen - old), [*range(seen)],
-        normalised=learner.normalised, device=device, transforms=s.transforms,
-        memory_format=memory_format(s, device))
-    kept = torch.arange(min(s.memory // old, PER_CLASS))
-    learner.coreset.classes = [label * PER_CLASS + kept for label in range(old)]
+    first, task, *_ = tasks_of_repeat(
+        replace(s, rand_split=False), Data(data, data, ("",) * 100), 0, learner.normalised, device)
+    kept = torch.arange(min(s.memory // first.seen, PER_CLASS))
+    learner.coreset.classes = [label * PER_CLASS + kept for label in range(first.seen)]
     learner.begin_task(task)
     learner.start_task(task)
     for stage in learner.stages(task):
@@ -117,7 +115,7 @@ def timed(step: Step, device: torch.device) -> float:
 
 
 def print_row(learner: str, stage: Stage, rounds: Sequence[tuple[float, float]]) -> None:
-    """Print medians over the rounds but the first, which warms up. Each is our milliseconds and the others'."""
+    """Print medians over the rounds, of our milliseconds and the others', but for the first, a warm-up."""
     ours, others = zip(*rounds[1:])
     cells = (f"{median(values):.2f}" for values in (ours, others, map(operator.truediv, ours, others)))
     print(ROW.format(learner, stage.name, *cells), flush=True)

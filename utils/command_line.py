@@ -42,8 +42,8 @@ def convert(flag: Flag, value: Any, where: str) -> Any:
 
 def bounds_of(flag: Flag) -> dict[str, str]:
     """A setting's bounds in words."""
-    return {bound: f"{words} {str(flag[bound]) if bound != 'choices' else ', '.join(map(str, flag[bound]))}"
-            for bound, (words, _) in BOUNDS.items() if bound in flag}
+    return {bound: f"{words} {', '.join(map(str, limit)) if bound == 'choices' else limit}"
+            for bound, (words, _) in BOUNDS.items() if (limit := flag.get(bound)) is not None}
 
 
 def typed(flag: Flag, item: Any, where: str) -> Any:
@@ -61,20 +61,6 @@ def typed(flag: Flag, item: Any, where: str) -> Any:
     return expand(value, where) if flag["path"] else value
 
 
-def read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
-    content = read_yaml(expand(path, "--config"))
-    for name in content:
-        if name not in flags:
-            raise UserError(f"--config {path}: there is no setting {name!r}{did_you_mean(str(name), flags)}")
-    return content
-
-
-def help_of(flag: Flag) -> str:
-    default = " ".join(map(str, flag["default"])) if flag["many"] else str(flag["default"])
-    shown = [f"default: {default}"] if default and flag["type"] is not bool else []
-    return "; ".join([flag["help"], *bounds_of(flag).values(), *shown]).replace("%", "%%")
-
-
 def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     """An argparse parser of all flags, which leaves out what is not given."""
     parser = Parser(
@@ -86,13 +72,16 @@ def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     add("--print_config", action="store_true", help="print the settings as a --config file and exit")
     add("--config", nargs="+", action="extend", default=[], metavar="FILE",
         help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
-    groups = dict.fromkeys(flag["group"] for flag in flags.values())
-    headings = {group: parser.add_argument_group(group) for group in groups}
+    headings = {group: parser.add_argument_group(group)
+                for group in dict.fromkeys(flag["group"] for flag in flags.values())}
     for name, flag in flags.items():
         shape: dict[str, Any] = dict(nargs="+" if flag["many"] else None, metavar="X")
         if flag["type"] is bool:
             shape = dict(nargs="?", const=True, metavar="0|1")
-        headings[flag["group"]].add_argument(f"--{name}", help=help_of(flag), **shape)
+        default = " ".join(map(str, flag["default"] if flag["many"] else [flag["default"]]))
+        shown = [f"default: {default}"] if default and flag["type"] is not bool else []
+        text = "; ".join([flag["help"], *bounds_of(flag).values(), *shown]).replace("%", "%%")
+        headings[flag["group"]].add_argument(f"--{name}", help=text, **shape)
     return parser
 
 
@@ -104,8 +93,11 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     flags = registry.flags
     on_line = vars(parser_of(flags).parse_args(arguments))
     asked = {name for name in ("help", "print_config") if on_line.pop(name, False)}
-    given = {name: (f"--config {path}: {name}", value)
-             for path in on_line.pop("config") for name, value in read_config(path, flags).items()}
+    given = {name: (f"--config {path}: {name}", value) for path in on_line.pop("config")
+             for name, value in read_yaml(expand(path, "--config")).items()}
+    for name, (where, _) in given.items():
+        if name not in flags:
+            raise UserError(f"{where}: there is no setting {name!r}{did_you_mean(str(name), flags)}")
     given |= {name: (f"--{name}", value) for name, value in on_line.items()}
     where, chosen = given.get("learner_name", ("", Settings.learner_name))
     if str(chosen) in registry.broken:

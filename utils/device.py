@@ -108,8 +108,8 @@ def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu"
 def cpu_quota(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")) -> float:
     """The CPUs' worth of time that this process's cgroup and those above it allow (cgroup v2)."""
     lines = member.read_text().splitlines() if member.exists() else []
-    group = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    limits = [root / folder / "cpu.max" for folder in (group, *Path(group).parents)]
+    groups = [Path(line.removeprefix("0::/")) for line in lines if line.startswith("0::/")] or [Path()]
+    limits = [root / folder / "cpu.max" for folder in (groups[0], *groups[0].parents)]
     quotas = [limit.read_text().split() for limit in limits if limit.exists()]
     return min([int(quota) / int(period) for quota, period in quotas if quota != "max"], default=math.inf)
 

@@ -12,7 +12,7 @@ Loading reads YAML, numbers and tensors; it runs no code from the folder.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from utils.device import memory_format
 from utils.errors import UserError
 from utils.files import read_tensors, read_yaml
 from utils.streams import Streams
-from utils.training.folder import CHECKPOINT
 
 BATCH = 500
 ImagesOrPaths = Tensor | np.ndarray | Sequence[str | Path]
@@ -48,9 +47,8 @@ class LoadedRun:
 
     Attributes:
         learner: ``learner.model`` is the classifier.
-        settings: of the run.
-        task: how many tasks the learner has learned.
-        class_names: of the classes learned so far, in the order of the classifier's outputs.
+        task: number of tasks it has learned.
+        class_names: names of the classes learned so far, in the order of the classifier's outputs.
         results: {name: history} of the files in results-acc (docs/run-folder.md), in percent;
             ``results["global"][task, repeat]`` is the accuracy.
     """
@@ -104,15 +102,13 @@ class LoadedRun:
         return (self.pixels.denormalise(torch.cat(dreams)) * 255).round().byte().cpu()
 
 
-def _load(network: torch.nn.Module, path: Path, part: str = "") -> dict[str, Any]:
-    """Load a saved network, or part of a file. Raises UserError, naming the file."""
+def _load(network: torch.nn.Module, path: Path) -> None:
+    """Load a saved network. Raises UserError, naming the file."""
     try:
-        saved = read_tensors(path)
-        network.load_state_dict(saved[part] if part else saved)
+        network.load_state_dict(read_tensors(path))
     except Exception as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else "is no network of this run"
         raise UserError(f"{path} {reason} ({type(error).__name__})") from error
-    return saved
 
 
 def load_after(learner: Learner, folder: Path) -> None:
@@ -128,40 +124,21 @@ def load_after(learner: Learner, folder: Path) -> None:
         learner.old = learner.seen
 
 
-def load_checkpoint(learner: Learner, path: Path) -> tuple[int, int]:
-    """Load the learner of a checkpoint, and return the repeat and the task, from 1, that it learned last."""
-    saved = _load(learner, path, "learner")
-    place, repeat = saved["place"], len(saved["results"]["classes"])
-    finished = sum(map(len, saved["results"]["records"][repeat - 1 :]))
-    task = max(finished + bool(place["stage"] or place["epoch"]), 1)
-    new = learner.ranges[task - 1]
-    learner.old, learner.seen = new.start, new.stop
-    return repeat, task
-
-
 def load_run(folder: str | Path, repeat: int = 1, task: int | None = None, device: str = "cpu") -> LoadedRun:
-    """Load what a run, finished or under way, has learned.
+    """Load what a run, finished or under way, has learned. Raises UserError if the folder has no such model.
 
     Args:
         folder: its ``--log_dir``.
-        repeat, task: counted from 1. Without a task, the last finished one; task 0 is the latest checkpoint,
-            which may be in the middle of any task.
-
-    Raises UserError if the folder has no such model.
+        repeat, task: counted from 1. Without a task, the last finished one.
     """
     folder, on = Path(folder).expanduser(), torch.device(device)
-    if not (folder / "args.yaml").is_file():
-        raise UserError(f"{folder}: is not a run (no args.yaml); give the log_dir of one")
     settings = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--log_dir", str(folder)])
     settings.precision = "fp32"
-    learner = build_learner(settings, Streams(on), on, 0)
-    if task == 0:
-        repeat, task = load_checkpoint(learner, folder / CHECKPOINT)
-        return LoadedRun(folder, learner, repeat, task)
     models = folder / "models" / f"repeat-{repeat}"
     finished = len([*models.glob("task-*/class.pth")])
-    if not 1 <= (task or finished) <= finished:
+    task = finished if task is None else task
+    if not 1 <= task <= finished:
         raise UserError(f"{folder}: there is no model of task {task or 1} of repeat {repeat}")
-    task = task or finished
+    learner = build_learner(settings, Streams(on), on, 0)
     load_after(learner, models / f"task-{task}")
     return LoadedRun(folder, learner, repeat, task)

@@ -4,7 +4,7 @@ import dataclasses
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from utils.errors import UserError
 
@@ -166,21 +166,12 @@ def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]
     return flags
 
 
-@dataclass(frozen=True)
-class Registry:
-    """What settings may name.
+class Registry(NamedTuple):
+    """What settings may name."""
 
-    Attributes:
-        learners: classes by name; ``check(settings)`` raises UserError if one refuses them.
-        flags: the common settings and those of every learner.
-        readers: of settings with a notation of their own, in the order in which they are read:
-            (value, other settings, flag or file and field for errors) -> value. Raise UserError.
-        broken: learners that cannot be chosen, and why.
-        nicknames: spellings of learners in lower case, and what they mean.
-    """
-
-    learners: Mapping[str, Any]
-    flags: Mapping[str, Flag]
+    learners: Mapping[str, Any]  # classes by name; ``check(settings)`` raises UserError if one refuses them
+    flags: Mapping[str, Flag]  # the common settings and those of every learner
+    # Settings with a notation: (value, other settings, the flag or file and field for errors) -> value
     readers: Mapping[str, Callable[[Any, Mapping[str, Any], str], Any]]
-    broken: Mapping[str, str]
-    nicknames: Mapping[str, str]
+    broken: Mapping[str, str]  # {learner: why it cannot be chosen}
+    nicknames: Mapping[str, str]  # {spelling of a learner in lower case: its name}

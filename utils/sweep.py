@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -97,29 +96,32 @@ def planned(calls: list[list[str]], grid: dict[str, list[str]]) -> list[Run]:
 # Ray
 
 
-def attempt(command: list[str], log_dir: str, folder: Path, threads: int, source: int) -> int:
-    """Run a command, again if it fails, unless its ``source`` has failed. Return the exit status; ray.cancel
-    sends SIGTERM. Imports nothing of this repository, which the node that Ray chose might not find."""
-    if source:
+def attempt(
+    command: list[str], log_dir: Path, folder: Path, threads: int, source: tuple[int, str],
+) -> tuple[int, str]:
+    """Run a command, again if it fails, unless its ``source`` has failed. Return the exit status and the last
+    line; ray.cancel sends SIGTERM. Imports nothing of this repository, which the node might not find."""
+    if source[0]:
         return source
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": str(threads)}
-    os.makedirs(folder / log_dir, exist_ok=True)
-    for _ in range(2):
-        with open(folder / log_dir / "console.log", "ab") as console:
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with open(log_dir / "console.log", "wb") as console:
+        for _ in range(2):
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, cwd=folder,
                 env=environment, start_new_session=True,
                 preexec_fn=lambda: prctl(1, signal.SIGKILL))  # PR_SET_PDEATHSIG: the run dies with Ray
-        try:
-            while process.poll() is None:
-                time.sleep(0.1)  # not wait(), which ray.cancel does not interrupt
-        except KeyboardInterrupt:
-            process.terminate()
-            return process.wait()
-        if process.returncode in (0, 2):  # what was refused would be refused again
-            break
-    return process.returncode
+            try:
+                while process.poll() is None:
+                    time.sleep(0.1)  # not wait(), which ray.cancel does not interrupt
+            except KeyboardInterrupt:
+                process.terminate()
+                return process.wait(), "stopped"
+            if process.returncode in (0, 2):  # what was refused would be refused again
+                break
+    printed = (log_dir / "console.log").read_text(errors="replace").rstrip().rpartition("\n")[2]
+    return process.returncode, printed.removeprefix("run.py: ") or f"exit status {process.returncode}"
 
 
 def start_ray() -> Any:
@@ -148,25 +150,21 @@ def work(runs: list[Run], ray: Any, runs_per_gpu: int, stop_request: StopRequest
     start = ray.remote(max_retries=10, **need)(attempt).remote  # Ray's retries are for lost nodes
     tasks: dict[str, Any] = {}
     for arguments, settings in runs:
-        with suppress(OSError):  # of an earlier sweep
-            Path(settings.log_dir, "console.log").unlink()
-        command = [*RUN, *arguments, "--gpuid", "0" if gpus else "-1"]
-        source = tasks.get(settings.load_model_dir, 0)
-        tasks[settings.log_dir] = start(command, settings.log_dir, Path.cwd(), threads, source)
+        command, folder = [*RUN, *arguments, "--gpuid", "0" if gpus else "-1"], Path.cwd()
+        source = tasks.get(settings.load_model_dir, (0, ""))
+        tasks[settings.log_dir] = start(command, folder / settings.log_dir, folder, threads, source)
     left = {task: name for name, task in tasks.items()}
     finished = 0
     while left and not stop_request.signal:
         for task in ray.wait([*left], timeout=0.5)[0]:
             name = left.pop(task)
             try:
-                status, console = ray.get(task), Path(name, "console.log")
-                printed = console.read_text(errors="replace").split("\n") if console.exists() else []
-                message = next(filter(None, reversed(printed)), f"exit status {status}")
+                status, message = ray.get(task)
             except Exception as error:  # Ray's, or one of the folder
                 status, message = 1, str(error).rstrip().rpartition("\n")[2]
             finished += status == 0
-            end = f"{'failed' if status else 'done'}: {message.removeprefix('run.py: ')}"
-            print(f"{len(runs) - len(left)}/{len(runs)}  {name}  {end}", flush=True)
+            end = "failed" if status else "done"
+            print(f"{len(runs) - len(left)}/{len(runs)}  {name}  {end}: {message}", flush=True)
     for task in reversed([*left]):  # those that wait first
         ray.cancel(task)
     if left:
@@ -194,8 +192,6 @@ def main(arguments: list[str] | None = None) -> int:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     given, words = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     os.environ.pop("STARTED_IN", None)  # paths in the scripts are relative to the repository
-    if missing := [script for script in given.scripts if not script.is_file()]:
-        raise UserError(f"{missing[0]}: there is no such script")
     for text in given.grid:
         if not re.fullmatch(r"\w+=[^,]+(,[^,]+)*", text):
             raise UserError(f"--grid {text}: give a setting and its values, such as --grid mu=0.05,0.1")
