@@ -97,7 +97,7 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
              for name, value in read_yaml(expand(path, "--config")).items()}
     for name, (where, _) in given.items():
         if name not in flags:
-            raise UserError(f"{where}: there is no setting {name!r}{did_you_mean(str(name), flags)}")
+            raise UserError(f"{where}: there is no such setting{did_you_mean(str(name), flags)}")
     given |= {name: (f"--{name}", value) for name, value in on_line.items()}
     where, chosen = given.get("learner_name", ("", Settings.learner_name))
     if str(chosen) in registry.broken:

@@ -3,14 +3,12 @@
     sh experiments/sweep.sh experiments/cifar100-fivetask.sh --runs_per_gpu 4
     sh experiments/sweep.sh --grid mu=0.05,0.1 --seeds 2 -- --config FILE ... --log_dir outputs/search
 
-The same command resumes a sweep, whatever ended it. Exit status: 0 all finished; 1 some failed; 2 refused
-before any work; 130 and 143 stopped by Ctrl-C and SIGTERM.
+The same command resumes a sweep, whatever ended it. Exit status: as run.py's; 1 if a run failed.
 """
 
 import ctypes
 import logging
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -25,7 +23,7 @@ from typing import Any
 from learners import REGISTRY
 from utils.command_line import parse
 from utils.device import default_threads
-from utils.errors import Parser, StopRequest, UserError, run_main
+from utils.errors import Parser, Stopped, StopRequest, UserError, run_main
 from utils.files import user_path
 from utils.settings import Settings
 
@@ -68,25 +66,25 @@ def once(words: list[str]) -> list[str]:
     return [word for name, values in flags.items() for word in (name, *values)]
 
 
-def planned(calls: list[list[str]], grid: dict[str, list[str]]) -> list[Run]:
-    """A run for each call of run.py, combination of the grid and seed; those that take over the first task of
-    another come last. Raises UserError if a flag is wrong."""
+def planned(calls: list[list[str]], grid: list[list[str]]) -> list[Run]:
+    """A run for each call of run.py, combination of the grid (lists of NAME=VALUE) and seed; those that take
+    over the first task of another come last. Raises UserError if a flag is wrong."""
     runs: dict[str, Run] = {}
-    for call, values in product(calls, product(*grid.values())):
-        label = ",".join(map("=".join, zip(grid, values)))
-        words = [*call, *(word for pair in zip(grid, values) for word in f"--{' '.join(pair)}".split())]
+    for call, values in product(calls, product(*grid)):
+        label = ",".join(values)
+        words = [*call, *(word for value in values for word in f"--{value}".replace("=", " ", 1).split())]
         given = parse(REGISTRY, words)
         folder, source = Path(given.log_dir, label), given.load_model_dir
         # A run begun with all repeats in one folder continues there; so does one that takes its first tasks.
         begun = any(Path(path, "args.yaml").exists() for path in (folder, source))
         split = given.repeat > 1 and not begun
         for seed in range(given.seed, given.seed + given.repeat) if split else [given.seed]:
-            own = f"seed-{seed}"
+            name = f"seed-{seed}"
             flags = ["--seed", str(seed), "--repeat", "1"] if split else []
-            places = [str(Path(source, *part)) for part in ((label, own), (own,), (label,)) if source]
-            known = [place for place in places if place in runs or Path(place, "args.yaml").exists()]
-            flags += ["--load_model_dir", *known[:1]] if known else []
-            command = once([*words, *flags, "--log_dir", str(folder / own if split else folder)])
+            sources = [str(Path(source, *part)) for part in ((label, name), (name,), (label,)) if source]
+            known = [path for path in sources if path in runs or Path(path, "args.yaml").exists()]
+            flags += ["--load_model_dir", known[0]] if known else []
+            command = once([*words, *flags, "--log_dir", str(folder / name if split else folder)])
             settings = replace(parse(REGISTRY, command), gpuid=[0])
             if runs.setdefault(settings.log_dir, (command, settings))[1] != settings:
                 raise UserError(f"--log_dir {settings.log_dir}: two runs have it, with other settings")
@@ -192,9 +190,12 @@ def main(arguments: list[str] | None = None) -> int:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     given, words = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     os.environ.pop("STARTED_IN", None)  # paths in the scripts are relative to the repository
+    grid = []
     for text in given.grid:
-        if not re.fullmatch(r"\w+=[^,]+(,[^,]+)*", text):
+        name, _, values = text.partition("=")
+        if not name or not all(values.split(",")):
             raise UserError(f"--grid {text}: give a setting and its values, such as --grid mu=0.05,0.1")
+        grid.append([f"{name}={value}" for value in values.split(",")])
     if not given.scripts and not arguments[end:]:
         raise UserError("name a script, or give flags of run.py after --; --help explains both")
     calls = [call for script in given.scripts for call in recorded_calls(script, words)]
@@ -202,7 +203,6 @@ def main(arguments: list[str] | None = None) -> int:
         call = ["run.py", "--log_dir", "outputs/search", *words]
         calls = [call, ["-m", "utils.reports.tables", parse(REGISTRY, call[1:]).log_dir]]
     seeds = ["--repeat", str(given.seeds)] if given.seeds else []
-    grid = {name: values.split(",") for name, _, values in (text.partition("=") for text in given.grid)}
     runs = planned([[*call[1:], *seeds] for call in calls if call[0] == "run.py"], grid)
     if given.list:
         for number, (flags, _) in enumerate(runs, 1):
@@ -218,8 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     ray.shutdown()
     print(f"{done} of {len(runs)} runs done", flush=True)
     if stop_request.signal:
-        print("experiments/sweep.sh: stopped; the same command resumes the sweep", file=sys.stderr)
-        return 128 + stop_request.signal
+        raise Stopped(stop_request.signal, "stopped; the same command resumes the sweep")
     tables = [subprocess.run([sys.executable, *call]).returncode for call in calls if call[0] != "run.py"]
     return 1 if any(tables) or done < len(runs) else 0
 

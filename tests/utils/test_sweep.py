@@ -11,7 +11,7 @@ import pytest
 from learners import REGISTRY
 from utils import sweep
 from utils.command_line import parse
-from utils.errors import StopRequest, UserError
+from utils.errors import Stopped, StopRequest, UserError
 from utils.sweep import planned, recorded_calls, work
 
 FLAGS = "--dataset Digits --first_split_size 2 --other_split_size 2 --gpuid 0"
@@ -32,7 +32,7 @@ def script(tmp_path, monkeypatch):
 
 def runs_of(*calls, grid=()):
     """Name, seed, repeat and source of the runs of command lines."""
-    runs = planned([f"{FLAGS} {call}".split() for call in calls], dict(grid))
+    runs = planned([f"{FLAGS} {call}".split() for call in calls], grid)
     for flags, settings in runs:
         assert parse(REGISTRY, flags) == settings
     return [(s.log_dir, s.seed, s.repeat, s.load_model_dir) for _, s in runs]
@@ -63,11 +63,11 @@ def test_a_run_begun_with_all_repeats_in_one_folder_continues_there(tmp_path, mo
 
 def test_a_grid_is_a_run_for_each_combination_and_seed_with_sources_of_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    grid = {"lr": ["0.1", "1e-2"], "schedule": ["1 2"]}
+    grid = [["lr=0.1", "lr=1e-2"], ["schedule=1 2"]]
     assert runs_of("--log_dir base", "--load_model_dir base --log_dir lwf", grid=grid) == [
         (f"{name}/lr={lr},schedule=1 2", 0, 1, f"{source}/lr={lr},schedule=1 2" * bool(source))
         for name, source in (("base", ""), ("lwf", "base")) for lr in ("0.1", "1e-2")]
-    assert [name for name, *_ in runs_of("--log_dir a --repeat 2", grid={"mu": ["1", "2"]})] == [
+    assert [name for name, *_ in runs_of("--log_dir a --repeat 2", grid=[["mu=1", "mu=2"]])] == [
         "a/mu=1/seed-0", "a/mu=1/seed-1", "a/mu=2/seed-0", "a/mu=2/seed-1"]
 
 
@@ -155,10 +155,9 @@ def test_a_stopped_search_ends_its_runs_and_resumes_to_the_same_bytes(
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop, daemon=True).start()
-    assert sweep.main(command) == 143
-    out, errors = capfd.readouterr()
-    assert out == "0 of 2 runs done\n"
-    assert errors.splitlines()[-1] == "experiments/sweep.sh: stopped; the same command resumes the sweep"
+    with pytest.raises(Stopped, match="^stopped; the same command resumes the sweep$") as stopped:
+        sweep.main(command)
+    assert stopped.value.status == 143 and capfd.readouterr().out == "0 of 2 runs done\n"
     assert any("run.py: stopped by SIGTERM" in console.read_text() for console in consoles)
     assert sweep.main(command) == 0
     out, errors = capfd.readouterr()
