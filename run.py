@@ -6,12 +6,15 @@
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while torch loads ends without a traceback
     # Our packages come first, even with PYTHONSAFEPATH or with others of their names on PYTHONPATH.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     # Must be set before torch loads: waiting threads spin briefly, then sleep (docs/performance.md).

@@ -31,7 +31,7 @@ class Dataset:
 
     Attributes:
         classes: number of classes.
-        image_size: side of an image in pixels.
+        image_size: side of an image in pixels, unless ``--image_size`` scales it.
         mean, std: of each channel, for pixels from 0 to 1 (docs/specification.md, "Protocol").
         read: reads it from the folder ``--dataroot`` and the values of ``options``. Raises UserError.
         top_k: an image counts as recognised if its class is among the k most likely ones.
@@ -59,7 +59,18 @@ class Dataset:
         return "%" if self.top_k == 1 else f"% (top-{self.top_k})"
 
 
-DATASETS: dict[str, Dataset] = {}  # by the name that --dataset takes
+class Datasets(dict[str, Dataset]):
+    """The registered data sets by the name that ``--dataset`` takes, which may also be ``folder:PATH``."""
+
+    def __missing__(self, name: str) -> Dataset:
+        from dataloaders.image_folder import FOLDER, PREFIX
+
+        if name.startswith(PREFIX):
+            return FOLDER
+        raise KeyError(name)
+
+
+DATASETS = Datasets()
 
 
 def dataset(name: str, **facts: Any) -> Callable[[Callable[..., Data]], Callable[..., Data]]:

@@ -24,8 +24,8 @@ def entries(folder: Path) -> list[Path]:
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
-        raise UserError(f"--dataroot: {folder} cannot be read ({error.strerror}); "
-                        "put the data set there, make it readable or name another --dataroot") from error
+        raise UserError(f"{folder} cannot be read ({error.strerror}); put the data set there or name another "
+                        "folder") from error
     return [path for path in found if not path.name.startswith(".") and path.name.lower() not in SYSTEM]
 
 
@@ -84,7 +84,7 @@ def decoded(paths: Sequence[Path], side: int, *, resize: bool = False) -> np.nda
         image: Image.Image = decode(paths[index])
         if image.size != (side, side):
             if not resize:
-                raise UserError(f"--dataroot: {paths[index]} is {image.width} x {image.height} pixels, "
+                raise UserError(f"{paths[index]} is {image.width} x {image.height} pixels, "
                                 f"not {side} x {side}; put the official file in its place")
             image = fit(image)
         images[index] = np.asarray(image).transpose(2, 0, 1)

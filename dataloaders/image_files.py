@@ -31,7 +31,7 @@ def decode(path: str | Path) -> Image.Image:
             return image.convert("RGB")
     except Exception as error:  # PIL raises many kinds for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"--dataroot: {path} cannot be decoded ({reason}); replace the file") from error
+        raise UserError(f"{path} cannot be decoded ({reason}); replace the file") from error
 
 
 def crop_of(augmented: bool) -> Callable[[Image.Image], Tensor]:

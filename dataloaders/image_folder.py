@@ -1,18 +1,22 @@
-"""A folder of images, sorted into class folders, as a data set (docs/your-own-data.md).
+"""``--dataset folder:PATH``: images sorted into class folders (docs/your-own-data.md)."""
 
-    python -m dataloaders.image_folder FOLDER SIDE        prints the facts to register it with
-"""
-
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dataloaders.base import Data, Split
+from dataloaders.base import DATASETS, Data, Dataset, Split
 from dataloaders.folders import SUFFIXES, decoded, entries, pictures, some, subfolders
-from utils.errors import Parser, UserError, run_main
-from utils.files import user_path
+from utils.errors import UserError, did_you_mean
+from utils.files import expand
+from utils.settings import Settings
+
+PREFIX = "folder:"
+
+
+def path_of(dataset: Path | str) -> Path:
+    return Path(str(dataset).removeprefix(PREFIX))
 
 
 def in_class_order(names: Sequence[str]) -> list[str]:
@@ -22,59 +26,82 @@ def in_class_order(names: Sequence[str]) -> list[str]:
     return sorted(names)
 
 
-def image_folder(folder: Path, side: int, train: str = "train", test: str = "test") -> Data:
-    """Images FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg (or .jpeg, .png), resized and cropped to
-    side x side pixels, in memory. Classes are numbered as ``in_class_order`` sorts them. Raises UserError.
+def parts_of(folder: Path) -> tuple[Path, Path | None]:
+    """The folders with the class folders of the training images and, if there are any, of the test images:
+    ``train`` and ``test`` or ``val``, or the folder itself. Raises UserError."""
+    inner = {path.name: path for path in subfolders(folder)}
+    if "train" not in inner:
+        return folder, None
+    return inner["train"], inner.get("test") or inner.get("val")
+
+
+def class_folders(folder: Path | str) -> list[str]:
+    """The names of the classes of a folder, or of a ``folder:PATH``, in order. Raises UserError."""
+    train, test = parts_of(path_of(folder))
+    names, others = ({path.name for path in subfolders(part)} for part in (train, test or train))
+    if not names:
+        raise UserError(f"{train} has no class folders; put the images of each class into a folder "
+                        "named after it")
+    if differing := sorted(names ^ others):
+        raise UserError(f"{train} and {test} need the same class folders; only one of them has "
+                        f"{some(differing)}")
+    return in_class_order([*names])
+
+
+def divided(images: Split, share: float) -> tuple[Split, Split]:
+    """(training, test) images, the latter a share of each class, chosen at random but always the same."""
+    test, random = np.zeros(len(images.labels), bool), np.random.RandomState(0)
+    for label in np.unique(images.labels):
+        rows = random.permutation(np.flatnonzero(images.labels == label))
+        test[rows[: max(1, round(share * len(rows)))]] = True
+    return Split(images.images[~test], images.labels[~test]), Split(images.images[test], images.labels[test])
+
+
+def image_folder(folder: Path, side: int, test_share: float = 0.0) -> Data:
+    """Read FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg (or val, .jpeg, .png), or only FOLDER/CLASS,
+    as images of side x side pixels: the shorter side is scaled, then the middle is cut out. Raises UserError.
 
     Args:
-        train, test: names of the two parts' folders.
+        test_share: of the images of each class to test on if there is no folder of test images.
     """
-    names, others = ([path.name for path in subfolders(folder / part)] for part in (train, test))
-    if differing := sorted({*names}.symmetric_difference(others)):
-        raise UserError(f"--dataroot: {folder} needs the same class folders in {train} and {test}; "
-                        f"only one of them has {some(differing)}")
-    if not names:
-        raise UserError(f"--dataroot: {folder / train} has no class folders; "
-                        "put the images of each class into a folder named after it")
-    names, ignored = in_class_order(names), list[Path]()
+    (train, test), names, ignored = parts_of(folder), class_folders(folder), list[Path]()
+    if bool(test_share) == bool(test):
+        found = f"{test} has test images; leave it out" if test else f"{folder} has no test images; give 0.2"
+        raise UserError(f"--test_share {test_share:g}: {found}")
 
-    def split(part: str) -> Split:
-        paths: list[Path] = []
-        labels: list[int] = []
-        for label, name in enumerate(names):
-            found = pictures(folder / part / name)
-            ignored.extend({*entries(folder / part / name)} - {*found})
-            paths += found
-            labels += [label] * len(found)
-        return Split(decoded(paths, side, resize=True), np.array(labels, int))
+    def read(part: Path) -> Split:
+        paths = [pictures(part / name) for name in names]
+        for name, used in zip(names, paths):
+            ignored.extend({*entries(part / name)} - {*used})
+        images = decoded([path for of_class in paths for path in of_class], side, resize=True)
+        return Split(images, np.repeat(np.arange(len(names)), [*map(len, paths)]))
 
-    parts = split(train), split(test)
+    parts = (read(train), read(test)) if test else divided(read(train), test_share)
     note = f"{folder}: ignored {len(ignored)} files that are empty or not {', '.join(SUFFIXES)}: "
     return Data(*parts, tuple(names), (note + some(sorted(ignored)),) if ignored else ())
 
 
-def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, for pixels from 0 to 1, of images [N, 3, S, S] uint8."""
-    counts = np.stack([np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(3)])
-    share, level = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
-    mean = share @ level
-    return mean.tolist(), np.sqrt(share @ level**2 - mean**2).tolist()
+# The facts that no flag gives. Images are normalised like ImageNet's.
+FOLDER = Dataset(
+    classes=0, image_size=0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+    options=("dataset", "image_size", "test_share", "classes"),
+    read=lambda root, dataset, side, share, classes: image_folder(path_of(dataset), side, share))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = Parser(prog="dataloaders.image_folder", description="Facts to register a folder of images with.")
-    parser.add_argument("folder", type=user_path, metavar="FOLDER", help="with train/CLASS/*.jpg and so on")
-    parser.add_argument("side", type=int, metavar="SIDE", help="side in pixels that images are resized to")
-    given = parser.parse_args(arguments)
-    try:
-        data = image_folder(given.folder, given.side)
-    except UserError as error:
-        raise UserError(str(error).replace("--dataroot", "FOLDER")) from error
-    mean, std = (", ".join(f"{value:.4f}" for value in values) for values in statistics(data.train.images))
-    print(f"{len(data.train.labels)} training and {len(data.test.labels)} test images")
-    print(f"classes={len(data.names)}, image_size={given.side}, mean=({mean}), std=({std})")
-    print(*data.notes, sep="\n", end="\n" * bool(data.notes))
+def dataset_name(given: Any, others: Mapping[str, Any], where: str) -> str:
+    """The value of ``--dataset``. Raises UserError, beginning with ``where``."""
+    name = str(given)
+    if name.startswith(PREFIX):
+        return PREFIX + expand(name.removeprefix(PREFIX), where)
+    if name not in DATASETS:
+        raise UserError(f"{where}: {name!r} is not one of {', '.join(DATASETS)}, {PREFIX}PATH"
+                        f"{did_you_mean(name, DATASETS)}")
+    return name
 
 
-if __name__ == "__main__":
-    sys.exit(run_main("dataloaders.image_folder", main))
+def check_folder(settings: Settings) -> None:
+    """Fill in the number of classes if the data set is a folder. Raises UserError."""
+    if settings.dataset.startswith(PREFIX):
+        if not settings.image_size:
+            raise UserError("--image_size: name the side in pixels of the images of a folder, such as 32")
+        settings.classes = settings.classes or len(class_folders(settings.dataset))

@@ -73,10 +73,12 @@ def task_ranges(settings: Settings, whole: bool = False) -> list[range]:
 
 def check_split(settings: Settings) -> None:
     """Raises UserError if the tasks need more classes than there are, or a flag is for other data sets."""
-    for option in ("imagenet_classes", "incomplete_data"):
-        if getattr(settings, option) and option not in DATASETS[settings.dataset].options:
-            served = " and ".join(name for name, known in DATASETS.items() if option in known.options)
-            raise UserError(f"--{option}: is for {served}, not for {settings.dataset}; leave it out")
+    known = DATASETS[settings.dataset]
+    for option in ("imagenet_classes", "incomplete_data", "classes", "test_share"):
+        if getattr(settings, option) and option not in known.options:
+            served = [name for name, other in DATASETS.items() if option in other.options]
+            raise UserError(f"--{option}: is for {' and '.join(served) or 'folder:PATH'}, not for "
+                            f"{settings.dataset}; leave it out")
     classes, first, total = class_count(settings), settings.first_split_size, sum(settings.task_sizes)
     remedy = "learn fewer" + ", or name more with --imagenet_classes" * bool(settings.imagenet_classes)
     if total > classes:

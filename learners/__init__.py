@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import DATASETS, image_side
+from dataloaders.image_folder import PREFIX, class_folders, dataset_name
 from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
@@ -66,14 +67,15 @@ def _find_learners() -> dict[str, Flag]:
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
-    dataset = DATASETS[others.get("dataset", Settings.dataset)]
-    return read_order(given, len(others.get("imagenet_classes", [])) or dataset.classes, where)
+    name = others.get("dataset", Settings.dataset)
+    chosen = len(others.get("imagenet_classes", []))
+    return read_order(given, chosen or DATASETS[name].classes or len(class_folders(name)), where)
 
 
 _FLAGS = _find_learners()
 for _name, _choices in {
         "learner_name": LEARNERS, "learner_type": sorted({kind.learner_type for kind in LEARNERS.values()}),
-        "dataset": DATASETS, "transforms": TRANSFORMS, "model_type": FAMILIES,
+        "dataset": [*DATASETS, f"{PREFIX}PATH"], "transforms": TRANSFORMS, "model_type": FAMILIES,
         "model_name": dict.fromkeys(name for _, name in NETWORKS), "gen_model_name": GENERATORS}.items():
     _FLAGS[_name]["choices"] = list(_choices)
 _NICKNAMES = {"ours": "AlwaysBeDreaming", "base": "NormalNN", "ub": "NormalNN"}  # of the papers' tables
@@ -81,7 +83,7 @@ _NICKNAMES |= {kind.__module__.rpartition(".")[2]: name for name, kind in LEARNE
 _NICKNAMES |= {name.lower(): name for name in LEARNERS}
 REGISTRY = Registry(
     LEARNERS, _FLAGS,
-    {"imagenet_classes": lambda given, others, where: named_classes(given, where),
+    {"dataset": dataset_name, "imagenet_classes": lambda given, others, where: named_classes(given, where),
      "class_order": _class_order},
     UNUSABLE, _NICKNAMES)
 
@@ -94,7 +96,7 @@ def build_learner(
     learner_class, notes = LEARNERS[settings.learner_name], []
     with global_state_seeded(seed_of(settings.seed + repeat, task, "weights")):
         model = learner_class.new_model(settings)
-        side = DATASETS[settings.dataset].image_size
+        side = image_side(settings)
         check_copies(model, (3, side, side))
         if settings.weights:
             notes.append(load_backbone(model, settings.weights))

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from dataloaders.batches import Images, ShuffledBatches
 from dataloaders.coreset import Coreset, shares
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import DATASETS, class_count, image_side
 from dataloaders.tasks import Task, task_ranges
 from learners.checks import check_batches, check_settings, first_task_of
 from learners.losses import distillation, inverse_frequency
@@ -82,7 +82,7 @@ class Learner(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        side = DATASETS[self.settings.dataset].image_size
+        side = image_side(self.settings)
         return 3, side, side
 
     # Settings
@@ -120,8 +120,8 @@ class Learner(nn.Module):
     @classmethod
     def new_model(cls, settings: CommonSettings) -> Classifier:
         """Return the classifier, its initial weights drawn from torch's random state."""
-        known = DATASETS[settings.dataset]
-        return classifier(settings.model_type, settings.model_name, known.outputs, known.image_size)
+        outputs = DATASETS[settings.dataset].outputs or class_count(settings)
+        return classifier(settings.model_type, settings.model_name, outputs, image_side(settings))
 
     # The contract with the trainer
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import image_side
+from dataloaders.image_folder import check_folder
 from dataloaders.tasks import check_split, task_ranges
 from models import image_generator
 from utils.errors import UserError
@@ -24,13 +25,14 @@ def check_settings(learner: Any, settings: Settings) -> None:
         raise UserError(f"--memory {settings.memory}: {name} keeps no coreset; use --memory 0")
     if settings.oracle_flag and not learner.takes_oracle:
         raise UserError(f"--oracle_flag: the upper bound is NormalNN's; {name} learns task by task")
+    check_folder(settings)
     check_split(settings)
     if needed := learner.generator_type:
         kind, size = settings.gen_model_type, settings.gen_model_name
         if kind != needed:
             raise UserError(f"--gen_model_type {kind}: {name} needs --gen_model_type {needed}")
         with torch.device("meta"):
-            image_generator(kind, size, DATASETS[settings.dataset].image_size)
+            image_generator(kind, size, image_side(settings))
     if settings.weights and not Path(settings.weights).is_file():
         raise UserError(f"--weights {settings.weights}: there is no such file")
 

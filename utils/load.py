@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloaders.datasets import DATASETS
+from dataloaders.datasets import image_side
 from dataloaders.folders import decoded
 from dataloaders.image_files import crop_of, decode
 from dataloaders.tasks import pixels_of
@@ -65,10 +65,10 @@ class LoadedRun:
                                 memory_format(self.settings, device))
 
     def _batches(self, images: ImagesOrPaths) -> Iterator[Tensor]:
-        side = DATASETS[self.settings.dataset].image_size
+        side = image_side(self.settings)
         if not isinstance(images, Tensor | np.ndarray):
-            paths = [Path(path) for path in images]
-            images = (torch.stack([crop_of(False)(decode(path)) for path in paths]) if side == 224
+            paths, cropped = [Path(path) for path in images], self.settings.dataset == "ImageNet"
+            images = (torch.stack([crop_of(False)(decode(path)) for path in paths]) if cropped
                       else decoded(paths, side, resize=True))
         pixels = torch.as_tensor(images)
         if pixels.dtype != torch.uint8 or pixels.shape[1:] != (3, side, side):

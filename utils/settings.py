@@ -50,7 +50,7 @@ class Settings:
     freeze: bool = setting(False, "learner", "keep the backbone as it begins; the outputs alone learn")
 
     # Data and tasks
-    dataset: str = setting("CIFAR100", "data", "data set")
+    dataset: str = setting("CIFAR100", "data", "data set, or folder:PATH for images in class folders")
     dataroot: str = setting("data", "data", "folder of the data sets; CIFAR is downloaded into it", path=True)
     imagenet_classes: list[str] = setting(
         [], "data", "classes of ImageNet in the order in which they are learned: WNIDs, or a file with one "
@@ -62,6 +62,13 @@ class Settings:
         False, "data", "augment training images: brightness, contrast, flip, crop; ImageNet: crop and flip")
     transforms: str = setting(
         "abd", "data", "normalisation and augmentation: ABD's, or R-DFCIL's, which normalises first")
+    image_size: int = setting(
+        0, "data", "side in pixels to which images are scaled; 0: that of the data set. folder:PATH needs it",
+        low=0)
+    classes: int = setting(0, "data", "number of classes of folder:PATH; 0: count its class folders", low=0)
+    test_share: float = setting(
+        0.0, "data", "share of each class to test on if folder:PATH has no test images of its own", low=0,
+        high=0.9)
     rand_split: bool = setting(False, "data", "shuffle the order of the classes, seeded by the repeat's seed")
     class_order: list[int] = setting(
         [], "data", "order of the classes in every repeat: all class numbers, a YAML file that lists them, "

@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_decoded_is_one_line(paths, tmp_path, workers, con
             path.write_bytes(whole.read(3000))
     with pytest.raises(UserError) as error:
         served([*paths, path], [0, 1, 2, 7], workers=workers)
-    assert str(error.value).startswith(f"--dataroot: {path} cannot be decoded (")
+    assert str(error.value).startswith(f"{path} cannot be decoded (")
     assert "\n" not in str(error.value)
 
 

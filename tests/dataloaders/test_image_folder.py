@@ -3,7 +3,10 @@ import pytest
 from conftest import write_pictures
 from PIL import Image
 
-from dataloaders.image_folder import image_folder, in_class_order, main
+from dataloaders.datasets import class_count, read_data
+from dataloaders.image_folder import image_folder, in_class_order
+from learners import REGISTRY
+from utils.command_line import parse
 from utils.errors import UserError
 
 
@@ -19,13 +22,13 @@ def flowers(tmp_path):
 def refusal(folder):
     with pytest.raises(UserError) as error:
         image_folder(folder, 32)
-    assert str(error.value).startswith("--dataroot") and "\n" not in str(error.value)
+    assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_images_are_read_with_classes_by_name_or_number(flowers):
     (flowers / "test").rename(flowers / "val")
-    data = image_folder(flowers, 40, test="val")
+    data = image_folder(flowers, 40)
     assert data.names == ("daisy", "lily", "rose") and data.notes == ()
     assert np.bincount(data.train.labels).tolist() == [4] * 3
     assert np.bincount(data.test.labels).tolist() == [2] * 3
@@ -74,19 +77,40 @@ def test_faults_are_named(flowers):
     assert f"{flowers / 'empty' / 'train'} has no class folders" in refusal(flowers / "empty")
 
 
-def test_the_command_prints_the_facts_to_register(flowers, monkeypatch, capsys):
-    spaced = flowers.rename(flowers.with_name("my flowers"))
-    monkeypatch.setenv("HOME", str(spaced.parent))
-    main([f"~/{spaced.name}", "32"])
-    count, line = capsys.readouterr().out.splitlines()
-    pixels = image_folder(spaced, 32).train.images.transpose(1, 0, 2, 3).reshape(3, -1) / 255
-    mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (pixels.mean(1), pixels.std(1)))
-    assert count == "12 training and 6 test images"
-    assert line == f"classes=3, image_size=32, mean=({mean}), std=({std})"
+def settings_of(folder, *more):
+    return parse(REGISTRY, ["--dataset", f"folder:{folder}", *more])
 
 
-@pytest.mark.parametrize("arguments", [["nowhere", "32"], ["nowhere", "0"], ["nowhere", "x"], []])
-def test_the_commands_errors_are_one_line(arguments):
-    with pytest.raises(UserError) as error:
-        main(arguments)
-    assert "\n" not in str(error.value) and "--dataroot" not in str(error.value)
+def test_a_flag_names_a_folder_whose_classes_are_counted(flowers, monkeypatch):
+    monkeypatch.setenv("FLOWERS", str(flowers))
+    settings = settings_of("$FLOWERS", "--image_size", "16", "--class_order", "2", "0", "1")
+    assert (settings.dataset, class_count(settings)) == (f"folder:{flowers}", 3)
+    data = read_data(settings)
+    assert data.names == ("daisy", "lily", "rose") and data.train.images.shape == (12, 3, 16, 16)
+    recorded = settings_of("gone", "--image_size", "16", "--classes", "3")  # as in args.yaml
+    assert class_count(recorded) == 3
+
+
+def test_a_share_of_each_class_is_tested_on_if_there_are_no_test_images(flowers):
+    whole = image_folder(flowers / "train", 32, 0.25)
+    assert np.bincount(whole.train.labels).tolist() == [3] * 3
+    assert np.bincount(whole.test.labels).tolist() == [1] * 3
+    again = image_folder(flowers / "train", 32, 0.25)
+    assert np.array_equal(whole.test.images, again.test.images)
+    both = np.concatenate([whole.train.images, whole.test.images])
+    assert len(np.unique(both, axis=0)) == 12
+
+
+@pytest.mark.parametrize(("flags", "named"), [
+    ([], "--image_size: name the side"),
+    (["--image_size", "32", "--test_share", "0.2"], "has test images; leave it out"),
+    (["--image_size", "32", "--first_split_size", "4"], "--first_split_size 4"),
+])
+def test_flags_that_do_not_fit_a_folder_are_refused(flowers, flags, named):
+    with pytest.raises(UserError, match=named):
+        read_data(settings_of(flowers, *flags))
+
+
+def test_a_folder_without_test_images_needs_a_share(flowers):
+    with pytest.raises(UserError, match="--test_share 0: .* has no test images; give 0.2"):
+        read_data(settings_of(flowers / "train", "--image_size", "32"))

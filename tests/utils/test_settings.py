@@ -158,7 +158,8 @@ def test_a_wrong_command_line_is_refused_by_name_in_one_line(flags, named):
     ("learning_rate: 1", "learning_rate: there is no"), ("batchsize: 64", "did you mean batch_size?"),
     ("lr: [1, 2]", "lr: takes one value"), ("lr: .nan", "lr"), ("lr: null", "lr"), ("lr: true", "lr"),
     ("", "must hold lines"), ("- lr\n- mu", "must hold lines"), ("log_dir: 7", "log_dir: 7 is not"),
-    ("schedule: []", "schedule: takes at least one"), ("schedule: [[1]]", "schedule"), ("1: 2", "1: there is no such setting"),
+    ("schedule: []", "schedule: takes at least one"), ("schedule: [[1]]", "schedule"),
+    ("1: 2", "1: there is no such setting"),
     ("!!python/object/apply:os.system [true]", "not valid YAML"), ("lr: [", "not valid YAML"),
     ("learner_name: [a, b]", "learner_name"), ('dataroot: "a\\nb"', "dataroot"),
     ("bias_at_test: 3", "bias_at_test: 3 is not true or false")])

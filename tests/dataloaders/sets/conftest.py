@@ -30,7 +30,7 @@ def tiny_copy(tinyimagenet, tmp_path):
 def refused(read, *arguments):
     with pytest.raises(UserError) as error:
         read(*arguments)
-    assert str(error.value).startswith("--dataroot") and "\n" not in str(error.value)
+    assert str(error.value).startswith(("--dataroot", "/")) and "\n" not in str(error.value)
     return str(error.value)
 
 
