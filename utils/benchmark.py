@@ -121,10 +121,6 @@ def print_row(learner: str, stage: Stage, rounds: Sequence[tuple[float, float]])
     print(ROW.format(learner, stage.name, *cells), flush=True)
 
 
-class Done(BaseException):
-    """All stages have been measured."""
-
-
 def against(checkout: Path, s: Settings, device: torch.device, rounds: int) -> None:
     """Print each row as soon as it is measured. Raises RunError.
 
@@ -146,9 +142,7 @@ def against(checkout: Path, s: Settings, device: torch.device, rounds: int) -> N
             with redirect_stdout(stdout):
                 print_row(s.learner_name, stage, measured)
             measured.clear()
-            if (after := next(stages, None)) is None:
-                raise Done
-            stage, step = after
+            stage, step = next(stages)
         last, clock = optimizer, now(device)
 
     def stay(self: Any, *_: Any, **__: Any) -> Any:  # .cuda() on a CPU: some calls ignore --gpuid
@@ -170,7 +164,7 @@ def against(checkout: Path, s: Settings, device: torch.device, rounds: int) -> N
               patch.object(torch.Tensor, "cuda", stay if cpu else torch.Tensor.cuda),
               patch.object(torch.nn.Module, "cuda", stay if cpu else torch.nn.Module.cuda)):
             runpy.run_path(f"{checkout}/run_dfcil.py", run_name="__main__")
-    except Done:
+    except StopIteration:  # all stages are measured
         pass
     except (Exception, SystemExit) as error:
         raise RunError(f"--against {checkout}: its {s.learner_name} failed: {error!r}") from error
