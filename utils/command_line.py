@@ -31,8 +31,8 @@ def convert(flag: Flag, value: Any, where: str) -> Any:
     converted = [typed(flag, item, where) for item in values]
     if converted == flag["default"]:  # a list's may be outside the bounds, to mean none at all
         return converted
-    if not values or flag["length"] not in (0, len(values)):
-        raise UserError(f"{where}: takes {flag['length'] or 'at least one'} values, not {len(values)}")
+    if not values:
+        raise UserError(f"{where}: takes at least one value")
     for bound, words in bounds_of(flag).items():
         for item in converted:
             if not BOUNDS[bound][1](flag[bound], item):

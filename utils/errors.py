@@ -124,19 +124,20 @@ def run_main(name: str, main: Callable[[], int | None]) -> int:
     prepare_streams()
     os.environ.pop("MPLBACKEND", None)  # a notebook's, which this Python may lack; our figures are files
     warnings.filterwarnings("ignore", module=r"torch\.cuda")  # an old driver or card: our own line says so
-    message = ""
+    message, status = "", 0
     try:
         try:
             status = main() or 0
-        except SystemExit as end:  # of --help
-            status = int(end.code or 0)
+        except SystemExit as end:
+            if end.code:  # not --help
+                raise
         sys.stdout.flush()
     except (UserError, RunError, Stopped) as error:
         message, status = str(error), error.status
     except KeyboardInterrupt as error:
         message, status = "stopped", 128 + (error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:  # `| head` has read enough
-        status = 0
+        pass
     except (OSError, MemoryError, RuntimeError) as error:
         if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and not out_of_memory(error):
             raise

@@ -102,26 +102,23 @@ class LoadedRun:
         return (self.pixels.denormalise(torch.cat(dreams)) * 255).round().byte().cpu()
 
 
-def _load(network: torch.nn.Module, path: Path) -> None:
-    """Load a saved network. Raises UserError, naming the file."""
-    try:
-        network.load_state_dict(read_tensors(path))
-    except Exception as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else "is no network of this run"
-        raise UserError(f"{path} {reason} ({type(error).__name__})") from error
-
-
 def load_after(learner: Learner, folder: Path) -> None:
-    """Load what a task left in its folder models/repeat-R/task-T, as the next task finds it.
-
-    ``learner.old`` is 0 unless there is a generator, which the next task trains."""
-    for name, network in learner.networks().items():
-        _load(network, folder / f"{name}.pth")
+    """Load what a task left in its folder models/repeat-R/task-T, as the next task finds it. ``learner.old``
+    is 0 unless there is a generator, which the next task trains. Raises UserError, naming the file."""
+    networks = [*learner.networks().items()]
+    dreams = bool(learner.generator_type) and (folder / "generator.pth").exists()
+    if dreams:
+        networks.append(("generator", learner.replayed))
+    for name, network in networks:
+        path = folder / f"{name}.pth"
+        try:
+            network.load_state_dict(read_tensors(path))
+        except Exception as error:
+            reason = "is missing" if isinstance(error, FileNotFoundError) else "is no network of this run"
+            raise UserError(f"{path} {reason} ({type(error).__name__})") from error
     learner.teacher.load_state_dict(learner.model.state_dict())
-    learner.old, learner.seen = 0, learner.ranges[int(folder.name.removeprefix("task-")) - 1].stop
-    if learner.generator_type and (folder / "generator.pth").exists():
-        _load(learner.replayed, folder / "generator.pth")
-        learner.old = learner.seen
+    learner.seen = learner.ranges[int(folder.name.removeprefix("task-")) - 1].stop
+    learner.old = learner.seen if dreams else 0
 
 
 def load_run(folder: str | Path, repeat: int = 1, task: int | None = None, device: str = "cpu") -> LoadedRun:

@@ -15,17 +15,15 @@ BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "above": ("above", operator.lt), "high": ("at most", operator.ge)}
 
 
-def setting(
-    default: Any, group: str, help: str, *, length: int = 0, path: bool = False, **bounds: Any,
-) -> Any:
+def setting(default: Any, group: str, help: str, *, path: bool = False, **bounds: Any) -> Any:
     """Declare a field of Settings, which is a flag and a key in YAML files.
 
     Args:
-        group: heading in ``--help``. help: meaning and unit. length: number of values in the list.
+        group: heading in ``--help``. help: meaning and unit.
         path: it names a file or folder, in which ``~`` and ``$VARIABLE`` are replaced.
         bounds: ``low``, ``high``, ``above`` (a value must be greater), ``choices``.
     """
-    metadata = dict(group=group, help=help, length=length, path=path, **bounds)
+    metadata = dict(group=group, help=help, path=path, **bounds)
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -107,7 +105,7 @@ class Settings:
         10, "method", "training steps of the generator before every task but the first", low=1)
     deep_inv_params: list[float] = setting(
         [-1.0], "method", "the generator's loss: Adam's learning rate; weights of batch norm and smoothness; "
-        "temperature and weight of the content. -1: none, for learners that do not dream", low=0, length=5)
+        "temperature and weight of the content. -1: none, for learners that do not dream", low=0)
 
     # The run
     seed: int = setting(
@@ -136,8 +134,7 @@ class Settings:
         "", "run", "log_dir of a run whose first-task models are taken over instead of learned", path=True)
     load_any: bool = setting(
         False, "run", "take them even if that run learned its first task in another way; the results say so")
-    workers: int = setting(
-        8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
+    workers: int = setting(8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures of dreams, accuracies and losses")
     tensorboard: bool = setting(False, "run", "also write to log_dir/tensorboard; needs its package")
     wandb: str = setting("", "run", "also log to this project at Weights & Biases; needs the package wandb")

@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     for text in given.grid:
         name, _, values = text.partition("=")
         if not name or not all(values.split(",")):
-            raise UserError(f"--grid {text}: give a setting and its values, such as --grid mu=0.05,0.1")
+            raise UserError(f"--grid {text!r}: give a setting and its values, such as --grid mu=0.05,0.1")
         grid.append([f"{name}={value}" for value in values.split(",")])
     if not given.scripts and not arguments[end:]:
         raise UserError("name a script, or give flags of run.py after --; --help explains both")

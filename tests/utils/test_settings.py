@@ -144,8 +144,8 @@ def test_help_has_every_flag_or_those_that_a_learner_reads_with_bounds_and_defau
     ("--repeat 1.5", "--repeat: '1.5' is not a whole number"), ("--overwrite", "--overwrite"),
     ("--batch_size 1", "--batch_size: 1 is not at least 2"), ("--overwrite 2", "2 is not one of 0, 1"),
     ("--DW maybe", "--DW: 'maybe' is not true or false"), ("--schedule 200 100", "epochs must rise"),
-    ("--deep_inv_params 1 2 3 4", "takes 5 values, not 4"), ("--deep_inv_params -2", "--deep_inv_params"),
-    ("--learner_type datafree --learner_name AlwaysBeDreaming", "--deep_inv_params"),
+    *((f"--learner_type datafree --learner_name AlwaysBeDreaming {values}", "dreams and needs its five")
+      for values in ("", "--deep_inv_params 1 2 3 4")), ("--deep_inv_params -2", "--deep_inv_params"),
     ("--first_split_size 101", "--first_split_size 101"), ("--task_sizes 50 51", "--task_sizes"),
     ("--log_dir ''", "--log_dir: is empty"), ("--config nowhere.yaml", "nowhere.yaml: cannot be read"),
     ("--bias_at_test", "these do: BIC"), ("--dataroot ~nobody-here/x", "--dataroot: '~nobody-here/x' names"),

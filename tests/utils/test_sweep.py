@@ -76,7 +76,7 @@ def test_a_grid_is_a_run_for_each_combination_and_seed_with_sources_of_the_same(
     ("$PYTHON run.py --log_dir a\n$PYTHON run.py --log_dir a --mu 3", [], "--log_dir a: two runs have it"),
     ("echo 'it broke' >&2; false", [], "a script.sh: ends with status 1: it broke"),
     ("$PYTHON run.py $P", ["--grid", "moo=1,2"], "--moo"), ("", ["--grid"], "--grid mu=0.05,0.1"),
-    ("", ["--grid", "mu"], "--grid mu: give a setting and its values"),
+    ("", ["--grid", "mu"], "--grid 'mu': give a setting and its values"),
     ("$PYTHON run.py $P", ["--only", "2"], "--only 2: takes 1 to 1")])
 def test_a_wrong_sweep_is_refused_before_any_run(script, text, words, message):
     with pytest.raises(UserError, match=message):
