@@ -32,7 +32,7 @@ from dataloaders.tasks import tasks_of_repeat
 from learners import LEARNERS, REGISTRY, Stage, build_learner
 from models import RESNETS, ResNet
 from utils.command_line import parse
-from utils.device import captures, exact, open_device
+from utils.device import exact, open_device
 from utils.errors import Parser, RunError, run_main
 from utils.files import user_path
 from utils.settings import Settings
@@ -77,7 +77,7 @@ def stage_steps(s: Settings, device: torch.device) -> Iterator[tuple[Stage, Step
         stage.trained.train()
         stage.start_epoch(0)
         say = partial(print, file=sys.stderr)
-        step = TrainingStep(stage, learner.streams, learner.bf16, captures(s, device), say)
+        step = TrainingStep(stage, learner.streams, learner.bf16, s.graph != "off", say)
         starts = chain.from_iterable(map(stage.batches.starts, repeat(0)))
         yield stage, partial(next, map(step, starts))
 

@@ -135,11 +135,6 @@ def exact() -> Iterator[None]:
         set_precision(before)
 
 
-def captures(settings: Settings, device: torch.device) -> bool:
-    """Whether training steps are captured as CUDA graphs."""
-    return device.type == "cuda" and settings.graph != "off"
-
-
 def memory_format(settings: Settings, device: torch.device) -> torch.memory_format:
     """The layout of images and of convolutions' weights, by ``--memory_format``."""
     pays = device.type != "cuda" or settings.precision == "bf16"

@@ -27,8 +27,8 @@ class TrainingStep:
 
     Args:
         bf16: run the loss under autocast to bfloat16.
-        graph: capture the whole step as a CUDA graph, after EAGER_STEPS ordinary ones. It is captured again
-            if a learning rate changes that is not a tensor.
+        graph: on a GPU, capture the whole step as a CUDA graph, after EAGER_STEPS ordinary ones. It is
+            captured again if a learning rate changes that is not a tensor.
         fall_back: told in one line why a capture failed; the steps then run one by one. Without it a failed
             capture is a RunError.
 
@@ -44,6 +44,7 @@ class TrainingStep:
         self.fall_back = fall_back
         self.names: Sequence[str] = ()
         self.eager_left = EAGER_STEPS
+        graph = graph and streams.device.type == "cuda"
         self.side = capture_stream(torch.cuda.current_stream(streams.device)) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.rates: list[float] = []  # plain_rates() of the captured step
