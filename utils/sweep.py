@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from learners import REGISTRY
-from utils.command_line import parse
+from utils.command_line import parse, parser_of
 from utils.device import default_threads
 from utils.errors import Parser, Stopped, StopRequest, UserError, run_main
 from utils.files import user_path
@@ -55,15 +55,11 @@ def recorded_calls(script: Path, words: list[str]) -> list[list[str]]:
 
 def once(words: list[str]) -> list[str]:
     """A command line with each flag once: the last one counts, but --config takes the files of all."""
-    flags: dict[str, list[str]] = {}
-    for word in words:
-        if word.startswith("--"):
-            name, *value = word.split("=", 1)
-            before = flags.pop(name, [])
-            flags[name] = [*(before if name == "--config" else []), *value]
-        else:
-            flags[name].append(word)
-    return [word for name, values in flags.items() for word in (name, *values)]
+    flags: list[str] = []
+    for name, value in vars(parser_of(REGISTRY.flags).parse_args(words)).items():
+        values = value if isinstance(value, list) else [value]
+        flags += [f"--{name}", *(word for word in values if word is not True)] if values else []
+    return flags
 
 
 def planned(calls: list[list[str]], grid: list[list[str]]) -> list[Run]:

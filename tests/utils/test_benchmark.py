@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from utils.benchmark import main, settings_of, stage_steps
 from utils.errors import RunError
 
-SMALL = "--model_name resnet8 --batch_size 16 --gpuid -1 --threads 1 --rounds 1".split()  # of which the ratio is exact
+SMALL = "--model_name resnet8 --batch_size 16 --gpuid -1 --threads 1 --rounds 1".split()
 DREAMS = [*SMALL, "--gen_model_name", "CIFAR_GEN_SMALL"]
 
 

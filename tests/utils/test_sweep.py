@@ -91,14 +91,14 @@ def test_the_list_is_numbered_and_only_runs_one_in_this_process(capsys, monkeypa
     assert sweep.main(["--list", *command]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[:18] for line in lines] == ["  1  python run.py", "  2  python run.py"]
-    assert lines[1].endswith("--mu 2 --log_dir outputs/search/mu=2")
+    assert "--log_dir outputs/search/mu=2 " in lines[1] and lines[1].endswith(" --mu 2")
     repeated = f"{FLAGS} --config=a.yaml --mu 1 --DW --config b.yaml --mu 3".split()
     assert sweep.main(["--list", "--", *repeated]) == 0
     assert capsys.readouterr().out == (
-        "  1  python run.py --dataset Digits --first_split_size 2 --other_split_size 2 --gpuid 0 --DW "
-        "--config a.yaml b.yaml --mu 3 --log_dir outputs/search\n")
+        "  1  python run.py --config a.yaml b.yaml --log_dir outputs/search --dataset Digits "
+        "--first_split_size 2 --other_split_size 2 --gpuid 0 --mu 3 --DW\n")
     monkeypatch.setattr(os, "execv", lambda program, words: sys.exit(" ".join(words)))
-    with pytest.raises(SystemExit, match="run.py.* --mu 2 --log_dir outputs/search/mu=2$"):
+    with pytest.raises(SystemExit, match="run.py.* --log_dir outputs/search/mu=2 .*--mu 2$"):
         sweep.main(["--only", "2", *command])
 
 
