@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pretended_gpu import pretended
+from steps import enter, learner_with, step
 
 import run
 from dataloaders.datasets import DATASETS, Split
 from dataloaders.sets.imagenet import ilsvrc, published_order
 from dataloaders.tasks import split_classes, task_sequence
-from learners import LEARNERS, REGISTRY, build_learner
+from learners import LEARNERS, REGISTRY
 from run import build_trainer
 from utils.command_line import parse
 from utils.device import keep_freed_memory, memory_format
 from utils.errors import run_main
-from utils.streams import Streams
 from utils.training.folder import RunFolder
 
 torch.set_num_threads(1)  # the subprocesses' number: bytes depend on it
@@ -49,17 +48,14 @@ NEEDS = {
 }
 
 
-def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+class Hostile:
+    """Writes a file if it is unpickled."""
 
+    def __init__(self, marker):
+        self.marker = marker
 
-def pytest_collection_modifyitems(config, items):
-    for item in items:
-        if item.get_closest_marker("slow") and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
-
-
-TWO_PHASES = ("RDFCIL", "CwD", "RFD")  # each of an epoch at least
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
 
 
 def serve(batches, epoch=0):
@@ -68,37 +64,21 @@ def serve(batches, epoch=0):
 
 
 def each_epoch(learner, stage):
-    """The epochs of a stage; before each, modules are in their modes and the learning rate is set, as by the
-    trainer."""
+    """The epochs of a stage, each begun as by the trainer."""
     for epoch in range(stage.epochs):
-        learner.eval()
-        stage.trained.train()
-        stage.start_epoch(epoch)
+        enter(learner, stage, epoch)
         yield epoch
 
 
 def train(learner, stage):
     """Every epoch of a stage in a plain loop; the losses of every step."""
-    seen = []
-    for epoch in each_epoch(learner, stage):
-        for batch in serve(stage.batches, epoch):
-            losses = stage.loss(*batch)
-            stage.optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
-            stage.optimizer.step()
-            seen.append(losses)
-    return seen
+    return [
+        step(stage, *batch) for epoch in each_epoch(learner, stage) for batch in serve(stage.batches, epoch)]
 
 
 @pytest.fixture(scope="session")
 def root():
     return ROOT
-
-
-@pytest.fixture(scope="session")
-def golden():
-    """The folder of the golden numbers."""
-    return ROOT / "tests" / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -126,55 +106,39 @@ def write_pictures(folder, names, side, label):
 
 
 @pytest.fixture(scope="session")
-def write_tinyimagenet():
-    """Write TinyImageNet in its official layout: write_tinyimagenet(root, images per class) -> WNIDs."""
-
-    def write(root, train=3, val=2):
-        folder, lines = root / "tiny-imagenet-200", []
-        wnids = [f"n{1000000 + 37 * label:08}" for label in range(200)]
-        for label, wnid in enumerate(wnids):
-            names = [f"{wnid}_{k}.JPEG" for k in range(train)]
-            write_pictures(folder / "train" / wnid / "images", names, 64, label)
-            (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("")
-            names = [f"val_{val * (199 - label) + k}.JPEG" for k in range(val)]
-            write_pictures(folder / "val" / "images", names, 64, label)
-            lines += [f"{name}\t{wnid}\t0\t0\t63\t63\n" for name in names]
-        (folder / "val" / "val_annotations.txt").write_text("".join(reversed(lines)))
-        words = [f"{wnid}\tword {label}, synonym\n" for label, wnid in enumerate(wnids) if label != 7]
-        (folder / "words.txt").write_text("".join(words))
-        return wnids
-
-    return write
+def tinyimagenet(tmp_path_factory):
+    """A folder that holds TinyImageNet in its official layout, 3 training and 2 test images per class; not to
+    be changed."""
+    root, lines = tmp_path_factory.mktemp("datasets"), []
+    folder, wnids = root / "tiny-imagenet-200", [f"n{1000000 + 37 * label:08}" for label in range(200)]
+    for label, wnid in enumerate(wnids):
+        names = [f"{wnid}_{k}.JPEG" for k in range(3)]
+        write_pictures(folder / "train" / wnid / "images", names, 64, label)
+        (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("")
+        names = [f"val_{2 * (199 - label) + k}.JPEG" for k in range(2)]
+        write_pictures(folder / "val" / "images", names, 64, label)
+        lines += [f"{name}\t{wnid}\t0\t0\t63\t63\n" for name in names]
+    (folder / "val" / "val_annotations.txt").write_text("".join(reversed(lines)))
+    words = [f"{wnid}\tword {label}, synonym\n" for label, wnid in enumerate(wnids) if label != 7]
+    (folder / "words.txt").write_text("".join(words))
+    return root
 
 
-@pytest.fixture(scope="session")
-def tinyimagenet(write_tinyimagenet, tmp_path_factory):
-    """A folder that holds a TinyImageNet of 3 training and 2 test images a class; not to be changed."""
-    folder = tmp_path_factory.mktemp("datasets")
-    write_tinyimagenet(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def write_imagenet():
+def write_imagenet(root, wnids):
     """Write ImageNet's layout, 3 training and 2 test images in each class folder, of other sizes than the
-    network's: write_imagenet(root, {WNID: label})."""
-
-    def write(root, filled):
-        for wnid, label in filled.items():
-            train = [f"{wnid}_{k}.JPEG" for k in range(3)]
-            val = [f"ILSVRC2012_val_{10 * label + k:08}.JPEG" for k in range(2)]
-            for part, names in (("train", train), ("val", val)):
-                write_pictures(root / "ilsvrc" / part / wnid, names, 40 + label, label)
-
-    return write
+    network's."""
+    for label, wnid in enumerate(wnids):
+        train = [f"{wnid}_{k}.JPEG" for k in range(3)]
+        val = [f"ILSVRC2012_val_{10 * label + k:08}.JPEG" for k in range(2)]
+        for part, names in (("train", train), ("val", val)):
+            write_pictures(root / "ilsvrc" / part / wnid, names, 40 + label, label)
 
 
 @pytest.fixture(scope="session")
-def imagenet(write_imagenet, tmp_path_factory):
+def imagenet(tmp_path_factory):
     """A folder with the 50 classes of the published runs and folders of other names; not to be changed."""
     folder = tmp_path_factory.mktemp("datasets")
-    write_imagenet(folder, {ilsvrc()[label]: place for place, label in enumerate(published_order()[:50])})
+    write_imagenet(folder, [ilsvrc()[label] for label in published_order()[:50]])
     for other in ("n00000000", "downloads", ilsvrc()[published_order()[50]]):
         (folder / "ilsvrc" / "train" / other).mkdir()
     (folder / "ilsvrc" / "train" / "n00000000" / "damaged.JPEG").write_text("no image")
@@ -265,32 +229,20 @@ def problem():
     """A learner and its tasks of two classes with 48 random images: problem(name, setting=value, ...)."""
 
     def build(name, device="cpu", tasks=2, **more):
-        kind = LEARNERS[name]
-        settings = kind.Settings(**{
-            "learner_type": kind.learner_type, "learner_name": name,
-            "dataset": "Digits", "model_name": "resnet8",
-            "gen_model_type": kind.generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
-            "batch_size": 8 if name == "BIC" else 16, "memory": 40 if name in ("ETE", "BIC") else 0,
-            "schedule": [2 if name in TWO_PHASES else 1], "power_iters": 2, "max_task": tasks, "lr": 0.01,
-            "momentum": 0.9, "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **more})
-        device, random = torch.device(device), torch.Generator().manual_seed(0)
+        learner = learner_with(name, device=device, **{
+            "dataset": "Digits", "model_name": "resnet8", "batch_size": 8 if name == "BIC" else 16,
+            "memory": 40 if name in ("ETE", "BIC") else 0, "power_iters": 2, "max_task": tasks, "lr": 0.01,
+            "schedule": [2 if name in ("RDFCIL", "CwD", "RFD") else 1], **more})
+        streams, random = learner.streams, torch.Generator().manual_seed(0)
+        streams.start(0, 0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
-        sequence = task_sequence(
+        return learner, task_sequence(
             "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, tasks), list(range(10)),
-            normalised=kind.normalised, device=device, memory_format=memory_format(settings, device))
-        streams = Streams(device)
-        streams.start(0, 0)
-        return build_learner(settings, streams, device, 0), sequence
+            normalised=learner.normalised, device=streams.device,
+            memory_format=memory_format(learner.settings, streams.device))
 
     return build
-
-
-@pytest.fixture
-def machine():
-    """A pretended GPU, for as long as the test lasts."""
-    with pretended() as machine:
-        yield machine
 
 
 @pytest.fixture

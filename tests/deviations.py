@@ -31,6 +31,13 @@ def fingerprints(got, expected):
     return max(fingerprint(got[name], value) for name, value in expected.items())
 
 
+def terms(got, expected, *others):
+    """Compare the terms of a loss with the expected ones, of which ``others`` are no terms."""
+    got = {name.replace(" ", "_"): value for name, value in got.items()}
+    yield same(got.keys(), expected.keys() - {*others})
+    yield from (relative(value, expected.get(name, float("nan"))) for name, value in got.items())
+
+
 def shape_and_values(got, expected):
     """Compare a tensor's shape, norm and first values."""
     yield same(list(got.shape), expected["shape"])

@@ -53,19 +53,15 @@ def die_at(moment: str) -> None:
     Trainer.tell, Trainer.save = telling, saving
 
 
-class Runner:
-    """Starts processes that have imported everything already."""
-
-    def __init__(self) -> None:
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["run", "sklearn.datasets", "torch._inductor"])
-
-    def start(self, flags: list[str], output: Path, moment: str) -> int:
-        """Return the exit status, -9 if it reached the moment."""
-        process = self.context.Process(target=command, args=(flags, output, moment))
-        process.start()
-        process.join()
-        return process.exitcode
+def start(flags: list[str], output: Path, moment: str) -> int:
+    """Run in a process that has imported everything already; returns its exit status, -9 if it reached the
+    moment."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["run", "sklearn.datasets", "torch._inductor"])
+    process = context.Process(target=command, args=(flags, output, moment))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def ending(folder: Path) -> dict[str, object]:

@@ -13,13 +13,13 @@ from models import GENERATORS, Generator
 from utils.streams import Streams
 
 
-def learner_with(name, repeat=0, **values):
+def learner_with(name, repeat=0, device="cpu", **values):
     kind = LEARNERS[name]
     settings = kind.Settings(**{
         "learner_type": kind.learner_type, "learner_name": name, "batch_size": BATCH, "momentum": 0.9,
         "gen_model_type": kind.generator_type or "generator", "gen_model_name": "CIFAR_GEN_SMALL",
         "deep_inv_params": [1e-3, 50.0, 1e-3, 1e3, 1.0], **values})
-    return build_learner(settings, Streams(), torch.device("cpu"), repeat)
+    return build_learner(settings, Streams(device), torch.device(device), repeat)
 
 
 def task_of(index, old, seen, counts=()):
@@ -43,12 +43,12 @@ def enter(learner, stage, epoch=0):
 
 
 def step(stage, *batch):
-    """Take a step; returns its losses by name."""
+    """Take a step; returns its losses."""
     losses = stage.loss(*batch)
     stage.optimizer.zero_grad()
     torch.stack(list(losses.values())).sum().backward()
     stage.optimizer.step()
-    return {name.replace(" ", "_"): value.item() for name, value in losses.items()}
+    return losses
 
 
 # Generators

@@ -8,12 +8,10 @@ from steps import learner_with
 
 from models import HeadPairs
 
-LEARNER_OF_METHOD = {"R-DFCIL": "RDFCIL", "CwD": "CwD", "RFD": "RFD"}
-
 
 def learner_of(method, sizes, repeat=0, **values):
     """The method's learner for tasks with these numbers of classes."""
-    return learner_with(LEARNER_OF_METHOD[method], repeat, **{
+    return learner_with(method.replace("-", ""), repeat, **{
         "model_type": "rdfcil_resnet", "model_name": "resnet14", "schedule": [2],
         "first_split_size": sizes[0], "other_split_size": sizes[-1], **values})
 

@@ -2,10 +2,10 @@
 through the real learners. What a case is, is read from its recipe, not from its name."""
 
 import itertools
+from types import SimpleNamespace
 
-import numpy as np
 import torch
-from deviations import absolute, fingerprint, fingerprints, relative, same
+from deviations import absolute, fingerprint, fingerprints, relative, same, terms
 from recipes import BATCH, dreams, fill, images, normal, state, whole
 from steps import dream_params, dreaming, enter, stages_of, step, task_of
 from successor_data import data_case, forward_case, initialisation_case, learning_rate_case, loss_weights_case
@@ -19,11 +19,9 @@ from learners.two_phase import rarity
 from models import Generator
 
 
-def compare_terms(got, expected):
-    yield relative(sum(got.values()), expected["total"])
-    yield same(got.keys(), expected.keys() - {"total"})
-    for name, value in got.items():
-        yield relative(value, expected.get(name, np.nan))
+def compare_terms(losses, expected):
+    yield relative(sum(losses.values()), expected["total"])
+    yield from terms(losses, expected, "total")
 
 
 # Steps of the two phases
@@ -74,7 +72,7 @@ def steps_case(recipe, expected):
             if k < second:
                 yield from take(stages["heads"], first + k)
     elif second:  # a phase that changes nothing is left out
-        yield from (absolute(terms["total"], 0) for terms in expected["terms"][first:])
+        yield from (absolute(want["total"], 0) for want in expected["terms"][first:])
     yield compare_state("state")
 
 
@@ -169,16 +167,6 @@ def alignment_case(recipe, expected):
         yield fingerprint(weights.grad, want["gradient"])
 
 
-class GivenBatches(list):
-    """Stands in for ShuffledBatches: the recipe's batches, one after the other."""
-
-    def starts(self, epoch):
-        return iter(self)
-
-    def load(self, start):
-        return start
-
-
 def statistics_case(recipe, expected):
     given, want = recipe["given"], expected["given"]
     seed = int(given["features"].split("seed ")[1].split(",")[0])
@@ -197,11 +185,11 @@ def statistics_case(recipe, expected):
     learner.start_task(task := task_of(len(sizes) - 1, old, seen))
     numbers = itertools.count()
     learner.dream = lambda count: dreams(recipe["dream"] + 10 * next(numbers))
-    batches = GivenBatches(
+    batches = [
         (images(recipe["real"] + 10 * k),
          whole(recipe["real_labels"] + 10 * k, given["labels_from"], given["labels_to"]))
-        for k in range(given["loader_batches"]))
-    learner.batches = lambda choose: batches
+        for k in range(given["loader_batches"])]
+    learner.batches = lambda choose: SimpleNamespace(starts=lambda epoch: batches, load=lambda start: start)
     learner.keep_statistics(task)
     yield same(next(numbers), want["dreamed_batches"])
     for mean, there, value in zip(learner.means[:seen], learner.has_mean[:seen], want["means"], strict=True):

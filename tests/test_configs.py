@@ -1,16 +1,14 @@
 """Protocols and methods in configs/."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
 
 from dataloaders.sets.imagenet import ilsvrc
 from learners import LEARNERS, REGISTRY
 from utils.command_line import parse
 
-ROOT = Path(__file__).resolve().parent.parent
 RDFCIL_PROTOCOLS = {  # -> classes of the first task and of each other one
     "cifar100-b50-t5": (50, 10), "cifar100-b50-t10": (50, 5), "cifar100-b50-t25": (50, 2),
     "cifar100-rdfcil": (10, 10), "tinyimagenet-b100-t5": (100, 20), "tinyimagenet-b100-t10": (100, 10),

@@ -18,24 +18,21 @@ MOMENTS = {
     "BIC": ["step_taken 0 1 0 1", "stage_ended 0 1 0 2", "step_taken 0 1 1 1"],
     "RFD": ["step_taken 0 1 0 1", "step_taken 0 1 1 0", "step_taken 0 1 2 0"],
 }
-MORE = {"NormalNN": ["--repeat", 2], "AlwaysBeDreaming": ["--task_sizes", 2, 1, 1, "--max_task", 3]}
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONWARNINGS", kill.QUIET)
-        yield kill.Runner()
+MORE = {
+    "NormalNN": ["--repeat", 2, "--memory", 60],
+    "AlwaysBeDreaming": ["--task_sizes", 2, 1, 1, "--max_task", 3]}
 
 
 @pytest.mark.parametrize("learner", MOMENTS)
-def test_a_run_killed_in_every_kind_of_stage_ends_like_an_undisturbed_one(runner, tiny, tmp_path, learner):
+def test_a_run_killed_in_every_kind_of_stage_ends_like_an_undisturbed_one(
+        tiny, tmp_path, monkeypatch, learner):
+    monkeypatch.setenv("PYTHONWARNINGS", kill.QUIET)
     flags = [*tiny(learner, *QUICK, *MORE.get(learner, [])), "--log_dir"]
-    assert runner.start([*flags, str(tmp_path / "alone")], tmp_path / "alone.txt", "never") == 0
+    assert kill.start([*flags, str(tmp_path / "alone")], tmp_path / "alone.txt", "never") == 0
     output, again = tmp_path / "again.txt", [*flags, str(tmp_path / "again")]
     for moment in MOMENTS[learner]:
-        assert runner.start(again, output, moment) == -signal.SIGKILL, (moment, output.read_text())
-    assert runner.start(again, output, "never") == 0, output.read_text()
+        assert kill.start(again, output, moment) == -signal.SIGKILL, (moment, output.read_text())
+    assert kill.start(again, output, "never") == 0, output.read_text()
     alone, found = kill.ending(tmp_path / "alone"), kill.ending(tmp_path / "again")
     assert [name for name in alone if alone[name] != found.get(name)] == []
     assert "resuming: repeat 1/" in (tmp_path / "again" / "output.log").read_text()

@@ -3,11 +3,10 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(ROOT.glob("requirements*.txt"))
 FAKE = """#!/bin/sh
 case "$*" in

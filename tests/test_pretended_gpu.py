@@ -7,10 +7,9 @@ import pytest
 import torch
 import whole_runs
 from pretended_gpu import GPU, Wrong, pretended
+from steps import enter
 from torch.nn import functional as F
 
-from learners.base import Stage
-from run import build_trainer
 from tests.learners.conftest import PUBLISHED
 from utils.device import set_deterministic
 from utils.errors import RunError
@@ -32,9 +31,7 @@ def steps(learner, stage, **options):
     """Take two steps in each of the first epochs of a stage, of which the first is not captured."""
     step = TrainingStep(stage, learner.streams, graph=True, **options)
     for epoch in range(min(4, stage.epochs)):
-        learner.eval()
-        stage.trained.train()
-        stage.start_epoch(epoch)
+        enter(learner, stage, epoch)
         for start in itertools.islice(stage.batches.starts(epoch), 2):
             yield step(start)
     gc.collect()
@@ -69,14 +66,8 @@ class Watch(Listener):
         self.first = None
 
 
-def test_a_whole_run_gives_the_numbers_of_the_cpu_and_waits_once_per_epoch(machine, monkeypatch):
-    def watched(*arguments):
-        trainer = build_trainer(*arguments)
-        trainer.listeners.append(Watch(machine))
-        return trainer
-
-    monkeypatch.setattr(whole_runs, "build_trainer", watched)
-    got = whole_runs.measure("abd", "--gpuid", "0", "--max_task", "2")
+def test_a_whole_run_gives_the_numbers_of_the_cpu_and_waits_once_per_epoch(machine):
+    got = whole_runs.measure("abd", "--gpuid", "0", "--max_task", "2", listeners=[Watch(machine)])
     assert whole_runs.differences("abd", got, whole_runs.stored_run("abd")["tasks"][:2]) == []
 
 
@@ -85,19 +76,23 @@ def test_a_whole_run_gives_the_numbers_of_the_cpu_and_waits_once_per_epoch(machi
 
 @pytest.fixture
 def base(machine, problem):
-    """Take the first task's steps of Base with a fault added to its loss: base(fault) -> the losses."""
-    def run(fault=lambda learner, h, y: h.sum() * 0, change=lambda learner, stage: None, **options):
+    """Take the first task's steps of Base with a fault added to its loss, or a change on the way:
+    base(fault, change) -> the losses."""
+    def run(fault=lambda learner, h, y: (h * learner.constant).sum(), change=None, **options):
         learner, (task, _) = problem("NormalNN", device=GPU, schedule=[4, 5])
+        learner.constant = torch.ones(10, device=GPU)
         learner.start_task(task)
         stage, = learner.stages(task)
         plain = stage.loss
         stage.loss = lambda x, y: {**plain(x, y), "fault": fault(learner, learner.model(x), y)}
-        for number, losses in enumerate(steps(learner, stage, **options)):
-            if number == 2:
+        losses = []
+        for values in steps(learner, stage, **options):
+            losses.append(values)
+            if change and len(losses) == 3:
                 change(learner, stage)
-            yield losses
+        return losses
 
-    return lambda *arguments, **options: list(run(*arguments, **options))
+    return run
 
 
 LOSSES = {
@@ -139,33 +134,18 @@ def test_a_gpu_that_fails_in_a_capture_is_no_fault_of_the_capture(base, machine)
         base(failing)
 
 
-def test_a_rate_that_is_a_number_is_captured_again_when_it_falls(base, machine, monkeypatch):
-    def plain_rates(stage, epoch):
-        for group in stage.optimizer.param_groups:
-            group["lr"] = 0.01 * 0.1**epoch
-
-    monkeypatch.setattr(Stage, "start_epoch", plain_rates)
-    base()
-    assert machine.captures == 4 * ["learn"]
+def test_a_rate_that_is_a_number_is_captured_again_when_it_changes(base, machine):
+    base(change=lambda learner, stage: stage.optimizer.param_groups[0].update(lr=0.001))
+    assert machine.captures == 3 * ["learn"]  # the next epoch has a tensor again
 
 
-def rate(learner, stage):
-    stage.optimizer.param_groups[0]["momentum"] = 0.5
+CHANGES = {
+    "momentum": lambda learner, stage: stage.optimizer.param_groups[0].update(momentum=0.5),
+    "mode": lambda learner, stage: learner.model.eval(),
+    "constant": lambda learner, stage: setattr(learner, "constant", torch.ones(10, device=GPU))}
 
 
-def mode(learner, stage):
-    learner.model.eval()
-
-
-def constant(learner, stage):
-    learner.constant = [torch.ones(10, device=GPU)]
-
-
-@pytest.mark.parametrize("change", [rate, mode, constant])
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_after_the_capture_is_caught(base, change):
-    def fault(learner, h, y):
-        constant(learner, None) if not hasattr(learner, "constant") else None
-        return (h * learner.constant[0]).sum()
-
     with pytest.raises(Wrong, match="changed after the capture|freed before a replay"):
-        base(fault, change)
+        base(change=CHANGES[change])

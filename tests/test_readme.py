@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from utils.reports.paper import STUDIES
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCS = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 PAGES = [ROOT / "README.md", ROOT / "RESULTS.md", *DOCS]
 
@@ -27,17 +26,13 @@ def rows(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file_and_a_heading(page):
+def test_every_link_leads_to_a_heading_and_every_name_is_in_the_file_it_is_said_to_be_in(page):
     for path, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text(page)):
         if "://" not in path:
             target = page.parent / path if path else page
             assert target.exists(), path
             headings = re.findall(r"^#+ (.*)", text(target), re.MULTILINE) if heading else []
             assert heading in ["", *(title.lower().replace(" ", "-") for title in headings)], heading
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_name_is_in_the_file_that_it_is_said_to_be_in(page):
     for name, path in re.findall(r"`(\w+)` in (?:\[[^]]*\]\(|`)([\w./-]+\.py)", text(page)):
         assert name in text(ROOT / path if (ROOT / path).exists() else page.parent / path), (name, path)
 

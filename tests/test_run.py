@@ -49,9 +49,9 @@ def test_a_trial_on_a_few_images_of_each_class_is_marked_and_another_run(main, t
 
 
 @pytest.mark.parametrize(("flags", "named"), [
-    (("--batch_size", 5000), "--batch_size 5000"), (("--first_split_size", 11), "--first_split_size 11"),
-    (("--gpuid", 7), "--gpuid 7"), (("--load_model_dir", "nowhere"), "--load_model_dir"),
-    (("--log_dir", __file__), "--log_dir"), (("--dataset", "ImageNet", "--dataroot", "no"), "--dataroot")])
+    (("--batch_size", 5000), "--batch_size 5000"), (("--gpuid", 7), "--gpuid 7"),
+    (("--load_model_dir", "nowhere"), "--load_model_dir"), (("--log_dir", __file__), "--log_dir"),
+    (("--dataset", "ImageNet", "--dataroot", "no"), "--dataroot")])
 def test_wrong_input_is_one_line_and_status_2(main, tiny, tmp_path, monkeypatch, flags, named):
     monkeypatch.chdir(tmp_path)
     status, (line,) = main(*tiny("NormalNN", "--log_dir", tmp_path / "run", *flags))

@@ -33,6 +33,7 @@ def test_imagenet_is_measured_by_top_5_and_other_classes_are_another_run(main, t
     assert main(*flags) == (0, [])
     results = yaml.safe_load((tmp_path / "run" / "results-acc" / "global.yaml").read_text())
     assert results == {"mean": [100.0], "std": [0.0], "history": [[100.0]], "top_k": 5}  # of two classes
+    assert "top_k" not in (tmp_path / "run" / "results-acc" / "top1.yaml").read_text()
     lines = (tmp_path / "run" / "output.log").read_text().splitlines()
     assert lines[-1] == "final accuracy: 100.0 % (top-5) over 1 repeat"
     path.write_text("\n".join(reversed(chosen)))

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from learners import REGISTRY
 from tests.test_configs import METHODS, STATED, ours, published
 from utils.command_line import parse
 from utils.sweep import recorded_calls
 
-ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"
 PROGRAMS = [EXPERIMENTS / f"{name}.sh" for name in ("benchmark", "diagnose", "sweep", "tables")]
 SOURCED = [EXPERIMENTS / f"{name}.sh" for name in ("common", "runs")]

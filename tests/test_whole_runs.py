@@ -1,10 +1,7 @@
 import pytest
 import whole_runs
-from torch.nn import functional as F
 
-from dataloaders.coreset import Coreset
 from learners import LEARNERS, REGISTRY
-from learners.abd import AlwaysBeDreaming
 from tests.learners.conftest import PUBLISHED
 from utils.command_line import parse
 
@@ -23,40 +20,15 @@ def test_every_published_learner_has_a_stored_run_also_with_a_coreset_if_it_take
     assert {name for name in PUBLISHED if LEARNERS[name].takes_coreset} == with_coreset
 
 
-# Planted faults. Their runs end with the task that shows them: --max_task only leaves later tasks out.
+STORED = {"losses": {"learn 1 total": 2.0}, "weights": {"w": 3.0}, "coreset": [[1, 2]], "accuracies": [50.0]}
 
 
-def found(name):
-    """The lines about what differs once a fault is planted in the first task."""
-    stored = whole_runs.stored_run(name)["tasks"][:1]
-    return whole_runs.differences(name, whole_runs.measure(name, "--max_task", "1"), stored)
-
-
-def test_a_first_task_of_abd_over_the_seen_classes_is_found(monkeypatch):
-    def loss(self, x, y):
-        return {"classification": F.cross_entropy(self.model(x)[:, : self.seen], y)}
-
-    monkeypatch.setattr(AlwaysBeDreaming, "loss", loss)
-    assert found("abd")[0].startswith("abd: task 1, losses, learn 1 classification: ")
-
-
-def test_another_order_of_the_coreset_is_found(monkeypatch):
-    rank = Coreset.rank
-
-    def reversed_rank(self, *arguments):
-        rank(self, *arguments)
-        self.classes = [rows.flip(0) for rows in self.classes]
-
-    monkeypatch.setattr(Coreset, "rank", reversed_rank)
-    (line,) = found("e2e")
-    assert line.startswith("e2e: task 1, coreset: ")
-
-
-NUMBERS = [(2.0 + 1e-7, True), (2.0 + 1e-5, False), (float("nan"), False), (None, False)]
-
-
-@pytest.mark.parametrize(("value", "same"), NUMBERS)
-def test_rounding_is_no_difference_and_a_nan_or_a_missing_number_is_one(value, same):
-    task = {"losses": {"learn 1 classification": 2.0}, "weights": {}, "coreset": [], "accuracies": [50.0]}
-    other = {**task, "losses": {} if value is None else {"learn 1 classification": value}}
-    assert (whole_runs.differences("base", [other], [task]) == []) == same
+@pytest.mark.parametrize(("changed", "what"), [
+    ({"losses": {"learn 1 total": 2.0 + 1e-7}}, None), ({"losses": {}}, "losses, learn 1"),
+    ({"losses": {"learn 1 total": 2.0 + 1e-5}}, "losses, learn 1"),
+    ({"losses": {"learn 1 total": float("nan")}}, "losses, learn 1"),
+    ({"weights": {"w": 3.0, "new": 1.0}}, "weights, new"), ({"coreset": [[2, 1]]}, "coreset"),
+    ({"accuracies": [60.0]}, "accuracies")])
+def test_rounding_is_no_difference_and_all_else_is_one(changed, what):
+    found = whole_runs.differences("base", [STORED | changed], [STORED])
+    assert [line.partition(what or ":")[0] for line in found] == ["base: task 1, "] * bool(what)

@@ -6,6 +6,7 @@ from PIL import Image
 from dataloaders.datasets import class_count, read_data
 from dataloaders.image_folder import image_folder, in_class_order
 from learners import REGISTRY
+from tests.dataloaders.sets.conftest import refused
 from utils.command_line import parse
 from utils.errors import UserError
 
@@ -17,13 +18,6 @@ def flowers(tmp_path):
         for label, name in enumerate(("rose", "lily", "daisy")):
             write_pictures(tmp_path / part / name, [f"{k}.jpg" for k in range(count)], 40, label)
     return tmp_path
-
-
-def refusal(folder):
-    with pytest.raises(UserError) as error:
-        image_folder(folder, 32)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_images_are_read_with_classes_by_name_or_number(flowers):
@@ -67,14 +61,15 @@ def test_hidden_files_are_skipped_and_others_ignored_with_a_line(flowers):
 
 def test_faults_are_named(flowers):
     (flowers / "test" / "rose").rename(flowers / "test" / "Rose")
-    assert "only one of them has Rose, rose" in refusal(flowers)
+    assert "only one of them has Rose, rose" in refused(image_folder, flowers, 32)
     (flowers / "test" / "Rose").rename(flowers / "test" / "rose")
     (flowers / "train" / "rose" / "0.jpg").write_bytes(b"no image")
-    assert f"{flowers / 'train' / 'rose' / '0.jpg'} cannot be decoded" in refusal(flowers)
-    assert "cannot be read" in refusal(flowers / "nowhere")
+    assert f"{flowers / 'train' / 'rose' / '0.jpg'} cannot be decoded" in refused(image_folder, flowers, 32)
+    assert "cannot be read" in refused(image_folder, flowers / "nowhere", 32)
     for part in ("train", "test"):
         (flowers / "empty" / part).mkdir(parents=True)
-    assert f"{flowers / 'empty' / 'train'} has no class folders" in refusal(flowers / "empty")
+    empty = flowers / "empty"
+    assert f"{empty / 'train'} has no class folders" in refused(image_folder, empty, 32)
 
 
 def settings_of(folder, *more):

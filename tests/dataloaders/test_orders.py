@@ -33,16 +33,14 @@ def test_numpys_shuffle_is_that_of_other_frameworks():
 @pytest.mark.parametrize(("given", "expected"), [
     ([0, 1, 2], "lists 3 of 4 classes"), ([0, 1, 2, 3, 3], "3 is listed twice"),
     ([0, 1, 2, 4], "4 is listed twice or is none"), (["0", "1", "2", "x"], "'x' is"),
-    ([0, 1, 2, 3.0], "3.0 is"), ([True, 0, 2, 3], "True is"), (None, "None is"),
-    ("numpy:x", "numpy:x: cannot be read"),
-    ("none.yaml", "none.yaml: cannot be read (No such file")])
+    ("numpy:x", "numpy:x: cannot be read"), ("none.yaml", "none.yaml: cannot be read (No such file")])
 def test_what_is_no_permutation_of_the_classes_is_refused_in_a_line(given, expected):
     assert expected in refused(given)
 
 
 @pytest.mark.parametrize(("content", "expected"), [
-    (b"", "None is no list"), (b"a: 1", "is no list"), (b"[]", "lists 0 of 4"), (b"[1, 2", "not valid YAML"),
-    (b"[0, 1, 2]", "lists 3 of 4"), (b"\xff\xfe\xfd", "not valid YAML")])
+    (b"", "None is no list"), (b"a: 1", "is no list"), (b"[1, 2", "not valid YAML"),
+    (b"[0, 1, 2]", "lists 3 of 4")])
 def test_a_file_that_lists_no_permutation_is_refused_by_name(tmp_path, content, expected):
     (tmp_path / "order.yaml").write_bytes(content)
     message = refused([str(tmp_path / "order.yaml")])

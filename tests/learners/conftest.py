@@ -27,12 +27,8 @@ def state(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def changed(before, network):
-    return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
-
-
 def same(before, network):
-    return not changed(before, network)
+    return all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.fixture

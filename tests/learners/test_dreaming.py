@@ -1,17 +1,15 @@
 """Dreams and ABD; golden numbers pin every term (tests/golden/inversion*.json, abd.json)."""
 
-import copy
-
 import pytest
 import torch
-from conftest import serve, train
+from conftest import serve
 from torch import nn
 
-from learners import REGISTRY
+from learners import LEARNERS, REGISTRY
 from learners.abd import AlwaysBeDreaming
 from learners.dreaming import class_balance
 from models import ResNet
-from tests.learners.conftest import DREAMING, same, state
+from tests.learners.conftest import DREAMING
 from utils.command_line import parse
 from utils.errors import UserError
 
@@ -26,41 +24,16 @@ def test_a_class_of_probability_0_gives_no_nan():
     assert class_balance(torch.randn(4, 1)).item() == 0  # of a single class
 
 
-@pytest.mark.parametrize("name", DREAMING)
-def test_each_stage_changes_its_own_network_alone(second_task, name):
-    learner, _, stages = second_task(name)
-    assert list(stages) == ["dream", "learn"]
-    learner.generator.train()
-    sum(stages["dream"].loss().values()).backward()
-    weights = [p for p in learner.generator.parameters() if p.ndim > 1]  # a bias before a norm has no effect
-    assert all(p.grad.any() for p in weights)
-    model, generator = state(learner.model), state(learner.generator)
-    train(learner, stages["dream"])
-    assert same(model, learner.model) and not same(generator, learner.generator)
-    learner.eval()
-    noise, draw = torch.randn(4, 1000), learner.noise
-    learner.noise = lambda count: noise
-    torch.testing.assert_close(learner.dream(4), learner.generator(noise))  # as it is after its training
-    learner.noise, generator = draw, state(learner.generator)
-    learner.generator.zero_grad()
-    train(learner, stages["learn"])
-    assert same(generator, learner.generator) and not same(model, learner.model)
-    assert all(p.grad is None for p in learner.generator.parameters())
+def test_what_a_learner_cannot_do_is_refused_before_any_work(tiny, monkeypatch):
+    class Extended(LEARNERS["RDFCIL"]):
+        def more_terms(self, x_all, y_all, f, f_t):
+            return {}
 
+    with pytest.raises(UserError, match="no more_terms; extend ``terms`` instead"):
+        Extended.check(parse(REGISTRY, tiny("RDFCIL")))
+    with pytest.raises(UserError, match="--schedule"):  # two phases need two epochs
+        parse(REGISTRY, tiny("CwD", "--schedule", "1"))
 
-def test_the_published_adam_lives_on_from_task_to_task(problem):
-    learner, tasks = problem("AlwaysBeDreaming", deep_inv_params=[0.002, 50.0, 1e-3, 1e3, 1.0])
-    group, = learner.dream_optimizer.param_groups
-    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.002, (0.9, 0.999), 0)
-    for _ in range(2):
-        learner.start_task(tasks[1])
-        stage = learner.stages(tasks[1])[0]
-        train(learner, stage)
-        assert stage.optimizer is learner.lasting_optimizers()["dream"]
-    assert {value["step"].item() for value in stage.optimizer.state.values()} == {4}  # 2 iterations each
-
-
-def test_a_network_without_batch_norm_is_refused_before_any_work(tiny, monkeypatch):
     def without_norms(settings):
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))
 
@@ -112,8 +85,3 @@ def test_abds_batch_norm_learns_as_by_two_updates_from_the_second_task_on(proble
         first, average, *others = (layer.momentum for layer in norms)
         assert first == pytest.approx(own) and average is None
         assert others == pytest.approx([momentum] * 5)
-    norm, x = learner.model.layer2[0].bn1.train(), torch.randn(8, 32, 4, 4)
-    twice = copy.deepcopy(norm)
-    twice.momentum = 0.1
-    norm(x), twice(x), twice(x)
-    torch.testing.assert_close(norm.state_dict(), twice.state_dict())

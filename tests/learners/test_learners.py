@@ -13,11 +13,9 @@ from models import classifier
 from models.batch_norm import BatchNorm2d
 from tests.learners.conftest import DREAMING, PUBLISHED, learn_task, prepare, same, state
 
-DISTIL = ["LWF", "ETE", "Generative_Replay", "DeepInversionGenBN", "DeepInversionLWF"]
-
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_learner_learns_two_tasks_from_the_teacher_of_the_one_before(problem, name):
+def test_a_learner_learns_two_tasks(problem, name):
     assert LEARNERS[name].learner_type == PUBLISHED[name] and LEARNERS[name].__doc__
     learner, tasks = problem(name)
     for task in tasks:
@@ -27,13 +25,9 @@ def test_a_learner_learns_two_tasks_from_the_teacher_of_the_one_before(problem, 
         stages = learner.stages(task)
         assert same(before, learner)  # asking for the stages changes nothing
         assert all(torch.equal(value, streams[key]) for key, value in learner.streams.state_dict().items())
-        teacher, model = state(learner.teacher), state(learner.model)
         for stage in stages:
             losses = train(learner, stage)
             assert losses and all(v.isfinite() and v.ndim == 0 for step in losses for v in step.values())
-            assert same(teacher, learner.teacher)
-            assert not any(p.requires_grad or p.grad is not None for p in learner.teacher.parameters())
-        assert not same(model, learner.model) and not same(state(learner.model), learner.teacher)
         learner.end_task(task)
         assert same(state(learner.model), learner.teacher)
     before = state(learner)
@@ -74,14 +68,7 @@ def test_a_network_is_evaluated_by_a_folded_copy(problem):
     assert learner.model is kept and type(kept.bn1) is BatchNorm2d
 
 
-def test_the_optimiser_takes_the_settings_and_the_rate_falls_at_each_milestone(problem):
-    learner, tasks = problem("NormalNN", schedule=[2, 3, 5], lr=0.3, momentum=0.8, weight_decay=2e-4)
-    stage, = prepare(learner, tasks[0])
-    group, = stage.optimizer.param_groups
-    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.3, 0.8, 2e-4)
-    assert len(group["params"]) == len(list(learner.model.parameters()))
-    rates = [stage.start_epoch(epoch) for epoch in range(stage.epochs)]
-    assert rates == pytest.approx([0.3, 0.3, 0.03, 0.003, 0.003])
+def test_a_rate_may_fall_along_a_cosine_and_the_optimiser_be_adam(problem):
     learner, tasks = problem("NormalNN", schedule=[2, 4], lr=0.4, schedule_type="cosine")
     stage, = prepare(learner, tasks[0])
     rates = [stage.start_epoch(epoch) for epoch in range(5)]
@@ -123,7 +110,7 @@ def distillation(problem, name, **settings):
     return torch.stack([value.detach() for term, value in losses.items() if "distillation" in term])
 
 
-@pytest.mark.parametrize("name", [*DISTIL, "BIC", "AlwaysBeDreaming"])
+@pytest.mark.parametrize("name", ["LWF", "ETE", "BIC", "Generative_Replay", *DREAMING])
 def test_mu_and_the_temperature_reach_the_loss(problem, name):
     once, twice, warmer = (
         distillation(problem, name, **more) for more in ({"mu": 0.1}, {"mu": 0.2}, {"mu": 0.1, "temp": 4.0}))
@@ -145,24 +132,3 @@ def test_who_reads_class_weights(problem, name, memory, reads):
     assert (learner.class_weights is not None) == reads == LEARNERS[name].reads_DW(memory)
     if reads:
         torch.testing.assert_close(learner.class_weights, torch.tensor([26 / (7 * 2), 26 / (19 * 2)]))
-
-
-def test_dgrs_old_generator_is_that_of_the_task_before_and_its_parts_learn_apart(problem):
-    learner, tasks = problem("Generative_Replay")
-    images = learner.dream(4)
-    assert not learner.normalised and 0 < images.min() < images.max() < 1
-    first = state(learner.old_generator)
-    learn_task(learner, tasks[0])
-    before = state(learner.generator)
-    assert same(before, learner.old_generator) and not same(first, learner.old_generator)
-    stage, = prepare(learner, tasks[1])
-    train(learner, stage)
-    assert same(before, learner.old_generator) and not same(before, learner.generator)
-    learner.zero_grad()
-    losses = learner.loss(torch.rand(8, 3, 32, 32), torch.randint(2, 4, (8,)))
-    (losses["classification"] + losses["distillation"]).backward(retain_graph=True)
-    assert all(p.grad is None for p in learner.generator.parameters())
-    grads = [p.grad.clone() for p in learner.model.parameters()]
-    (losses["reconstruction"] + losses["divergence"]).backward()
-    assert all(torch.equal(p.grad, before) for p, before in zip(learner.model.parameters(), grads))
-    assert all(p.grad is not None for p in learner.generator.parameters())

@@ -1,4 +1,4 @@
-"""Learner files that a user adds, with and without faults."""
+"""Files of learners, networks and data sets that a user adds, with and without faults."""
 
 import shutil
 import subprocess
@@ -27,12 +27,15 @@ FILES = {  # {file: (content, its learner, what is said of it)}
         "learners/lwf.py and learners/lwf_copy.py: both have a class LWF; rename the copy"),
     "good": (OWN.replace("Mine", "Good"), "Good", ""),
 }
+OWN_DATA = """from dataloaders.base import dataset
+dataset("NAME", classes=2, image_size=8, mean=(0,) * 3, std=(1,) * 3)(print)
+"""
 SCRIPT = """
-import logging
-logging.basicConfig()
+from dataloaders.datasets import DATASETS
 from learners import REGISTRY, WARNINGS
 from utils.command_line import parse
 from utils.errors import UserError
+assert "FromATest" in DATASETS
 print(*WARNINGS, sep="\\n")
 print(parse(REGISTRY, ["--learner_name", "NormalNN", "--model_name", "tiny"]).learner_name)
 DREAMS = ["--deep_inv_params", "1e-3", "5e1", "1e-3", "1e3", "1"]
@@ -52,12 +55,19 @@ def test_a_file_that_cannot_be_used_is_one_line_and_stops_no_other_learner(root,
         (tmp_path / "learners" / f"{file}.py").write_text(content)
     network = "from models.base import network\nnetwork('tiny')(print)"
     (tmp_path / "models" / "tiny.py").write_text(network)
+    sets = tmp_path / "dataloaders" / "sets"
+    (sets / "own.py").write_text(OWN_DATA.replace("NAME", "FromATest"))
+    (sets / "broken.py").write_text("def read(:")
+    (sets / "zdigits.py").write_text(OWN_DATA.replace("NAME", "Digits"))
     faulty = [(name, line) for _, name, line in FILES.values() if line]
     script = SCRIPT.replace("{names}", str([name for name, _ in faulty]))
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True,
         timeout=300)
-    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.returncode == 0, done.stderr
+    broken, taken = done.stderr.splitlines()
+    assert "left out: dataloaders/sets/broken.py: SyntaxError" in broken
+    assert "left out: dataloaders/sets/zdigits.py: UserError: there is already a data set" in taken
     lines = done.stdout.splitlines()
     at = lines.index("NormalNN")
     warned, own, said = lines[:at], lines[at + 1], lines[at + 2 :]

@@ -1,40 +1,171 @@
+"""Networks, also as a user may write them: frozen, observed and evaluated they compute what they compute
+themselves, and what can be folded is."""
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models import GENERATORS, Frozen, Generator, Observed, ResNet, folded
+from models import GENERATORS, Classifier, Frozen, Generator, Observed, ResNet, classifier
+from models.batch_norm import BatchNorm2d
+from models.folding import check_copies, folded
 from models.frozen import NormWithStatistics
-from models.generator import UpsampledConv2d
+from utils.errors import UserError
 
-SHAPE = (3, 32, 32)
+SHAPE = (3, 8, 8)
+
+
+class Net(Classifier):
+    """Convolutions and norms of 4 channels, and what a subclass makes of them."""
+
+    feature_size = 4
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.bn2, self.bn1 = BatchNorm2d(4), nn.BatchNorm2d(4)  # not in the order in which they run
+        self.last = nn.Linear(4, 5)
+
+    def first_stage(self, images):
+        return F.relu(self.bn1(self.conv1(images)), inplace=True)
+
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps))
+
+
+class NormTwice(Net):
+    def later_stages(self, maps):
+        return self.bn1(self.conv2(maps))
+
+
+class ChangedInBetween(Net):
+    def later_stages(self, maps):
+        return self.bn2(self.conv2(maps).mul_(2))
+
+
+class Hooked(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv2.register_forward_hook(lambda layer, inputs, output: output.abs())
+
+
+class Subclassed(Net):
+    class Norm(nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Conv(nn.Conv2d):
+        def forward(self, x):
+            return F.conv2d(x, self.weight / self.weight.norm(), padding=1)
+
+    def __init__(self):
+        super().__init__()
+        self.bn1, self.conv2 = self.Norm(4), self.Conv(4, 4, 3, padding=1, bias=False)
+
+
+class Branching(Net):
+    """Takes the norm or leaves it out, as the images have it."""
+
+    def first_stage(self, images):
+        return self.bn1(self.conv1(images))
+
+    def later_stages(self, maps):
+        y = self.conv2(maps)
+        return self.bn2(y) if maps.mean() > 0 else y
+
+
+class OwnForward(Net):
+    """Has features and outputs, and no stages."""
+
+    first_stage, later_stages = Classifier.first_stage, Classifier.later_stages
+
+    def features(self, images):
+        return self.bn2(self.conv2(self.bn1(self.conv1(images)))).mean((2, 3))
+
+    def forward(self, images):
+        return self.last(self.features(images.flip(3)))
+
+
+# How many norms are folded, and the names of those with statistics in the order in which they run.
+NETWORKS = {
+    Net: (2, "bn1 bn2"),
+    NormTwice: (0, "bn1 bn1"),
+    ChangedInBetween: (0, "bn1 bn2"),
+    Hooked: (1, "bn1 bn2"),
+    Subclassed: (0, "bn1 bn2"),
+    Branching: (0, None),
+    OwnForward: (2, "bn1 bn2"),
+    lambda: classifier("rdfcil_resnet", "resnet8", 5): (7, None),
+    lambda: classifier("rdfcil_resnet", "resnet18", 5): (20, None),
+}
 
 
 @torch.no_grad()
 def lived_in(network):
     """With batch norms that have seen something."""
     for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
             layer.running_mean.normal_()
             layer.running_var.uniform_(0.5, 2)
             if layer.affine:
-                layer.weight.uniform_(-1, 1)
+                layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_()
-    return network.double()
+    return network
 
 
-@pytest.fixture
-def classifier():
-    return lived_in(ResNet(1, 7))
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_frozen_and_an_observed_network_compute_what_the_network_does(kind):
+    network = lived_in(kind()).to(memory_format=torch.channels_last)
+    images, random = torch.randn(6, *SHAPE), torch.random.get_rng_state()
+    frozen = Frozen(network, SHAPE)
+    assert torch.equal(torch.random.get_rng_state(), random) and network.training
+    network.eval()
+    torch.testing.assert_close(frozen(images), network(images), rtol=1e-4, atol=1e-5)
+    assert not frozen(images).requires_grad
+    torch.testing.assert_close(frozen.features(images), network.features(images), rtol=1e-4, atol=1e-5)
+    if kind is not OwnForward:
+        expected = network.first_stage(images)
+        torch.testing.assert_close(frozen.first_stage(images), expected, rtol=1e-4, atol=1e-5)
+    after, before = (
+        sum(type(layer) is nn.Identity for layer in net.modules()) for net in (frozen.network, network))
+    assert after - before == NETWORKS[kind][0]
+
+    observed, images = Observed(network), images.requires_grad_()
+    seen = []
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+            layer.register_forward_pre_hook(
+                lambda layer, inputs: seen.append((layer, inputs[0].detach().clone())))
+    expected = network.features(images)
+    features, mean, var = observed(images)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    names = {layer: name for name, layer in network.named_modules()}
+    assert NETWORKS[kind][1] in (" ".join(names[layer] for layer, _ in seen), None)
+    expected = [
+        torch.cat(parts) for parts in zip(*(
+            (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0), layer.running_mean, layer.running_var)
+            for layer, x in seen))]
+    torch.testing.assert_close([mean, var, observed.mean, observed.var], expected, rtol=1e-4, atol=1e-5)
+    assert observed.share.sum().item() == pytest.approx(1)
 
 
-@pytest.fixture
-def images():
-    return torch.randn(5, 3, 32, 32, dtype=torch.double)
+def test_a_network_whose_copy_computes_with_the_original_is_refused():
+    class Keeping(Net):
+        def __init__(self):
+            super().__init__()
+            self.block = lambda x: self.bn2(self.conv2(x))
+
+        def later_stages(self, maps):
+            return self.block(maps)
+
+    with pytest.raises(UserError, match="a copy of Keeping computes with layers of the network that it was"):
+        check_copies(Keeping(), SHAPE)
+    for kind in NETWORKS:
+        check_copies(kind(), SHAPE)
 
 
 def test_a_folded_generator_keeps_the_batch_norms_that_follow_no_convolution():
-    generator = lived_in(Generator(*GENERATORS["CIFAR_GEN_SMALL"]))
+    generator = lived_in(Generator(*GENERATORS["CIFAR_GEN_SMALL"])).double()
     noise = torch.randn(3, 1000, dtype=torch.double)
     one = folded(generator, (1000,))
     torch.testing.assert_close(one(noise), generator.eval()(noise))
@@ -42,39 +173,10 @@ def test_a_folded_generator_keeps_the_batch_norms_that_follow_no_convolution():
     assert len(left) == 2  # after the linear layer, after tanh
 
 
-def test_a_frozen_classifier_ignores_what_the_network_learns_later(classifier, images):
-    frozen = Frozen(classifier, SHAPE)
-    logits, features = classifier.eval()(images), classifier.features(images)
-    with torch.no_grad():
-        classifier.conv1.weight.zero_()
-        classifier.last.weight.zero_()
-    torch.testing.assert_close(frozen(images), logits.detach())
-    torch.testing.assert_close(frozen.features(images), features.detach())
-    assert not frozen(images).requires_grad and not frozen.features(images).requires_grad
-
-
-def test_gradients_through_an_observed_classifier_are_those_of_a_plain_computation(classifier, images):
-    observed, classifier = Observed(classifier), classifier.eval()
-    seen = []
-    for layer in classifier.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.register_forward_pre_hook(
-                lambda layer, inputs: seen.append(torch.var_mean(inputs[0], (0, 2, 3), correction=0)))
-    images.requires_grad_()
-    features = classifier.features(images)
-    var, mean = (torch.cat(parts) for parts in zip(*seen))
-    weights = [torch.randn_like(part) for part in (features, mean, var)]
-    gradients = [
-        torch.autograd.grad(sum((part * weight).sum() for part, weight in zip(parts, weights)), images)
-        for parts in (observed(images), (features, mean, var))]
-    torch.testing.assert_close(*gradients)
-    assert not any(p.requires_grad for p in observed.network.parameters())
-
-
 @pytest.mark.parametrize("made", [lambda: ResNet(1, 7), lambda: Generator(*GENERATORS["CIFAR_GEN_SMALL"])])
 def test_casting_once_is_what_autocast_does_in_every_step(made):
-    network = lived_in(made()).float()
-    shape = (1000,) if isinstance(network, Generator) else SHAPE
+    network = lived_in(made())
+    shape = (1000,) if isinstance(network, Generator) else (3, 32, 32)
     plain, cast, x = Frozen(network, shape), Frozen(network, shape, bf16=True), torch.randn(4, *shape)
     with torch.autocast("cpu", torch.bfloat16):
         expected = plain(x)
@@ -103,16 +205,3 @@ def test_a_norm_with_statistics_and_its_gradient_are_those_of_their_formulas(for
         for parts in (outputs, (scale * x + shift, mean, var)))
     torch.testing.assert_close(mine, theirs)
     assert mine.is_contiguous(memory_format=form)
-
-
-@pytest.mark.parametrize("size", [(8, 8), (1, 1), (3, 5)])
-def test_an_upsampled_convolution_is_nearest_upsampling_and_a_convolution(size):
-    layer = UpsampledConv2d(6, 4).double()
-    x = torch.randn(2, 6, *size, dtype=torch.double, requires_grad=True)
-    plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
-    torch.testing.assert_close(layer(x), plain)
-    torch.testing.assert_close(layer.as_transposed()(x), plain)
-    weights = torch.randn_like(plain)
-    inputs = [x, layer.weight, layer.bias]
-    mine, theirs = (torch.autograd.grad((y * weights).sum(), inputs) for y in (layer(x), plain))
-    torch.testing.assert_close(mine, theirs)

@@ -1,47 +1,27 @@
 """The networks of the publications. Golden numbers pin what they compute (forward, successors_forward)."""
 
-import math
 
 import pytest
 import torch
 from torch import nn
 
-from models import Generator, HeadPairs, ResNet, classifier, image_generator
+from models import Generator, classifier, image_generator
 from models.batch_norm import BatchNorm2d
 from utils.errors import UserError
 
 
-@pytest.mark.parametrize(("network", "parameters"), [
-    (lambda: classifier("resnet", "resnet32", 100), 470_004),
-    (lambda: classifier("rdfcil_resnet", "resnet32", 10), 463_504 + 10 * 64),
-    (lambda: classifier("rdfcil_resnet", "resnet18", 10), 11_168_832 + 10 * 512),
-    (lambda: classifier("resnet", "torchvision_resnet18", 100, 32), 11_220_132),
-    (lambda: classifier("resnet", "torchvision_resnet18", 100, 224), 11_227_812)])
-def test_networks_have_the_published_parameters(network, parameters):
-    assert sum(p.numel() for p in network().parameters()) == parameters
+@pytest.mark.parametrize(("side", "parameters"), [(32, 11_220_132), (224, 11_227_812)])
+def test_a_resnet18_has_torchvisions_parameters_with_a_stem_for_small_images(side, parameters):
+    network = classifier("resnet", "torchvision_resnet18", 100, side)
+    assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-def test_initial_weights_are_he_normal_and_the_classifiers_bias_has_torchs_default():
-    network = ResNet(5, 100)
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            weight = module.weight.detach().flatten()
-            expected = math.sqrt(2 / module.weight[0].numel())
-            error = 1 / math.sqrt(len(weight))
-            assert weight.std().item() == pytest.approx(expected, rel=4 * error)
-            assert abs(weight.mean().item()) < 5 * error * expected
-            beyond = (weight.abs() > 2 * expected).float().mean().item()
-            assert beyond == pytest.approx(0.0455, abs=0.03)  # normal, not uniform
-    assert 0.9 / 8 < network.last.bias.abs().max() <= 1 / 8
-
-
-@pytest.mark.parametrize(("name", "side", "parameters"), [
-    ("CIFAR_GEN", 32, 8_423_939), ("TINYIMNET_GEN", 64, None), ("IMNET_GEN", 224, None),
-    ("CIFAR_GEN", 28, None), ("CIFAR_GEN_SMALL", 96, None), ("TINYIMNET_GEN", 32, 8_423_939)])
-def test_generators_make_images_of_4_to_8_times_a_power_of_two(name, side, parameters):
+@pytest.mark.parametrize(("name", "side"), [
+    ("TINYIMNET_GEN", 64), ("TINYIMNET_GEN", 32), ("IMNET_GEN", 224), ("CIFAR_GEN", 28),
+    ("CIFAR_GEN_SMALL", 96)])
+def test_generators_make_images_of_4_to_8_times_a_power_of_two(name, side):
     generator = image_generator("generator", name, side)
     assert generator(torch.randn(2, Generator.noise_size)).shape == (2, 3, side, side)
-    assert sum(p.numel() for p in generator.parameters()) == parameters or not parameters
     for kind, other in (("generator", 36), ("autoencoder", 224)):
         with pytest.raises(UserError, match=f"^--gen_model_name {name}: .*{other}"):
             image_generator(kind, name, other)
@@ -58,16 +38,3 @@ def test_batch_norm_is_torchs_without_the_count_of_batches(how):
         x = torch.randn(6, 4, 5, 5)
         assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
-
-
-def test_pairs_of_heads_are_two_linear_maps_joined_in_task_order_and_start_alone():
-    pairs = HeadPairs(64, [range(0, 5), range(5, 8)])
-    pairs.start(range(0, 5))
-    first, second = pairs.weight.detach().split([5, 3])
-    assert first.any() and not second.any()
-    pairs.start(range(5, 8))
-    features = torch.randn(4, 64)
-    layers = zip(pairs.first, pairs.second)
-    expected = torch.cat([features @ first.T @ second.T for first, second in layers], 1)
-    torch.testing.assert_close(pairs(features), expected)
-    assert all(0.1 < weight.abs().max() <= 1 / 8 for weight in pairs.parameters())

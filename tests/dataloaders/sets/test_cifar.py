@@ -10,6 +10,7 @@ import utils.torchvision_cpu  # noqa: F401  (before torchvision)
 
 import numpy as np
 import pytest
+from conftest import Hostile
 from torchvision import datasets as vision
 
 from dataloaders.datasets import DATASETS
@@ -50,16 +51,6 @@ def test_cifar100_is_read_whole_with_the_published_mean_and_deviation(cifar100):
     image, label = vision.CIFAR100(str(cifar100), train=False)[1234]
     assert np.array_equal(data.test.images[1234].transpose(1, 2, 0), np.array(image))
     assert data.test.labels[1234] == label
-
-
-class Hostile:
-    """Writes a file where it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return open, (str(self.marker), "w")
 
 
 @pytest.mark.parametrize("names", [("train", "test", "meta"), ("train",), ()])

@@ -22,7 +22,7 @@ from utils.reports.diagnosis import (
 )
 from utils.reports.runs import names_of, read_runs
 
-ABD, DGR = "AlwaysBeDreaming", "Generative_Replay"
+ABD = "AlwaysBeDreaming"
 OF_DREAMS = {name for name in DIAGNOSTICS if "dreams" in name}
 
 
@@ -49,12 +49,6 @@ def test_squared_mmd_by_hand_without_pairs_of_a_point_with_itself():
     assert squared_mmd(column(0, 0), column(3, 3, 3), 2.0) == pytest.approx(2 - 2 * math.exp(-9 / 8))
     k = math.exp(-1 / 2)
     assert squared_mmd(column(0, 1), column(0, 1), 1.0) == pytest.approx(k + k - 2 * (1 + k) / 2)
-
-
-def test_squared_mmd_is_0_on_average_for_one_distribution_and_above_for_two(sample):
-    same = [squared_mmd(sample(40, 3), sample(50, 3), 1.5) for _ in range(200)]
-    assert abs(np.mean(same)) < 3 * np.std(same) / math.sqrt(200) and min(same) < 0
-    assert squared_mmd(sample(40, 3), sample(50, 3) + 1, 1.5) > max(same)
 
 
 def test_the_bandwidth_is_the_median_of_all_distances():
@@ -115,9 +109,8 @@ def test_a_run_is_measured_after_each_task_but_the_first_and_folders_of_its_repe
     np.testing.assert_equal(together.values, diagnosis.values)
 
 
-@pytest.mark.parametrize("name", [ABD, DGR])
-def test_dreams_are_those_of_the_teacher_and_the_same_again(finished, name):
-    first, again = (diagnose(run_in(finished(name)), count=30) for _ in range(2))
+def test_dreams_are_those_of_the_teacher_and_the_same_again(finished):
+    first, again = (diagnose(run_in(finished("Generative_Replay")), count=30) for _ in range(2))
     assert not any(math.isnan(value) for value in first.values[2].values())
     assert first == again
 

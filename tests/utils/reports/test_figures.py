@@ -131,11 +131,3 @@ def test_importing_figures_leaves_the_formulas_of_a_host_program_alone(root):
     code = "import matplotlib, utils.reports.figures; print(matplotlib.rcParams['text.parse_math'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout == "True\n"
-
-
-def test_a_host_program_that_uses_latex_need_not_have_it(tmp_path):
-    import matplotlib
-
-    with matplotlib.rc_context({"text.usetex": True}):
-        save_figure(tmp_path / "a.svg", accuracy_figure([[50.0]], 1, "a title"))
-    assert (tmp_path / "a.svg").stat().st_size > 1000

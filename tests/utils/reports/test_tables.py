@@ -2,8 +2,6 @@
 
 import csv
 import io
-import subprocess
-import sys
 
 import pytest
 
@@ -186,11 +184,3 @@ def test_wrong_input_is_refused_in_one_line(tmp_path, monkeypatch, arguments):
     with pytest.raises(UserError) as error:
         main(arguments)
     assert "\n" not in str(error.value)
-
-
-def test_the_command_as_a_user_starts_it(leave, root, tmp_path, environment):
-    leave("abd", TWO)
-    done = subprocess.run(
-        ["sh", str(root / "experiments" / "tables.sh"), str(tmp_path), "--markdown"], cwd=tmp_path,
-        env={**environment, "PYTHON": sys.executable}, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "") and "| ABD | 55.0 ± 7.1 |" in done.stdout

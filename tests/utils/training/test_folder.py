@@ -5,10 +5,10 @@ import hashlib
 import io
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
+from conftest import Hostile
 
 from learners import REGISTRY
 from tests.utils.training.conftest import STATE, lines_of, read, refusal
@@ -23,45 +23,6 @@ from utils.training.step import NotFinite
 
 def state(task):
     return {"place": vars(Place(0, task)), "learner": {"w": torch.full((1000,), float(task))}}
-
-
-def test_a_checkpoint_comes_back_and_the_one_before_it_is_kept(settings, tmp_path):
-    folder = RunFolder(settings(mu=0.3))
-    assert folder.state is None and folder.place is None
-    folder.begin()
-    for task in (1, 2):
-        folder.save(state(task))
-    again = RunFolder(settings(mu=0.3))
-    assert again.place == Place(0, 2) and torch.equal(again.state["learner"]["w"], torch.full((1000,), 2.0))
-    assert read_tensors(tmp_path / "run" / "checkpoint-previous.pt")["place"] == vars(Place(0, 1))
-    assert read(tmp_path / "run" / "args.yaml")["mu"] == 0.3
-
-
-def test_a_checkpoint_half_written_takes_no_other_ones_place(settings, tmp_path, monkeypatch):
-    folder = RunFolder(settings())
-    folder.save(state(1))
-    folder.save(state(2))
-    write = Path.write_bytes
-
-    def filling(self, data):
-        write(self, data[: len(data) // 2])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patched, pytest.raises(OSError):
-        patched.setattr(Path, "write_bytes", filling)
-        folder.save(state(3))
-    kept = [read_tensors(tmp_path / "run" / f"checkpoint{name}.pt") for name in ("-previous", "")]
-    assert [each["place"]["task"] for each in kept] == [1, 2] and not list(tmp_path.rglob("*.partial"))
-
-
-class Hostile:
-    """Writes a file if it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return open, (str(self.marker), "w")
 
 
 def damage(path, kind, marker):

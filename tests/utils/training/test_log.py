@@ -11,24 +11,13 @@ from utils.training.log import Log, duration
 from utils.training.state import Place
 
 
-def test_a_line_is_in_the_file_at_once_and_also_on_the_terminal_if_shown(tmp_path, capsys):
-    log = Log(tmp_path)
-    log.line("accuracy 12.5 ± 0.1 %")
-    log.line("epoch 2/250", shown=False)
-    log.record(task=1, losses={"local": 0.5})
-    text = (tmp_path / "output.log").read_text(encoding="utf-8")
-    assert text == "accuracy 12.5 ± 0.1 %\nepoch 2/250\n"
-    assert capsys.readouterr().out == "accuracy 12.5 ± 0.1 %\n"
-    assert records(tmp_path) == [{"task": 1, "losses": {"local": 0.5}}]
-    log.close()
-
-
 @pytest.mark.parametrize("end", ['{"epo', '{"epoch": 2}\n', None])
 def test_what_came_after_the_checkpoint_is_truncated(tmp_path, end):
     """Half a record, a whole one, and records that a user deleted."""
     log = Log(tmp_path)
     log.line("accuracy ± 1")
     log.record(epoch=1)
+    assert lines_of(tmp_path) == ["accuracy ± 1"] and records(tmp_path) == [{"epoch": 1}]  # at once
     sizes = log.sizes()
     log.line("accuracy ± 2")
     log.close()

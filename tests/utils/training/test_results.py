@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from tests.utils.training.conftest import read
-from utils.files import read_tensors, write_tensors
 from utils.training.measures import Measures
 from utils.training.results import Results
 
@@ -59,34 +58,3 @@ def test_each_other_accuracy_has_its_file(saved):
         "top1": [50.0] * 3, "top5": [90.0] * 3, "ncm": [60.0] * 3}
     for name, values in expected.items():
         np.testing.assert_equal([row[0] for row in saved(f"acc/{name}")["history"]], values)
-
-
-def test_files_with_accuracies_say_what_they_are(results, tmp_path):
-    results.notes = {"top_k": 5, "validation": True, "resumed_with": ["torch 1 before, 2 now"]}
-    results.save(tmp_path, 3)
-    for name in ("pt", "pt-local", "global", "over-images", "old", "new", "top1", "top5", "ncm"):
-        content = read(tmp_path / "results-acc" / f"{name}.yaml")
-        assert content["validation"] is True and content["resumed_with"] == ["torch 1 before, 2 now"]
-        assert content.get("top_k") == (None if name in ("top1", "top5", "ncm") else 5)
-    assert list(read(tmp_path / "results-mem" / "global.yaml")) == ["mean", "std", "history"]
-
-
-def test_results_go_on_from_a_checkpoint(results, tmp_path):
-    write_tensors(tmp_path / "state", results.state_dict())
-    again = Results(read_tensors(tmp_path / "state"))
-    again.add(1, measures([30.0, 70.0], [30.0, 70.0], [300, 100]), 110, 6.0)
-    assert again.history("accuracy") == [[90.0, 60.0, 30.0], [80.0, 50.0]]
-
-
-def test_a_record_has_each_measure_by_name(results):
-    record = results.records[0][-1]
-    assert {name: record[name] for name in record if name not in ("memory", "seconds", "images")} == {
-        "accuracy": 30.0, "accuracy_over_images": 22.0, "by_task": [10.0, 20.0, 60.0],
-        "by_task_local": [60.0, 80.0, 60.0], "old": 12.5, "new": 60.0,
-        "top1": 50.0, "top5": 90.0, "ncm": 60.0}
-
-
-def test_uneven_tasks_have_both_means_in_the_log(results):
-    assert results.latest(0, "% (top-5)") == "30.0 % (top-5) mean of tasks, 22.0 % (top-5) over images"
-    assert results.latest(1, "%") == "80.0 %"
-    assert results.uneven

@@ -40,16 +40,6 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_once_it_is_mended(
     assert lasting(tmp_path) == lasting(finished()) and records(tmp_path) == records(finished())
 
 
-def test_from_the_checkpoint_before_a_damaged_one_a_run_ends_like_an_undisturbed_one(
-        finished, halted, trainer, lasting, tmp_path):
-    halted(Place(0, 2), tmp_path)
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-1])
-    trainer(tmp_path).run()
-    assert any("checkpoint.pt cannot be read" in line for line in lines_of(tmp_path))
-    assert lasting(tmp_path) == lasting(finished()) and records(tmp_path) == records(finished())
-
-
 def test_more_repeats_extend_a_finished_run(finished, copied, trainer, lasting):
     folder = copied("NormalNN", *UNEVEN)
     trainer(folder, "NormalNN", *TWICE).run()

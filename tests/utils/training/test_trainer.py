@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataloaders.tasks import tasks_of_repeat
-from learners import LEARNERS, REGISTRY, Learner
+from learners import REGISTRY, Learner
 from learners.lwf import LWF
 from learners.naive import NormalNN
 from run import build_trainer
@@ -83,22 +82,6 @@ def test_a_run_tells_each_moment_repeats_to_the_byte_and_leaves_the_published_fi
     assert [row[0] for row in read(tmp_path / "results-mem" / "global.yaml")["history"]] == [parameters] * 2
 
 
-def test_a_saved_model_has_the_accuracy_of_a_plain_computation(finished, digits):
-    folder = finished(ABD)
-    settings = parse(REGISTRY, ["--config", str(folder / "args.yaml")])
-    tasks = tasks_of_repeat(settings, digits, 0, True, CPU)
-    model = LEARNERS[ABD].new_model(settings).to(memory_format=torch.channels_last).eval()
-    saved = folder / "models" / "repeat-1" / "task-2" / "class.pth"
-    model.load_state_dict(torch.load(saved, weights_only=True))
-    for on, task in enumerate(tasks):
-        logits, labels = zip(*[(model(images), labels) for images, labels in task.test.in_order()])
-        logits, labels = torch.cat(logits)[:, :4], torch.cat(labels)
-        for name, among in (("pt", range(4)), ("pt-local", range(task.old, task.seen))):
-            right = logits[:, list(among)].argmax(1) + among.start == labels
-            known = read(folder / "results-acc" / f"{name}.yaml")["history"][on][1][0]
-            assert known == pytest.approx(100 * right.double().mean().item())
-
-
 def test_files_records_and_log_agree_on_every_measure(finished):
     folder = finished("NormalNN", *TWICE)
     names = {"global": "accuracy", "over-images": "accuracy_over_images"}
@@ -112,6 +95,8 @@ def test_files_records_and_log_agree_on_every_measure(finished):
     matrix = np.array(read(folder / "results-acc" / "pt.yaml")["history"])
     assert recorded[1]["accuracy"] == pytest.approx(matrix[:, 1, 0].mean())
     assert (matrix[:, :, 0] != matrix[:, :, 1]).any()  # repeats differ
+    local = np.array(read(folder / "results-acc" / "pt-local.yaml")["history"])
+    assert recorded[1]["by_task_local"] == local[:, 1, 0].tolist()
     for repeat in (1, 2):
         confusion = np.load(folder / "results-acc" / f"confusion-repeat-{repeat}.npy")
         last = [one for one in recorded if one["repeat"] == repeat][-1]
@@ -128,6 +113,7 @@ def test_validation_is_marked_wherever_an_accuracy_is_shown(finished, lasting):
     for path in (folder / "results-acc").glob("*.yaml"):
         assert read(path).get("validation") is (None if "classes" in path.name else True)
     assert records(folder)[-1]["validation"] is True
+    assert "validation" not in read(folder / "results-mem" / "global.yaml")
     lines = [line for line in lines_of(folder) if "accuracy" in line]
     assert lines[-1].startswith("final accuracy: ") and all("validation" in line for line in lines)
     plain = finished("NormalNN", *more)
@@ -203,7 +189,6 @@ def test_a_loss_that_returns_something_else_is_one_line_with_its_file(trainer, t
 @pytest.mark.parametrize(("name", "flags", "message"), [
     ("NormalNN", ("--batch_size", 2000), r"--batch_size 2000: task 1 has \d+ images to learn, less than one"),
     ("NormalNN", ("--batch_size", 270, "--validation"), "--batch_size 270: task 1 has"),
-    ("ETE", ("--memory", 0), "--memory 0: "), ("BIC", ("--memory", 0), "--memory 0: "),
     ("BIC", ("--memory", 19), "--memory 19: ")])
 def test_what_has_no_batch_is_refused_and_deletes_nothing(copied, trainer, lasting, name, flags, message):
     folder = copied("NormalNN")

@@ -1,6 +1,19 @@
-"""A function mode for what Python calls, and a dispatch mode for what is computed, backward included."""
+"""A GPU pretended on a CPU: real arithmetic on tensors that know whether they would lie on the GPU.
+
+    with pretended() as machine:       # torch.cuda is there; device "cuda:0"
+        ...
+    machine.waits                      # {what: how often} the host waited for the GPU or copied to it
+
+What CUDA or a CUDA graph forbids, or silently gets wrong, raises ``Wrong``. A captured step runs once, for
+real, as its first replay; later replays run it again. What it can't see: kernels, their speed and precision,
+streams, copies under way, memory, the driver's errors, autocast's list for CUDA.
+"""
 
 import collections
+import contextlib
+import sys
+import weakref
+from unittest.mock import Mock, patch
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -25,22 +38,6 @@ class Wrong(RuntimeError):
     """What CUDA would raise, or silently get wrong."""
 
 
-class Machine:
-    """The machine that is pretended now, ``Machine.it``: its graph that is being captured, if any, and the
-    names of the stages whose step was captured."""
-
-    def __init__(self):
-        self.graph, self.waits, self.captures = None, collections.Counter(), []
-
-    def refuse(self, what):
-        if self.graph:
-            raise Wrong(f"{what} while capturing")
-
-    def wait(self, what):
-        self.refuse(what)
-        self.waits[what] += 1
-
-
 class Generator(torch.Generator):
     """A CPU's generator that says it is the GPU's if it was asked to be."""
 
@@ -58,15 +55,13 @@ class Generator(torch.Generator):
 
 
 def tensors(*things):
-    """All of them in lists, tuples and dicts of any depth."""
+    """All tensors in lists, tuples and dicts of any depth; torch's pytree takes longer."""
     found = []
     for thing in things:
         if isinstance(thing, torch.Tensor):
             found.append(thing)
-        elif isinstance(thing, (list, tuple)):
-            found += tensors(*thing)
-        elif isinstance(thing, dict):
-            found += tensors(*thing.values())
+        elif isinstance(thing, (list, tuple, dict)):
+            found += tensors(*(thing.values() if isinstance(thing, dict) else thing))
     return found
 
 
@@ -91,31 +86,34 @@ def is_cuda(device):
     return device is not None and torch.device(device).type == "cuda"
 
 
-class Functions(TorchFunctionMode):
-    """Devices are asked for and told here, and tensors cross between them."""
+class Machine(TorchFunctionMode):
+    """Python's calls: devices are asked for and told here, and tensors cross between them."""
 
-    def __init__(self, machine):
-        self.machine = machine
+    def __init__(self):
+        self.graph, self.waits = None, collections.Counter()  # the graph that is being captured
+        self.captures = []  # names of the stages whose step was captured
         self.inside = [False]  # whether what an operation under way makes without a device lies on the GPU
+
+    def refuse(self, what):
+        if self.graph:
+            raise Wrong(f"{what} while capturing")
+
+    def wait(self, what):
+        self.refuse(what)
+        self.waits[what] += 1
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, name, gpu = dict(kwargs or {}), getattr(func, "__name__", ""), on_gpu(args, kwargs)
         if name == "__get__":
             return self.attribute(func, args)
-        if gpu and name in ("numpy", "__array__", "pin_memory"):
+        if gpu and name in ("numpy", "__array__"):
             raise Wrong(f"{name} of a tensor on cuda:0")
-        if name == "pin_memory":
-            return args[0].clone()
         if name in ("to", "cpu", "cuda") and isinstance(args[0], torch.Tensor):
             return self.to(args[0], args[1:] if name == "to" else (name, *args[1:]), kwargs)
         if gpu and name == "tolist":
-            self.machine.wait("tolist")
-        if gpu and name == "one_hot" and len(args) + len(kwargs) == 2:  # only a CPU's looks at the labels
-            labels = self.call(torch.Tensor.to, (args[0],), {"dtype": torch.long, "copy": True}, False)
-            mark(False, labels)
-            out = func(labels, *args[1:], **kwargs)
-            mark(True, out)
-            return out
+            self.wait("tolist")
+        if gpu and name == "one_hot":  # only a CPU's looks at the labels
+            return args[0].new_zeros(*args[0].shape, args[1]).scatter_(-1, args[0].unsqueeze(-1), 1)
         asked = kwargs.get("device")
         if asked is not None:
             kwargs["device"] = CPU
@@ -125,10 +123,30 @@ class Functions(TorchFunctionMode):
                 self.check_random(name, random, here)
         out = self.call(func, args, kwargs, "deepcopy" if name == "__deepcopy__" and gpu else here)
         if here and name in ("tensor", "as_tensor") and not gpu:
-            self.machine.wait(f"torch.{name}")
+            self.wait(f"torch.{name}")
         if here:
             mark(True, out, known=storages(args, kwargs))
         return out
+
+    @contextlib.contextmanager
+    def capture(self, graph, stream, capture_error_mode):
+        """Stand in for torch.cuda.graph in a TrainingStep."""
+        frame = sys._getframe(2)
+        while type(frame.f_locals.get("self")).__name__ != "TrainingStep":
+            frame = frame.f_back
+        graph.step = frame.f_locals["self"]
+        stage = graph.step.stage
+        if any(p.grad is not None for group in stage.optimizer.param_groups for p in group["params"]):
+            raise Wrong("gradients from before the capture: they would be accumulated into")
+        graph.before, self.graph = graph.baked(), graph
+        try:
+            yield
+        except RuntimeError:  # as torch
+            raise RuntimeError("CUDA error: operation failed due to an error during capture")  # noqa: B904
+        finally:
+            self.graph = None
+            graph.made.clear()
+        self.captures.append(stage.name)
 
     def call(self, func, args, kwargs, inside):
         self.inside.append(inside)
@@ -144,7 +162,7 @@ class Functions(TorchFunctionMode):
         return on_gpu(args[0]) == (name == "is_cuda") if name in ("is_cuda", "is_cpu") else func(*args)
 
     def check_random(self, name, random, here):
-        graph = self.machine.graph
+        graph = self.graph
         if is_cuda(random.device) != here:
             raise Wrong(f"{name}: a generator of {random.device} for a tensor elsewhere")
         if here and graph and random not in graph.registered:
@@ -158,7 +176,7 @@ class Functions(TorchFunctionMode):
         form = {"memory_format": form or torch.preserve_format, "copy": kwargs.get("copy", now != then)}
         out = self.call(torch.Tensor.to, (tensor, dtype or tensor.dtype), form, then)
         if now != then:
-            (self.machine.refuse if behind else self.machine.wait)("copy to GPU" if then else "copy to host")
+            (self.refuse if behind else self.wait)("copy to GPU" if then else "copy to host")
             mark(then, out)
         return out
 
@@ -166,9 +184,9 @@ class Functions(TorchFunctionMode):
 class Operations(TorchDispatchMode):
     """Each operation: its tensors' devices, and what it waits for."""
 
-    def __init__(self, machine, functions):
+    def __init__(self, machine):
         super().__init__()
-        self.machine, self.functions = machine, functions
+        self.machine = machine
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, packet, graph = kwargs or {}, func.overloadpacket, self.machine.graph
@@ -177,9 +195,13 @@ class Operations(TorchDispatchMode):
         if gpu:
             self.check(str(func).removeprefix("aten."), packet, args, kwargs)
         if packet is aten.copy_:
-            self.copy(*args[:2])
+            target, source, *_ = args
+            if self.machine.inside[-1] == "deepcopy":
+                mark(on_gpu(source), target)
+            if on_gpu(target) != on_gpu(source) and source.numel():
+                self.machine.wait("copy to host" if on_gpu(source) else "copy to GPU")
         out = func(*args, **kwargs)
-        here = bool(gpu) if used else self.functions.inside[-1]
+        here = bool(gpu) if used else self.machine.inside[-1]
         mark(here and (packet is not aten._to_copy or on_gpu(args[0])), out, known=used)
         if graph and (gpu or here):
             graph.saw(gpu, {key: storage for key, storage in storages(out).items() if key not in used})
@@ -204,8 +226,62 @@ class Operations(TorchDispatchMode):
             if not all(on_gpu(index) for index in chosen):
                 machine.wait(f"{name} copies an index from the host")
 
-    def copy(self, target, source):
-        if self.functions.inside[-1] == "deepcopy":
-            mark(on_gpu(source), target)
-        if on_gpu(target) != on_gpu(source) and source.numel():
-            self.machine.wait("copy to host" if on_gpu(source) else "copy to GPU")
+
+class Graph:
+    """A captured step; ``used`` are weak references to what it uses and did not make itself."""
+
+    def __init__(self):
+        self.registered, self.fresh, self.used, self.made = [], True, {}, {}
+
+    def register_generator_state(self, generator):
+        self.registered.append(generator)
+
+    def saw(self, used, made):
+        self.made |= made
+        for key in used.keys() - self.made.keys():
+            self.used.setdefault(key, weakref.ref(used[key]))
+
+    def baked(self):
+        """What a capture takes as it is: numbers by their value, tensors by their place."""
+        stage = self.step.stage
+        values = [
+            value.data_ptr() if isinstance(value, torch.Tensor) else value
+            for group in stage.optimizer.param_groups for key, value in group.items() if key != "params"]
+        return values, [(part.training, getattr(part, "momentum", None)) for part in stage.trained.modules()]
+
+    def replay(self):
+        if not self.fresh:
+            if lost := sum(ref() is None for ref in self.used.values()):
+                raise Wrong(f"{lost} tensors that the captured step uses were freed before a replay")
+            if self.baked() != self.before:
+                raise Wrong("the optimiser, a batch norm's momentum or a mode changed after the capture")
+            self.step.losses.copy_(self.step.run(self.step.start))
+        self.fresh = False
+
+
+@contextlib.contextmanager
+def pretended():
+    """While open, there is a GPU, ``cuda:0``; gives its Machine."""
+    machine, autocast = Machine(), torch.autocast
+    stream = Mock(device=GPU, synchronize=lambda: machine.wait("synchronize"))
+    grouped = torch.optim.Optimizer._group_tensors_by_device_and_dtype
+
+    def regrouped(*args, **kwargs):  # C++ reads the CPU's device off tensors
+        groups = grouped(*args, **kwargs).items()
+        return {(GPU if lists[0][0].is_cuda else device, dtype): (lists, places)
+                for (device, dtype), (lists, places) in groups}
+
+    with contextlib.ExitStack() as stack:
+        for owner, name, stand_in in (
+                (torch.cuda, "is_available", lambda: True), (torch.cuda, "device_count", lambda: 1),
+                (torch.cuda, "get_device_name", lambda device: "a pretended GPU"),
+                (torch.cuda, "current_stream", lambda device=None: stream),
+                (torch.cuda, "stream", contextlib.nullcontext), (torch.cuda, "Stream", lambda device: stream),
+                (torch.cuda, "CUDAGraph", Graph), (torch.cuda, "graph", machine.capture),
+                (torch, "Generator", Generator),
+                (torch, "autocast", lambda device, *args, **kwargs: autocast("cpu", *args, **kwargs)),
+                (torch.optim.Optimizer, "_group_tensors_by_device_and_dtype", staticmethod(regrouped))):
+            stack.enter_context(patch.object(owner, name, stand_in))
+        stack.enter_context(machine)
+        stack.enter_context(Operations(machine))
+        yield machine
