@@ -23,8 +23,8 @@ from models import FAMILIES, GENERATORS, NETWORKS, check_copies, image_generator
 from utils.device import memory_format
 from utils.discovery import import_files
 from utils.errors import UserError
-from utils.settings import Reader, Registry, Settings, flags_of
-from utils.streams import Streams, seeded_weights
+from utils.settings import Flag, Registry, Settings, flags_of
+from utils.streams import Streams, global_state_seeded, seed_of
 
 LEARNERS: dict[str, type[Learner]] = {}
 UNUSABLE: dict[str, str] = {}  # name of a learner that can't be chosen -> why, in a line that names the file
@@ -42,8 +42,9 @@ def _subclasses(parent: type[Learner]) -> Iterator[type[Learner]]:
         yield from _subclasses(child)
 
 
-def _find_learners() -> None:
-    """Put every class of this folder into LEARNERS or, if it can't be chosen, into UNUSABLE."""
+def _find_learners() -> dict[str, Flag]:
+    """Put every class of this folder into LEARNERS or, if it can't be chosen, into UNUSABLE. Return all
+    flags."""
     for name, line in import_files(__name__, __path__).items():
         text = Path(__path__[0], f"{name}.py").read_text(errors="replace")
         _refuse([name, *re.findall(r"^class (\w+)", text, re.MULTILINE)], line)
@@ -62,9 +63,7 @@ def _find_learners() -> None:
                 LEARNERS[name] = learner
             except (UserError, NameError, TypeError) as error:
                 _refuse([name], f"{files[0]}: {error}")
-
-
-_find_learners()
+    return flags
 
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
@@ -73,13 +72,20 @@ def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]
     return read_order(given, chosen or DATASETS[name].classes or len(class_folders(name)), where)
 
 
-_NAMES = {
-    "dataset": [*DATASETS, f"{PREFIX}PATH"], "transforms": list(TRANSFORMS), "model_type": FAMILIES,
-    "model_name": list(dict.fromkeys(name for _, name in NETWORKS)), "gen_model_name": list(GENERATORS)}
-_READERS: dict[str, Reader] = {  # in the order in which they are read
-    "dataset": dataset_name, "imagenet_classes": lambda given, others, where: named_classes(given, where),
-    "class_order": _class_order}
-REGISTRY = Registry(LEARNERS, _NAMES, _READERS, UNUSABLE)
+_FLAGS = _find_learners()
+for _name, _choices in {
+        "learner_name": LEARNERS, "learner_type": sorted({kind.learner_type for kind in LEARNERS.values()}),
+        "dataset": [*DATASETS, f"{PREFIX}PATH"], "transforms": TRANSFORMS, "model_type": FAMILIES,
+        "model_name": dict.fromkeys(name for _, name in NETWORKS), "gen_model_name": GENERATORS}.items():
+    _FLAGS[_name]["choices"] = list(_choices)
+_NICKNAMES = {"ours": "AlwaysBeDreaming", "base": "NormalNN", "ub": "NormalNN"}  # of the papers' tables
+_NICKNAMES |= {kind.__module__.rpartition(".")[2]: name for name, kind in LEARNERS.items()}
+_NICKNAMES |= {name.lower(): name for name in LEARNERS}
+REGISTRY = Registry(
+    LEARNERS, _FLAGS,
+    {"dataset": dataset_name, "imagenet_classes": lambda given, others, where: named_classes(given, where),
+     "class_order": _class_order},
+    UNUSABLE, _NICKNAMES)
 
 
 def build_learner(
@@ -88,7 +94,7 @@ def build_learner(
     """Return the learner on the device, with the initial weights of a repeat (of one of its tasks, with
     ``--oracle_flag``)."""
     learner_class, notes = LEARNERS[settings.learner_name], []
-    with seeded_weights(settings.seed + repeat, task):
+    with global_state_seeded(seed_of(settings.seed + repeat, task, "weights")):
         model = learner_class.new_model(settings)
         side = image_side(settings)
         check_copies(model, (3, side, side))

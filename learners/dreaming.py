@@ -85,7 +85,7 @@ class DreamingLearner(Learner):
     @classmethod
     def check(cls, settings: Settings) -> None:
         super().check(settings)
-        if len(settings.deep_inv_params) == 1:
+        if len(settings.deep_inv_params) != 5:
             raise UserError(
                 f"--deep_inv_params: {settings.learner_name} dreams and needs its five values; "
                 "the published ones are 1e-3 5e1 1e-3 1e3 1")

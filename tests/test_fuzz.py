@@ -31,10 +31,10 @@ OTHERS = {"log_dir", "dataroot", "load_model_dir", "tensorboard", "wandb", "work
 
 def proper(flag):
     """Values that the flag takes, its extremes too."""
-    low, high = flag["low"] or 0, flag["high"] or 5
-    value = st.sampled_from(flag["choices"]) if flag["choices"] else {
+    low, high = flag.get("low", 0), flag.get("high", 5)
+    value = st.sampled_from(flag["choices"]) if "choices" in flag else {
         bool: st.booleans(), int: st.integers(low, high), str: st.just(""),
-        float: st.floats(low, high, exclude_min=flag["above"] is not None)}[flag["type"]]
+        float: st.floats(low, high, exclude_min="above" in flag)}[flag["type"]]
     return st.lists(value, min_size=1, max_size=3) if flag["many"] else value
 
 

@@ -6,13 +6,16 @@
 What a row compares takes turns, so that other work on the machine slows both alike. Rows have medians.
 """
 
+import operator
 import os
 import runpy
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,16 +24,15 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dataloaders.datasets import Split
-from dataloaders.tasks import split_classes, task_sequence
+from dataloaders.datasets import Data, Split
+from dataloaders.tasks import tasks_of_repeat
 from learners import LEARNERS, REGISTRY, Stage, build_learner
 from models import RESNETS, ResNet
 from utils.command_line import parse
-from utils.device import captures, exact, memory_format, open_device
+from utils.device import exact, open_device
 from utils.errors import Parser, RunError, run_main
 from utils.files import user_path
 from utils.settings import Settings
@@ -45,7 +47,6 @@ ROW = "{:<18}" + "  {:>11}" * 4
 SAME = """learner_type learner_name model_type model_name gen_model_type gen_model_name dataset dataroot
     optimizer schedule_type lr momentum weight_decay batch_size deep_inv_params""".split()
 SHORT = "--first_split_size 2 --other_split_size 20 --max_task 2 --schedule 1 --workers 0".split()
-
 PACKAGES = ("dataloaders", "learners", "models", "utils")  # that both codes have
 
 Step = Callable[[], object]
@@ -59,39 +60,26 @@ def settings_of(name: str, flags: Sequence[str]) -> Settings:
     return parse(REGISTRY, ["--config", PUBLISHED, *needs, *flags, *own])
 
 
-def endless(stage: Stage) -> Iterator[Sequence[Tensor]]:
-    """What each step of a stage begins with, epoch after epoch."""
-    while True:
-        yield from stage.batches.starts(0)
-
-
-def stage_steps(s: Settings, device: torch.device) -> list[tuple[Stage, Step]]:
-    """The stages of the second task, on random images, and the step of each. Each stage belongs to a learner
-    of its own, with initial weights."""
-    old, seen = s.first_split_size, s.first_split_size + s.other_split_size
-    labels = np.arange(seen).repeat(PER_CLASS)
+def stage_steps(s: Settings, device: torch.device) -> Iterator[tuple[Stage, Step]]:
+    """The stages of the second task, on random images and initial weights, and the step of each. Time a step
+    before asking for the next stage, which changes what is in training mode."""
+    labels = np.arange(100).repeat(PER_CLASS)
     images = np.random.RandomState(0).randint(256, size=(len(labels), 3, 32, 32), dtype=np.uint8)
-    data, built = Split(images, labels), list[tuple[Stage, Step]]()
-    while True:
-        learner = build_learner(s, Streams(device), device, 0)
-        _, task = task_sequence(
-            s.dataset, data, data, ("",) * seen, split_classes(seen, old, seen - old), [*range(seen)],
-            normalised=learner.normalised, device=device, transforms=s.transforms,
-            memory_format=memory_format(s, device))
-        kept = torch.arange(min(s.memory // old, PER_CLASS))
-        learner.coreset.classes = [label * PER_CLASS + kept for label in range(old)]
-        learner.begin_task(task)
-        learner.start_task(task)
-        stages = learner.stages(task)
-        stage = stages[len(built)]
+    data, learner = Split(images, labels), build_learner(s, Streams(device), device, 0)
+    first, task, *_ = tasks_of_repeat(
+        replace(s, rand_split=False), Data(data, data, ("",) * 100), 0, learner.normalised, device)
+    kept = torch.arange(min(s.memory // first.seen, PER_CLASS))
+    learner.coreset.classes = [label * PER_CLASS + kept for label in range(first.seen)]
+    learner.begin_task(task)
+    learner.start_task(task)
+    for stage in learner.stages(task):
         learner.eval()
         stage.trained.train()
         stage.start_epoch(0)
         say = partial(print, file=sys.stderr)
-        step = TrainingStep(stage, learner.streams, learner.bf16, captures(s, device), say)
-        built.append((stage, partial(next, map(step, endless(stage)))))
-        if len(built) == len(stages):
-            return built
+        step = TrainingStep(stage, learner.streams, learner.bf16, s.graph != "off", say)
+        starts = chain.from_iterable(map(stage.batches.starts, repeat(0)))
+        yield stage, partial(next, map(step, starts))
 
 
 def plain_base(settings: Settings, device: torch.device) -> Step:
@@ -126,43 +114,35 @@ def timed(step: Step, device: torch.device) -> float:
     return (now(device) - began) / times
 
 
-def print_row(learner: str, stage: str, rounds: Sequence[tuple[float, float]]) -> None:
-    """Print medians over the rounds, each of our milliseconds and those to compare with, but for the first,
-    which warms up."""
+def print_row(learner: str, stage: Stage, rounds: Sequence[tuple[float, float]]) -> None:
+    """Print medians over the rounds, of our milliseconds and the others', but for the first, a warm-up."""
     ours, others = zip(*rounds[1:])
-    ratio = median(own / other for own, other in rounds[1:])
-    cells = (f"{value:.2f}" for value in (median(ours), median(others), ratio))
-    print(ROW.format(learner, stage, *cells), flush=True)
+    cells = (f"{median(values):.2f}" for values in (ours, others, map(operator.truediv, ours, others)))
+    print(ROW.format(learner, stage.name, *cells), flush=True)
 
 
-class Done(BaseException):
-    """All that is asked for has been measured."""
-
-
-def against(checkout: Path, s: Settings, device: torch.device, turns: dict[str, Step], rounds: int) -> None:
+def against(checkout: Path, s: Settings, device: torch.device, rounds: int) -> None:
     """Print each row as soon as it is measured. Raises RunError.
 
     The authors' run_dfcil.py runs unchanged. From one step of an optimiser to its next is a step of theirs;
     then ours takes its turn.
     """
-    measured: dict[str, list[tuple[float, float]]] = {stage: [] for stage in turns}
-    stdout, our_turn, last, clock = sys.stdout, False, None, 0.0
+    stages, stdout = stage_steps(s, device), sys.stdout
+    stage, step = next(stages)
+    measured, last, clock = list[tuple[float, float]](), None, 0.0
 
     def stepped(optimizer: Any, *_: Any) -> None:
-        nonlocal our_turn, last, clock
-        if our_turn:
+        nonlocal stage, step, last, clock
+        if optimizer is stage.optimizer:  # our turn
             return
-        theirs, stage = now(device) - clock, "learn" if isinstance(optimizer, torch.optim.SGD) else "dream"
-        # A learner that dreams does not in the first task, so its steps there are others.
-        if optimizer is last and stage in measured and (stage == "dream" or "dream" not in measured):
-            our_turn = True
-            measured[stage].append((timed(turns[stage], device), theirs))
-            our_turn = False
-            if len(measured[stage]) > rounds:
-                with redirect_stdout(stdout):
-                    print_row(s.learner_name, stage, measured.pop(stage))
-        if not measured:
-            raise Done
+        theirs, name = now(device) - clock, "learn" if isinstance(optimizer, torch.optim.SGD) else "dream"
+        if optimizer is last and name == stage.name:
+            measured.append((timed(step, device), theirs))
+        if len(measured) > rounds:
+            with redirect_stdout(stdout):
+                print_row(s.learner_name, stage, measured)
+            measured.clear()
+            stage, step = next(stages)
         last, clock = optimizer, now(device)
 
     def stay(self: Any, *_: Any, **__: Any) -> Any:  # .cuda() on a CPU: some calls ignore --gpuid
@@ -174,18 +154,17 @@ def against(checkout: Path, s: Settings, device: torch.device, turns: dict[str, 
     for name in SAME:
         value = getattr(s, name)
         words += [f"--{name}", *(value if isinstance(value, list) else [value])]
-    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+    others = {name: module for name, module in sys.modules.items() if name.split(".")[0] not in PACKAGES}
     hook = register_optimizer_step_post_hook(stepped)
     try:
         with (TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere),
               patch.object(sys, "argv", ["", *map(str, words), "--log_dir", f"{folder}/run"]),
-              patch.object(sys, "path", [str(checkout), *sys.path]), patch.dict(sys.modules),
+              patch.object(sys, "path", [str(checkout), *sys.path]),
+              patch.dict(sys.modules, others, clear=True),
               patch.object(torch.Tensor, "cuda", stay if cpu else torch.Tensor.cuda),
               patch.object(torch.nn.Module, "cuda", stay if cpu else torch.nn.Module.cuda)):
-            for name in ours:
-                del sys.modules[name]
             runpy.run_path(f"{checkout}/run_dfcil.py", run_name="__main__")
-    except Done:
+    except StopIteration:  # all stages are measured
         pass
     except (Exception, SystemExit) as error:
         raise RunError(f"--against {checkout}: its {s.learner_name} failed: {error!r}") from error
@@ -211,14 +190,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     other = "theirs" if given.against else "plain_base"
     print(ROW.format("learner", "stage", "ms", other, "ratio"), flush=True)
     for settings in chosen:
-        turns = {stage.name: step for stage, step in stage_steps(settings, device)}
         if given.against:
-            against(given.against.resolve(), settings, device, turns, given.rounds)
+            against(given.against.resolve(), settings, device, given.rounds)
             continue
-        steps = [plain_base(settings, device), *turns.values()]
-        rounds = [[timed(step, device) for step in steps] for _ in range(given.rounds + 1)]
-        for column, stage in enumerate(turns, 1):
-            print_row(settings.learner_name, stage, [(times[column], times[0]) for times in rounds])
+        base = plain_base(settings, device)
+        for stage, step in stage_steps(settings, device):
+            rounds = [(timed(step, device), timed(base, device)) for _ in range(given.rounds + 1)]
+            print_row(settings.learner_name, stage, rounds)
 
 
 if __name__ == "__main__":

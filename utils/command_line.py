@@ -3,23 +3,18 @@
 import argparse
 import dataclasses
 import math
-import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from utils.errors import Parser, UserError, did_you_mean
 from utils.files import expand, read_yaml
-from utils.settings import NOT_IN_RESULTS, Flag, Registry, Settings
+from utils.settings import BOUNDS, NOT_IN_RESULTS, Flag, Registry, Settings
 
 SWITCH = {"0": False, "1": True, "false": False, "true": True}
 KINDS = {bool: "true or false, 1 or 0", int: "a whole number", float: "a number", str: "printable text"}
-# {bound of a setting: (in words, whether it holds for a value)}
-BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
-    "choices": ("one of", operator.contains), "low": ("at least", operator.le),
-    "above": ("above", operator.lt), "high": ("at most", operator.ge)}
 EPILOG = f"""\
 Every flag may also stand in a --config YAML file (lr: 0.1, schedule: [100, 150]). Flags win over files, later
 files over earlier ones. A switch, shown as [0|1], is off by default; the bare flag turns it on. The
@@ -36,20 +31,19 @@ def convert(flag: Flag, value: Any, where: str) -> Any:
     converted = [typed(flag, item, where) for item in values]
     if converted == flag["default"]:  # a list's may be outside the bounds, to mean none at all
         return converted
-    if not values or flag["length"] not in (0, len(values)):
-        raise UserError(f"{where}: takes {flag['length'] or 'at least one'} values, not {len(values)}")
-    for name, words in bounds_of(flag).items():
+    if not values:
+        raise UserError(f"{where}: takes at least one value")
+    for bound, words in bounds_of(flag).items():
         for item in converted:
-            if not BOUNDS[name][1](flag[name], item):
+            if not BOUNDS[bound][1](flag[bound], item):
                 raise UserError(f"{where}: {item!r} is not {words}")
     return converted if flag["many"] else converted[0]
 
 
 def bounds_of(flag: Flag) -> dict[str, str]:
-    """What each bound of a setting asks for, in words."""
-    given = {name: flag[name] for name in BOUNDS if flag[name] is not None}
-    return {name: f"{BOUNDS[name][0]} {', '.join(map(str, bound)) if name == 'choices' else bound}"
-            for name, bound in given.items()}
+    """A setting's bounds in words."""
+    return {bound: f"{words} {', '.join(map(str, limit)) if bound == 'choices' else limit}"
+            for bound, (words, _) in BOUNDS.items() if (limit := flag.get(bound)) is not None}
 
 
 def typed(flag: Flag, item: Any, where: str) -> Any:
@@ -57,7 +51,7 @@ def typed(flag: Flag, item: Any, where: str) -> Any:
     kind, text = flag["type"], str(item)
     try:
         value: Any = SWITCH[text.lower()] if kind is bool else kind(text)
-        if value != value or value in (math.inf, -math.inf) or kind is str and not (
+        if kind is float and not math.isfinite(value) or kind is str and not (
                 text == item and text.isprintable()):
             raise ValueError
     except (KeyError, ValueError):
@@ -65,20 +59,6 @@ def typed(flag: Flag, item: Any, where: str) -> Any:
     if flag["path"] and flag["default"] and not value:  # an empty variable of a script
         raise UserError(f"{where}: is empty; name a folder")
     return expand(value, where) if flag["path"] else value
-
-
-def read_config(path: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
-    content = read_yaml(expand(path, "--config"))
-    for name in content:
-        if name not in flags:
-            raise UserError(f"--config {path}: there is no setting {name!r}{did_you_mean(str(name), flags)}")
-    return content
-
-
-def help_of(flag: Flag) -> str:
-    default = " ".join(map(str, flag["default"])) if flag["many"] else str(flag["default"])
-    shown = [f"default: {default}"] if default and flag["type"] is not bool else []
-    return "; ".join([flag["help"], *bounds_of(flag).values(), *shown]).replace("%", "%%")
 
 
 def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
@@ -92,13 +72,16 @@ def parser_of(flags: Mapping[str, Flag]) -> argparse.ArgumentParser:
     add("--print_config", action="store_true", help="print the settings as a --config file and exit")
     add("--config", nargs="+", action="extend", default=[], metavar="FILE",
         help="YAML files of settings, e.g. configs/cifar100.yaml configs/abd.yaml")
-    groups = dict.fromkeys(flag["group"] for flag in flags.values())
-    headings = {group: parser.add_argument_group(group) for group in groups}
+    headings = {group: parser.add_argument_group(group)
+                for group in dict.fromkeys(flag["group"] for flag in flags.values())}
     for name, flag in flags.items():
         shape: dict[str, Any] = dict(nargs="+" if flag["many"] else None, metavar="X")
         if flag["type"] is bool:
             shape = dict(nargs="?", const=True, metavar="0|1")
-        headings[flag["group"]].add_argument(f"--{name}", help=help_of(flag), **shape)
+        default = " ".join(map(str, flag["default"] if flag["many"] else [flag["default"]]))
+        shown = [f"default: {default}"] if default and flag["type"] is not bool else []
+        text = "; ".join([flag["help"], *bounds_of(flag).values(), *shown]).replace("%", "%%")
+        headings[flag["group"]].add_argument(f"--{name}", help=text, **shape)
     return parser
 
 
@@ -110,13 +93,21 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     flags = registry.flags
     on_line = vars(parser_of(flags).parse_args(arguments))
     asked = {name for name in ("help", "print_config") if on_line.pop(name, False)}
-    given = {name: (f"--config {path}: {name}", value)
-             for path in on_line.pop("config") for name, value in read_config(path, flags).items()}
+    given = {name: (f"--config {path}: {name}", value) for path in on_line.pop("config")
+             for name, value in read_yaml(expand(path, "--config")).items()}
+    for name, (where, _) in given.items():
+        if name not in flags:
+            raise UserError(f"{where}: there is no such setting{did_you_mean(str(name), flags)}")
     given |= {name: (f"--{name}", value) for name, value in on_line.items()}
     where, chosen = given.get("learner_name", ("", Settings.learner_name))
     if str(chosen) in registry.broken:
         raise UserError(registry.broken[str(chosen)])
-    learner = registry.learners[convert(flags["learner_name"], chosen, where)]
+    try:
+        learner = registry.learners[convert(flags["learner_name"], chosen, where)]
+    except UserError as error:
+        names = registry.nicknames
+        near = did_you_mean(str(chosen).lower(), names, names.__getitem__)
+        raise UserError(f"{error}{near}") from None
     if not learner.generator_type:  # scripts of 2021 name an "mlp" that such a method never builds
         placeholders = {"gen_model_type": "mlp", "gen_model_name": "MLP"}
         given = {name: pair for name, pair in given.items() if placeholders.get(name, ...) != pair[1]}

@@ -105,10 +105,13 @@ def physical_cores(cpus: set[int], system: Path = Path("/sys/devices/system/cpu"
     return len({path.read_text() if path.exists() else str(cpu) for cpu, path in siblings.items()})
 
 
-def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """The CPUs' worth of time that a container may use (cgroup v2)."""
-    quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
-    return math.inf if quota == "max" else int(quota) / int(period)
+def cpu_quota(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")) -> float:
+    """The CPUs' worth of time that this process's cgroup and those above it allow (cgroup v2)."""
+    lines = member.read_text().splitlines() if member.exists() else []
+    groups = [Path(line.removeprefix("0::/")) for line in lines if line.startswith("0::/")] or [Path()]
+    limits = [root / folder / "cpu.max" for folder in (groups[0], *groups[0].parents)]
+    quotas = [limit.read_text().split() for limit in limits if limit.exists()]
+    return min([int(quota) / int(period) for quota, period in quotas if quota != "max"], default=math.inf)
 
 
 # Arithmetic
@@ -130,11 +133,6 @@ def exact() -> Iterator[None]:
         yield
     finally:
         set_precision(before)
-
-
-def captures(settings: Settings, device: torch.device) -> bool:
-    """Whether training steps are captured as CUDA graphs."""
-    return device.type == "cuda" and settings.graph != "off"
 
 
 def memory_format(settings: Settings, device: torch.device) -> torch.memory_format:

@@ -37,16 +37,20 @@ class Stopped(Exception):
 class Parser(argparse.ArgumentParser):
     """Raises UserError if the flags are wrong."""
 
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse's hides that the disk is full
+
     def error(self, message: str) -> NoReturn:
         wrong = message.partition("unrecognized arguments: ")[2].split()
         near = did_you_mean(wrong[0], self._option_string_actions) if wrong else ""
         raise UserError(message + (near or f" ({self.prog} --help lists all flags)"))
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of an error about a misspelt name; empty if none of the names is like it."""
+def did_you_mean(name: str, names: Iterable[str], meant: Callable[[str], str] = str) -> str:
+    """The end of an error about a misspelt name; empty if none of the names is like it. ``meant`` translates
+    a nickname."""
     near = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {meant(near[0])}?" if near else ""
 
 
 def answer_signals(handler: Any) -> dict[int, Any]:
@@ -120,16 +124,20 @@ def run_main(name: str, main: Callable[[], int | None]) -> int:
     prepare_streams()
     os.environ.pop("MPLBACKEND", None)  # a notebook's, which this Python may lack; our figures are files
     warnings.filterwarnings("ignore", module=r"torch\.cuda")  # an old driver or card: our own line says so
-    message = ""
+    message, status = "", 0
     try:
-        status = main() or 0
+        try:
+            status = main() or 0
+        except SystemExit as end:
+            if end.code:  # not --help
+                raise
         sys.stdout.flush()
     except (UserError, RunError, Stopped) as error:
         message, status = str(error), error.status
     except KeyboardInterrupt as error:
         message, status = "stopped", error.args[0] if error.args else 130
     except BrokenPipeError:  # `| head` has read enough
-        status = 0
+        pass
     except (OSError, MemoryError, RuntimeError) as error:
         if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and not out_of_memory(error):
             raise

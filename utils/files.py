@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 import yaml
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from utils.errors import UserError
 
@@ -59,14 +59,12 @@ def replacing(path: Path, keeping: Path | None = None) -> Iterator[Path]:
 
 
 def write_yaml(path: Path, content: Any) -> None:
-    """Write YAML with keys in their order."""
     with replacing(path) as partial:
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
         partial.write_text(text, encoding="utf-8")
 
 
 def write_array(path: Path, content: np.ndarray) -> None:
-    """Write an array that ``np.load`` reads."""
     with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, content, allow_pickle=False)
 
@@ -94,14 +92,12 @@ def read_tensors(path: Path) -> Any:
 def on_cpu(content: Any) -> Any:
     """Copy every tensor in nested dicts, lists and tuples to the CPU. The host waits for a GPU once, whatever
     the number of tensors; what is on the CPU already is returned itself."""
-    leaves, shape = tree_flatten(content)
-    devices = {leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)} - {torch.device("cpu")}
-    if not devices:
+    on_gpu = next((leaf for leaf in tree_leaves(content) if getattr(leaf, "is_cuda", False)), None)
+    if on_gpu is None:
         return content
-    moved = [leaf.to("cpu", non_blocking=True) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
-    for device in devices:
-        torch.cuda.current_stream(device).synchronize()
-    return tree_unflatten(moved, shape)
+    moved = tree_map_only(torch.Tensor, lambda tensor: tensor.to("cpu", non_blocking=True), content)
+    torch.cuda.current_stream(on_gpu.device).synchronize()
+    return moved
 
 
 def load_yaml(path: str | Path) -> Any:

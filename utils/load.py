@@ -48,9 +48,8 @@ class LoadedRun:
 
     Attributes:
         learner: ``learner.model`` is the classifier.
-        settings: of the run.
-        task: how many tasks the learner has learned.
-        class_names: of the classes learned so far, in the order of the classifier's outputs.
+        task: number of tasks it has learned.
+        class_names: names of the classes learned so far, in the order of the classifier's outputs.
         results: {name: history} of the files in results-acc (docs/run-folder.md), in percent;
             ``results["global"][task, repeat]`` is the accuracy.
     """
@@ -104,8 +103,8 @@ class LoadedRun:
         return (self.pixels.denormalise(torch.cat(dreams)) * 255).round().byte().cpu()
 
 
-def _load(network: torch.nn.Module, path: Path, part: str = "") -> dict[str, Any]:
-    """Load a saved network, or part of a file. Raises UserError, naming the file."""
+def read_network(network: torch.nn.Module, path: Path, part: str = "") -> Any:
+    """Load a file, or a part of it, into a network, and return its content. Raises UserError."""
     try:
         saved = read_tensors(path)
         network.load_state_dict(saved[part] if part else saved)
@@ -115,53 +114,49 @@ def _load(network: torch.nn.Module, path: Path, part: str = "") -> dict[str, Any
     return saved
 
 
-def load_after(learner: Learner, folder: Path) -> None:
-    """Load what a task left in its folder models/repeat-R/task-T, as the next task finds it.
-
-    ``learner.old`` is 0 unless there is a generator, which the next task trains."""
-    for name, network in learner.networks().items():
-        _load(network, folder / f"{name}.pth")
-    learner.teacher.load_state_dict(learner.model.state_dict())
-    learner.old, learner.seen = 0, learner.ranges[int(folder.name.removeprefix("task-")) - 1].stop
-    if learner.generator_type and (folder / "generator.pth").exists():
-        _load(learner.replayed, folder / "generator.pth")
-        learner.old = learner.seen
-
-
 def load_checkpoint(learner: Learner, path: Path) -> tuple[int, int]:
-    """Load the learner of a checkpoint, and return the repeat and the task, from 1, that it learned last."""
-    saved = _load(learner, path, "learner")
+    """Load the latest checkpoint, and return its repeat and the task that it learns, from 1. Raises
+    UserError, naming the file."""
+    saved = read_network(learner, path, "learner")
     place, repeat = saved["place"], len(saved["results"]["classes"])
     finished = sum(map(len, saved["results"]["records"][repeat - 1 :]))
     task = max(finished + bool(place["stage"] or place["epoch"]), 1)
-    new = learner.ranges[task - 1]
-    learner.old, learner.seen = new.start, new.stop
+    learner.old, learner.seen = learner.ranges[task - 1].start, learner.ranges[task - 1].stop
     return repeat, task
 
 
+def load_after(learner: Learner, folder: Path) -> None:
+    """Load what a task left in its folder models/repeat-R/task-T, as the next task finds it. ``learner.old``
+    is 0 unless there is a generator, which the next task trains. Raises UserError, naming the file."""
+    networks = learner.networks()
+    dreams = bool(learner.generator_type) and (folder / "generator.pth").exists()
+    if dreams:
+        networks["generator"] = learner.replayed
+    for name, network in networks.items():
+        read_network(network, folder / f"{name}.pth")
+    learner.teacher.load_state_dict(learner.model.state_dict())
+    learner.seen = learner.ranges[int(folder.name.removeprefix("task-")) - 1].stop
+    learner.old = learner.seen if dreams else 0
+
+
 def load_run(folder: str | Path, repeat: int = 1, task: int | None = None, device: str = "cpu") -> LoadedRun:
-    """Load what a run, finished or under way, has learned.
+    """Load what a run, finished or under way, has learned. Raises UserError if the folder has no such model.
 
     Args:
         folder: its ``--log_dir``.
         repeat, task: counted from 1. Without a task, the last finished one; task 0 is the latest checkpoint,
             which may be in the middle of any task.
-
-    Raises UserError if the folder has no such model.
     """
     folder, on = Path(folder).expanduser(), torch.device(device)
-    if not (folder / "args.yaml").is_file():
-        raise UserError(f"{folder}: is not a run (no args.yaml); give the log_dir of one")
     settings = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--log_dir", str(folder)])
     settings.precision = "fp32"
     learner = build_learner(settings, Streams(on), on, 0)
     if task == 0:
-        repeat, task = load_checkpoint(learner, folder / CHECKPOINT)
-        return LoadedRun(folder, learner, repeat, task)
+        return LoadedRun(folder, learner, *load_checkpoint(learner, folder / CHECKPOINT))
     models = folder / "models" / f"repeat-{repeat}"
     finished = len([*models.glob("task-*/class.pth")])
-    if not 1 <= (task or finished) <= finished:
+    task = finished if task is None else task
+    if not 1 <= task <= finished:
         raise UserError(f"{folder}: there is no model of task {task or 1} of repeat {repeat}")
-    task = task or finished
     load_after(learner, models / f"task-{task}")
     return LoadedRun(folder, learner, repeat, task)

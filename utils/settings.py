@@ -1,28 +1,29 @@
 """The settings that all methods share: name, default, meaning and bounds. A subclass adds a method's own."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from utils.errors import UserError
 
+Flag = dict[str, Any]  # the arguments of ``setting``, the type of a single value, whether it takes several
+# {bound of a setting: (in words, whether it holds for a value)}
+BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "choices": ("one of", operator.contains), "low": ("at least", operator.le),
+    "above": ("above", operator.lt), "high": ("at most", operator.ge)}
 
-def setting(
-    default: Any, group: str, help: str, *, low: float | None = None, above: float | None = None,
-    high: float | None = None, choices: Sequence[Any] | None = None, length: int = 0,
-    path: bool = False,
-) -> Any:
+
+def setting(default: Any, group: str, help: str, *, path: bool = False, **bounds: Any) -> Any:
     """Declare a field of Settings, which is a flag and a key in YAML files.
 
     Args:
         group: heading in ``--help``. help: meaning and unit.
-        low, high: least and greatest value. above: a value must be greater. length: values in the list.
         path: it names a file or folder, in which ``~`` and ``$VARIABLE`` are replaced.
+        bounds: ``low``, ``high``, ``above`` (a value must be greater), ``choices``.
     """
-    metadata = dict(
-        group=group, help=help, choices=choices, low=low, above=above, high=high, length=length, path=path)
+    metadata = dict(group=group, help=help, path=path, **bounds)
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -104,7 +105,7 @@ class Settings:
         10, "method", "training steps of the generator before every task but the first", low=1)
     deep_inv_params: list[float] = setting(
         [-1.0], "method", "the generator's loss: Adam's learning rate; weights of batch norm and smoothness; "
-        "temperature and weight of the content. -1: none, for learners that do not dream", low=0, length=5)
+        "temperature and weight of the content. -1: none, for learners that do not dream", low=0)
 
     # The run
     seed: int = setting(
@@ -133,8 +134,7 @@ class Settings:
         "", "run", "log_dir of a run whose first-task models are taken over instead of learned", path=True)
     load_any: bool = setting(
         False, "run", "take them even if that run learned its first task in another way; the results say so")
-    workers: int = setting(
-        8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
+    workers: int = setting(8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures of dreams, accuracies and losses")
     tensorboard: bool = setting(False, "run", "also write to log_dir/tensorboard; needs its package")
     wandb: str = setting("", "run", "also log to this project at Weights & Biases; needs the package wandb")
@@ -149,9 +149,6 @@ NOT_IN_RESULTS = (
 def computed_from(settings: Settings) -> dict[str, Any]:
     """The settings that results depend on: the common ones and those of the run's method."""
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_IN_RESULTS}
-
-
-Flag = dict[str, Any]  # what ``setting`` was given, and the type of a single value, whether there are many
 
 
 def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]:
@@ -173,26 +170,12 @@ def flags_of(kind: type[Settings], known: Mapping[str, Flag]) -> dict[str, Flag]
     return flags
 
 
-# (value, the other settings given, the flag or file and field for errors) -> value. Raises UserError.
-Reader = Callable[[Any, Mapping[str, Any], str], Any]
-
-
-@dataclass(frozen=True)
-class Registry:
+class Registry(NamedTuple):
     """What settings may name."""
 
     learners: Mapping[str, Any]  # classes by name; ``check(settings)`` raises UserError if one refuses them
-    choices: Mapping[str, Sequence[str]]  # {setting: names it takes}
-    readers: Mapping[str, Reader] = field(default_factory=dict)  # of settings with a notation of their own
-    broken: Mapping[str, str] = field(default_factory=dict)  # {learner: why it cannot be chosen}
-
-    @cached_property
-    def flags(self) -> dict[str, Flag]:
-        """All settings by name: the common ones and those of every learner."""
-        flags = flags_of(Settings, {})
-        for learner in self.learners.values():
-            flags |= flags_of(learner.Settings, flags)
-        types = sorted({learner.learner_type for learner in self.learners.values()})
-        for name, choices in {"learner_name": self.learners, "learner_type": types, **self.choices}.items():
-            flags[name] = {**flags[name], "choices": list(choices)}
-        return flags
+    flags: Mapping[str, Flag]  # the common settings and those of every learner
+    # Settings with a notation: (value, other settings, the flag or file and field for errors) -> value
+    readers: Mapping[str, Callable[[Any, Mapping[str, Any], str], Any]]
+    broken: Mapping[str, str]  # {learner: why it cannot be chosen}
+    nicknames: Mapping[str, str]  # {spelling of a learner in lower case: its name}

@@ -19,14 +19,10 @@ class Streams:
     """One ``torch.Generator`` per name, reseeded from (seed of the repeat, task, name) for every task: the
     ``order`` of images, their ``augmentation``, and ``noise``, the generators' input."""
 
-    order: torch.Generator
-    augmentation: torch.Generator
-    noise: torch.Generator
-
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.place = (0, 0)  # (seed of the repeat, task)
-        vars(self).update({name: torch.Generator(device) for name in NAMES})
+        self.order, self.augmentation, self.noise = (torch.Generator(device) for _ in NAMES)
 
     def start(self, seed: int, task: int) -> None:
         """Seed every stream for a task."""
@@ -55,12 +51,8 @@ class Streams:
 
 @contextmanager
 def global_state_seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU generator for code that knows no other, and restore it afterwards."""
+    """Seed torch's global CPU generator for code that knows no other, and restore it afterwards. Weights are
+    drawn from it, so that they are the same with or without a GPU."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def seeded_weights(seed: int, task: int = 0) -> AbstractContextManager[None]:
-    """Let torch's initialisers draw from the stream "weights", on the CPU: the same with or without a GPU."""
-    return global_state_seeded(seed_of(seed, task, "weights"))

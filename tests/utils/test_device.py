@@ -103,12 +103,14 @@ def test_two_hyperthreads_are_one_core(tmp_path):
 
 
 def test_a_container_may_have_a_part_of_the_cpus(tmp_path):
-    limit = tmp_path / "cpu.max"
-    quotas = [cpu_quota(limit)]
-    for text in ("max 100000\n", "150000 100000\n"):
-        limit.write_text(text)
-        quotas.append(cpu_quota(limit))
-    assert quotas == [float("inf"), float("inf"), 1.5]
+    quotas = [cpu_quota(tmp_path, tmp_path / "missing")]
+    (member := tmp_path / "cgroup").write_text("1:cpu:/other\n0::/slurm/job/step\n")
+    (tmp_path / "slurm" / "job" / "step").mkdir(parents=True)
+    for folder, text in ((".", "400000 100000\n"), ("slurm/job/step", "max 100000\n"),
+                         ("slurm/job", "150000 100000\n")):
+        (tmp_path / folder / "cpu.max").write_text(text)
+        quotas.append(cpu_quota(tmp_path, member))
+    assert quotas == [float("inf"), 4, 4, 1.5] and cpu_quota(tmp_path, tmp_path / "missing") == 4
 
 
 # Arithmetic

@@ -102,8 +102,11 @@ def test_a_reader_that_has_had_enough_is_no_failure(python):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_output_that_a_full_disk_took_is_one_line(python):
-    done = python(command("print('the table')"), ">/dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("body", ["print('the table')", "from utils.errors import Parser; "
+                                  "Parser().parse_args(['--help'])"])
+def test_output_that_a_full_disk_took_is_one_line(python, body, unbuffered):
+    done = python(command(body), ">/dev/full", PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (1, b"it: [Errno 28] No space left on device\n")
 
 

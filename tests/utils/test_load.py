@@ -11,9 +11,8 @@ from utils.training.listeners import Listener
 
 
 @pytest.mark.parametrize("name", ["AlwaysBeDreaming", "Generative_Replay"])
-@pytest.mark.parametrize("task", [None, 0])
-def test_a_loaded_model_is_as_accurate_as_the_run_measured(finished, digits, name, task):
-    run = load_run(finished(name), task=task)
+def test_a_loaded_model_is_as_accurate_as_the_run_measured(finished, digits, name):
+    run = load_run(finished(name))
     assert run.task == 2 and len(run.class_names) == 4
     images, labels = digits.test
     chosen = np.isin(labels, run.numbers)
@@ -56,7 +55,7 @@ def test_what_cannot_be_loaded_is_one_line(finished, tmp_path):
     run = load_run(finished("AlwaysBeDreaming"))
     with pytest.raises(UserError, match=r"uint8 \[N, 3, 32, 32\]"):
         run.predict(torch.rand(2, 3, 32, 32))
-    with pytest.raises(UserError, match="no args.yaml"):
+    with pytest.raises(UserError, match="args.yaml: cannot be read"):
         load_run(tmp_path)
     with pytest.raises(UserError, match="no model of task 5 of repeat 1"):
         load_run(finished("AlwaysBeDreaming"), task=5)

@@ -135,6 +135,8 @@ def test_help_has_every_flag_or_those_that_a_learner_reads_with_bounds_and_defau
 
 @pytest.mark.parametrize(("flags", "named"), [
     ("--learner_name Nobody", "--learner_name: 'Nobody' is not one of"), ("stray", "stray"),
+    *((f"--learner_name {name}", f"; did you mean {meant}?") for name, meant in (
+        ("ABD", "AlwaysBeDreaming"), ("Ours", "AlwaysBeDreaming"), ("BiC", "BIC"), ("E2E", "ETE"))),
     ("--learner_nam BIC", "did you mean --learner_name?"), ("--batch 64", "--batch"), ("--lr", "--lr"),
     ("--learner_type kd --learner_name NormalNN", "--learner_type kd"), ("--lr nan", "--lr: 'nan' is not a"),
     ("--lr 0", "--lr: 0.0 is not above 0"), ("--lr fast", "--lr: 'fast' is not a number"),
@@ -142,8 +144,8 @@ def test_help_has_every_flag_or_those_that_a_learner_reads_with_bounds_and_defau
     ("--repeat 1.5", "--repeat: '1.5' is not a whole number"), ("--overwrite", "--overwrite"),
     ("--batch_size 1", "--batch_size: 1 is not at least 2"), ("--overwrite 2", "2 is not one of 0, 1"),
     ("--DW maybe", "--DW: 'maybe' is not true or false"), ("--schedule 200 100", "epochs must rise"),
-    ("--deep_inv_params 1 2 3 4", "takes 5 values, not 4"), ("--deep_inv_params -2", "--deep_inv_params"),
-    ("--learner_type datafree --learner_name AlwaysBeDreaming", "--deep_inv_params"),
+    *((f"--learner_type datafree --learner_name AlwaysBeDreaming {values}", "dreams and needs its five")
+      for values in ("", "--deep_inv_params 1 2 3 4")), ("--deep_inv_params -2", "--deep_inv_params"),
     ("--first_split_size 101", "--first_split_size 101"), ("--task_sizes 50 51", "--task_sizes"),
     ("--log_dir ''", "--log_dir: is empty"), ("--config nowhere.yaml", "nowhere.yaml: cannot be read"),
     ("--bias_at_test", "these do: BIC"), ("--dataroot ~nobody-here/x", "--dataroot: '~nobody-here/x' names"),
@@ -153,10 +155,11 @@ def test_a_wrong_command_line_is_refused_by_name_in_one_line(flags, named):
 
 
 @pytest.mark.parametrize(("text", "named"), [
-    ("learning_rate: 1", "'learning_rate'"), ("batchsize: 64", "did you mean batch_size?"),
+    ("learning_rate: 1", "learning_rate: there is no"), ("batchsize: 64", "did you mean batch_size?"),
     ("lr: [1, 2]", "lr: takes one value"), ("lr: .nan", "lr"), ("lr: null", "lr"), ("lr: true", "lr"),
     ("", "must hold lines"), ("- lr\n- mu", "must hold lines"), ("log_dir: 7", "log_dir: 7 is not"),
-    ("schedule: []", "schedule: takes at least one"), ("schedule: [[1]]", "schedule"), ("1: 2", "setting 1"),
+    ("schedule: []", "schedule: takes at least one"), ("schedule: [[1]]", "schedule"),
+    ("1: 2", "1: there is no such setting"),
     ("!!python/object/apply:os.system [true]", "not valid YAML"), ("lr: [", "not valid YAML"),
     ("learner_name: [a, b]", "learner_name"), ('dataroot: "a\\nb"', "dataroot"),
     ("bias_at_test: 3", "bias_at_test: 3 is not true or false")])

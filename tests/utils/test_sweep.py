@@ -11,7 +11,7 @@ import pytest
 from learners import REGISTRY
 from utils import sweep
 from utils.command_line import parse
-from utils.errors import StopRequest, UserError
+from utils.errors import Stopped, StopRequest, UserError
 from utils.sweep import planned, recorded_calls, work
 
 FLAGS = "--dataset Digits --first_split_size 2 --other_split_size 2 --gpuid 0"
@@ -32,7 +32,7 @@ def script(tmp_path, monkeypatch):
 
 def runs_of(*calls, grid=()):
     """Name, seed, repeat and source of the runs of command lines."""
-    runs = planned([f"{FLAGS} {call}".split() for call in calls], dict(grid))
+    runs = planned([f"{FLAGS} {call}".split() for call in calls], grid)
     for flags, settings in runs:
         assert parse(REGISTRY, flags) == settings
     return [(s.log_dir, s.seed, s.repeat, s.load_model_dir) for _, s in runs]
@@ -63,11 +63,11 @@ def test_a_run_begun_with_all_repeats_in_one_folder_continues_there(tmp_path, mo
 
 def test_a_grid_is_a_run_for_each_combination_and_seed_with_sources_of_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    grid = {"lr": ["0.1", "1e-2"], "schedule": ["1 2"]}
+    grid = [["lr=0.1", "lr=1e-2"], ["schedule=1 2"]]
     assert runs_of("--log_dir base", "--load_model_dir base --log_dir lwf", grid=grid) == [
         (f"{name}/lr={lr},schedule=1 2", 0, 1, f"{source}/lr={lr},schedule=1 2" * bool(source))
         for name, source in (("base", ""), ("lwf", "base")) for lr in ("0.1", "1e-2")]
-    assert [name for name, *_ in runs_of("--log_dir a --repeat 2", grid={"mu": ["1", "2"]})] == [
+    assert [name for name, *_ in runs_of("--log_dir a --repeat 2", grid=[["mu=1", "mu=2"]])] == [
         "a/mu=1/seed-0", "a/mu=1/seed-1", "a/mu=2/seed-0", "a/mu=2/seed-1"]
 
 
@@ -75,38 +75,31 @@ def test_a_grid_is_a_run_for_each_combination_and_seed_with_sources_of_the_same(
     ("$PYTHON run.py --lr fast", [], "--lr: 'fast'"),
     ("$PYTHON run.py --log_dir a\n$PYTHON run.py --log_dir a --mu 3", [], "--log_dir a: two runs have it"),
     ("echo 'it broke' >&2; false", [], "a script.sh: ends with status 1: it broke"),
-    ("$PYTHON run.py $P", ["--grid", "moo=1,2"], "--moo"),
+    ("$PYTHON run.py $P", ["--grid", "moo=1,2"], "--moo"), ("", ["--grid"], "--grid mu=0.05,0.1"),
+    ("", ["--grid", "mu"], "--grid 'mu': give a setting and its values"),
     ("$PYTHON run.py $P", ["--only", "2"], "--only 2: takes 1 to 1")])
 def test_a_wrong_sweep_is_refused_before_any_run(script, text, words, message):
     with pytest.raises(UserError, match=message):
         sweep.main([str(script(text)), *words])
 
 
-def test_the_list_is_numbered_and_only_runs_one_in_this_process(capsys, monkeypatch):
+def test_the_list_is_numbered_and_only_runs_one_in_this_process(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("lr: 1")
     command = ["--grid", "mu=1,2", "--seeds", "1", "--", *FLAGS.split()]
     assert sweep.main(["--list", *command]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[:18] for line in lines] == ["  1  python run.py", "  2  python run.py"]
-    assert lines[1].endswith("--mu 2 --log_dir outputs/search/mu=2")
+    assert "--log_dir outputs/search/mu=2 " in lines[1] and lines[1].endswith(" --mu 2")
+    repeated = f"{FLAGS} --config=a.yaml --mu 1 --DW --config b.yaml --mu 3".split()
+    assert sweep.main(["--list", "--", *repeated]) == 0
+    assert capsys.readouterr().out == (
+        "  1  python run.py --config a.yaml b.yaml --log_dir outputs/search --dataset Digits "
+        "--first_split_size 2 --other_split_size 2 --gpuid 0 --mu 3 --DW\n")
     monkeypatch.setattr(os, "execv", lambda program, words: sys.exit(" ".join(words)))
-    with pytest.raises(SystemExit, match="run.py.* --mu 2 --log_dir outputs/search/mu=2$"):
+    with pytest.raises(SystemExit, match="run.py.* --log_dir outputs/search/mu=2 .*--mu 2$"):
         sweep.main(["--only", "2", *command])
-
-
-def test_a_terminal_shows_the_last_line_with_the_time_left(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sweep.shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "console.log").write_text(
-            f"repeat 1/1  task 1/2  {name}  epoch 1/2  lr 0.1  0.5 s  (12 min left)\n")
-    drawn = sweep.show(["one", "two", "waits"], 0)
-    assert (drawn, sweep.show([], drawn)) == (2, 0)
-    lines, after = capsys.readouterr().err.split("\x1b[2A\x1b[J")
-    assert [(line[:5], line[-13:], len(line)) for line in lines.splitlines()] == [
-        (f"{name}  ", "(12 min left)", 39) for name in ("one", "two")]
-    assert after == ""
 
 
 # With Ray
@@ -139,10 +132,10 @@ def test_what_fails_is_tried_again_and_what_is_refused_or_needs_it_is_not(ray, c
             for name, line in lines.items()}
     runs["taker"][1].load_model_dir, runs["lost"][1].load_model_dir = "good", "refused"
     assert work([*runs.values()], ray, 4, StopRequest()) == 3
-    shown = capsys.readouterr().out.splitlines()
+    shown = [line.partition("/8  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert {"good  done: final accuracy: 9", "taker  done: exit status 0", "fails  failed: the disk is full",
             "killed  failed: exit status -9", "refused  failed: --lr: wrong", "second  done: exit status 0",
-            "lost  failed: exit status 2"} < {*shown} and len(shown) == 8
+            "lost  failed: --lr: wrong"} < {*shown} and len(shown) == 8
     assert (tmp_path / "tries").read_text() == "1" and not (tmp_path / "lost").is_dir()
 
 
@@ -162,10 +155,9 @@ def test_a_stopped_search_ends_its_runs_and_resumes_to_the_same_bytes(
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop, daemon=True).start()
-    assert sweep.main(command) == 143
-    out, errors = capfd.readouterr()
-    assert out == "0 of 2 runs done\n"
-    assert errors.splitlines()[-1] == "experiments/sweep.sh: stopped; the same command resumes the sweep"
+    with pytest.raises(Stopped, match="^stopped; the same command resumes the sweep$") as stopped:
+        sweep.main(command)
+    assert stopped.value.status == 143 and capfd.readouterr().out == "0 of 2 runs done\n"
     assert any("run.py: stopped by SIGTERM" in console.read_text() for console in consoles)
     assert sweep.main(command) == 0
     out, errors = capfd.readouterr()
@@ -173,3 +165,19 @@ def test_a_stopped_search_ends_its_runs_and_resumes_to_the_same_bytes(
     assert done and "Digits, 4 x 2 classes, top-1 accuracy" in table + errors
     assert any("resuming: " in console.read_text() for console in consoles)
     assert lasting(consoles[0].parent) == lasting(finished("NormalNN", "--max_task", 4))
+
+
+def test_a_terminal_shows_the_last_line_with_the_time_left(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sweep.shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "console.log").write_text(
+            f"repeat 1/1  task 1/2  {name}  epoch 1/2  lr 0.1  0.5 s  (12 min left)\n")
+    drawn = sweep.show(["one", "two", "waits"], 0)
+    assert (drawn, sweep.show([], drawn)) == (2, 0)
+    lines, after = capsys.readouterr().err.split("\x1b[2A\x1b[J")
+    assert [(line[:5], line[-13:], len(line)) for line in lines.splitlines()] == [
+        (f"{name}  ", "(12 min left)", 39) for name in ("one", "two")]
+    assert after == ""

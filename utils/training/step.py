@@ -23,14 +23,16 @@ def capture_stream(beside: torch.cuda.Stream) -> torch.cuda.Stream:
 
 class TrainingStep:
     """A step of a stage; call it once for each item of ``stage.batches.starts``. ``run`` is the step itself,
-    under autocast if ``bf16``. With ``graph``, it is captured as a CUDA graph after EAGER_STEPS plain ones.
-    If that fails, ``fall_back`` is told why and the steps run one by one; without it, RunError is raised."""
+    under autocast if ``bf16``. With ``graph``, on a GPU, it becomes a CUDA graph after EAGER_STEPS plain
+    ones. If that fails, ``fall_back`` is told why and the steps run one by one; without it, RunError is
+    raised."""
 
     def __init__(self, stage: Stage, streams: Streams, bf16: bool = False, graph: bool = False,
                  fall_back: Callable[[str], None] | None = None):
         self.stage, self.streams, self.bf16, self.fall_back = stage, streams, bf16, fall_back
         self.names: Sequence[str] = ()  # of the losses, once a step has run
         self.eager_left = EAGER_STEPS
+        graph = graph and streams.device.type == "cuda"
         self.side = capture_stream(torch.cuda.current_stream(streams.device)) if graph else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.start: Sequence[Tensor] = ()  # its inputs

@@ -9,7 +9,6 @@ import torch
 from dataloaders.datasets import DATASETS, Data, checksum
 from dataloaders.tasks import Task, images_per_class, learned_classes, tasks_of_repeat
 from learners import LEARNERS, Stage, build_learner
-from utils.device import captures
 from utils.errors import Stopped, StopRequest
 from utils.settings import Settings
 from utils.training.first_task import first_task
@@ -82,7 +81,7 @@ class Trainer:
         state.learner.end_task(task)
 
     def train_stage(self, stage: Stage) -> None:
-        state, place, graph = self.state, self.state.place, captures(self.settings, self.device)
+        state, place, graph = self.state, self.state.place, self.settings.graph != "off"
         fall_back = None if self.settings.graph == "on" else state.log.line
         step = TrainingStep(stage, state.streams, state.learner.bf16, graph, fall_back)
         while place.epoch < stage.epochs:
