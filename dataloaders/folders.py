@@ -24,8 +24,8 @@ def entries(folder: Path) -> list[Path]:
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error.strerror}); put the data set there or name another "
-                        "folder") from error
+        raise UserError(f"{folder} cannot be read ({error.strerror}); put the data set there, or correct "
+                        "--dataroot or --dataset") from error
     return [path for path in found if not path.name.startswith(".") and path.name.lower() not in SYSTEM]
 
 

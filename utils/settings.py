@@ -142,7 +142,7 @@ class Settings:
 
 # A run may be resumed with other values of these: they do not change what is computed.
 NOT_IN_RESULTS = (
-    "repeat", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard",
+    "repeat", "max_task", "gpuid", "log_dir", "overwrite", "workers", "dataroot", "no_figures", "tensorboard",
     "wandb", "graph")
 
 

@@ -79,7 +79,7 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
         raise UserError(f"{flag}: does not hold a run; name the --log_dir of one")
     if not path.exists():
         raise UserError(f"{flag}: {path} is missing; that run has not finished this task")
-    there = read_yaml(folder / "args.yaml")
+    there = {**vars(Settings()), **read_yaml(folder / "args.yaml")}
     found = [*differences(there, vars(settings)), other_data(folder, repeat, data, classes)]
     reasons = "; ".join(filter(None, found))
     if reasons and not settings.load_any:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from dataloaders.image_files import worker_failure
 from dataloaders.orders import order_name
@@ -56,14 +56,17 @@ class RunFolder:
         if left and not is_run(self.path):
             raise UserError(
                 f"{self.flag}: has {', '.join(left)}, but does not hold a run; choose another folder")
+        self.lock: TextIO | None = None
+        if self.path.is_dir():
+            self.hold()
         self.damaged: list[str] = []  # lines about checkpoints that cannot be read
         self.state = {} if settings.overwrite else self._load()
         self.place = Place(**self.state["place"]) if self.state else None  # of the latest checkpoint
-        saved = self.state.get("settings", {})
+        saved = {**vars(type(settings)()), **self.state["settings"]} if self.state else {}
         threads = settings.threads or saved.get("threads") or default_threads()
         self.settings = dataclasses.replace(settings, threads=threads)
         for name, value in computed_from(self.settings).items() if saved else ():
-            if saved.get(name) != value:  # a learner may have gained a setting since
+            if saved.get(name) != value:
                 raise UserError(
                     f"{self.flag}: holds a run with other settings ({name} {shown(saved.get(name))} there, "
                     f"{shown(value)} here); choose another folder, or delete that run with --overwrite 1")
@@ -86,13 +89,22 @@ class RunFolder:
             raise UserError(f"{self.flag}: {', '.join(self.damaged)}; --overwrite 1 starts over")
         return {}
 
-    def begin(self) -> Log:
-        """Lock the folder, delete what --overwrite 1 replaces, record the settings and open the log. Call it
-        once nothing else can be refused, since a refused run leaves nothing."""
+    def hold(self) -> None:
+        """Make the folder and lock it until the process ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock, note = lock_folder(self.path)
-            self.notices += [note] if note else []
+        except OSError as error:
+            raise UserError(
+                f"{self.flag}: cannot be written ({error.strerror}); choose another folder") from error
+        self.notices += [note] if note else []
+
+    def begin(self) -> Log:
+        """Delete what --overwrite 1 replaces, record the settings and open the log. Call it once nothing else
+        can be refused, since a refused run leaves no folder."""
+        if not self.lock:
+            self.hold()
+        try:
             for name in LEFT_BEHIND if self.settings.overwrite else ():
                 if (self.path / name).is_dir():
                     shutil.rmtree(self.path / name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from dataloaders.tasks import Task
+from dataloaders.tasks import Task, task_ranges
 from learners import Learner, Stage, build_learner
 from utils.errors import RunError, UserError
 from utils.settings import Settings
@@ -48,6 +48,14 @@ class RunState:
         self.code: list[dict[str, str]] = saved.get("code", [])  # provenance of each part of the run
         self.seconds = 0.0  # spent training the current task
         self.stages: list[Stage] = []  # of the task under way
+        finished, planned = [len(tasks) for tasks in self.results.records], len(task_ranges(settings))
+        if self.place == Place(1) and finished[0] < planned:  # --max_task has grown
+            self.place = Place(0, finished[0])
+        fixed = {planned, *finished[: self.place.repeat]} != {planned}
+        if fixed or max(finished, default=0) > planned:
+            raise UserError(
+                f"--max_task {settings.max_task}: the run in --log_dir {settings.log_dir} has finished "
+                f"{max(finished)} tasks; only a run of one repeat learns more; choose another --log_dir")
         if saved and saved["data"] != data:
             raise UserError(
                 f"--dataroot {settings.dataroot}: {settings.dataset} has changed since the run in --log_dir "

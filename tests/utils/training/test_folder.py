@@ -66,7 +66,7 @@ def test_two_damaged_checkpoints_are_refused_with_the_remedy(settings, tmp_path)
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("mu", 0.3), ("schedule", [1, 3]), ("learner_name", "LWF"), ("max_task", 2), ("validation", True),
+    ("mu", 0.3), ("schedule", [1, 3]), ("learner_name", "LWF"), ("validation", True),
     ("seed", 1), ("class_order", list(range(10))), ("threads", 3)])
 def test_other_settings_are_refused_by_name_and_change_nothing(settings, tmp_path, name, value):
     folder = RunFolder(settings(threads=1))
@@ -160,12 +160,14 @@ def test_what_ends_a_run_is_one_line_with_how_to_resume_it(settings, error, expe
     assert "\n" not in str(found.value)
 
 
-def test_a_setting_that_a_learner_has_gained_since_is_another_setting_and_no_damage(finished, tmp_path):
+def test_a_setting_that_a_learner_has_gained_since_had_its_default(finished, tmp_path):
     folder = shutil.copytree(finished("BIC"), tmp_path / "run")
     state = read_tensors(folder / CHECKPOINT)
     del state["settings"]["bias_at_test"]
     write_tensors(folder / CHECKPOINT, state)
     (folder / PREVIOUS).unlink(missing_ok=True)
     again = parse(REGISTRY, ["--config", str(folder / "args.yaml"), "--log_dir", str(folder)])
-    with pytest.raises(UserError, match=r"other settings \(bias_at_test None there, False here\)"):
+    assert RunFolder(again).place == Place(1)
+    again.bias_at_test = True
+    with pytest.raises(UserError, match=r"other settings \(bias_at_test False there, True here\)"):
         RunFolder(again)

@@ -47,6 +47,21 @@ def test_more_repeats_extend_a_finished_run(finished, copied, trainer, lasting):
     assert records(folder) == records(finished("NormalNN", *TWICE))
 
 
+@pytest.mark.parametrize("name", ["AlwaysBeDreaming", "BIC"])
+def test_more_tasks_extend_a_finished_run_of_one_repeat(finished, trainer, lasting, tmp_path, name):
+    trainer(tmp_path, name, "--max_task", 1).run()
+    trainer(tmp_path, name).run()
+    assert lasting(tmp_path) == lasting(finished(name)) and records(tmp_path) == records(finished(name))
+
+
+def test_fewer_tasks_and_more_tasks_of_several_repeats_are_refused(copied, trainer, tmp_path):
+    with pytest.raises(UserError, match="--max_task 1: .* has finished 2 tasks"):
+        trainer(copied("NormalNN"), "NormalNN", "--max_task", 1)
+    trainer(tmp_path / "twice", "NormalNN", *SHORT, "--repeat", 2).run()
+    with pytest.raises(UserError, match="--max_task 2: .* has finished 1 tasks"):
+        trainer(tmp_path / "twice", "NormalNN", *SHORT, "--repeat", 2, "--max_task", 2)
+
+
 def test_a_finished_run_trains_nothing_and_leaves_deleted_results_again(
         copied, trainer, lasting, monkeypatch, capsys):
     folder = copied("NormalNN")
