@@ -30,14 +30,14 @@ def herding(features: Tensor, count: int) -> Tensor:
     return torch.cat(chosen) if chosen else features.new_empty(0, dtype=torch.long)
 
 
-def first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """[N] bool: whether each image is among the first ``count`` of its class."""
+def rank_in_class(labels: Tensor) -> Tensor:
+    """[N] int64: how many images of the same class come before each image."""
     order = labels.argsort(stable=True)
     _, sizes = labels[order].unique_consecutive(return_counts=True)
     starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    first = torch.empty_like(labels, dtype=torch.bool)
-    first[order] = torch.arange(len(labels), device=labels.device) - starts < count
-    return first
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(labels), device=labels.device) - starts
+    return rank
 
 
 def shares(memory: int, counts: Sequence[int]) -> list[int]:

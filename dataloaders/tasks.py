@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from dataloaders.batches import Images, InMemory, Pixels, Source
+from dataloaders.coreset import rank_in_class
 from dataloaders.datasets import DATASETS, Data, Split, class_count
 from dataloaders.image_files import ImageFiles
 from dataloaders.sets.imagenet import published_order
 from dataloaders.transforms import TRANSFORMS
-from utils.device import memory_format as format_of_run
+from utils.device import memory_format
 from utils.errors import UserError
 from utils.settings import Settings
 
@@ -87,59 +88,13 @@ def check_split(settings: Settings) -> None:
         raise UserError(f"--first_split_size {first}: {settings.dataset} has {classes} classes; {remedy}")
 
 
-def hold_out(data: Split, fold: int) -> tuple[Split, Split]:
-    """(training, validation): every fifth image of each class is held out, beginning with the fold's."""
-    held = np.zeros(len(data.labels), bool)
-    for label in np.unique(data.labels):
-        held[np.flatnonzero(data.labels == label)[fold % VALIDATION_FOLDS :: VALIDATION_FOLDS]] = True
-    return Split(data.images[~held], data.labels[~held]), Split(data.images[held], data.labels[held])
-
-
-def pixels_of(
-    dataset: str, transforms: str, normalised: bool, device: torch.device | str,
-    memory_format: torch.memory_format,
-) -> Pixels:
-    """What turns a data set's pixels into what networks see. See task_sequence."""
-    known, how = DATASETS[dataset], TRANSFORMS[transforms]
-    mean, std = how.statistics.get(dataset, (known.mean, known.std))
+def pixels_of(settings: Settings, normalised: bool, device: torch.device) -> Pixels:
+    """What turns the pixels of a run into what networks see: ``normalised`` images, or images in [0, 1]."""
+    known, how = DATASETS[settings.dataset], TRANSFORMS[settings.transforms]
+    mean, std = how.statistics.get(settings.dataset, (known.mean, known.std))
     if not normalised:
         mean, std = (0.0,) * 3, (1.0,) * 3
-    return Pixels(mean, std, device, how.normalised_first, memory_format)
-
-
-def task_sequence(
-    dataset: str, train: Split, test: Split, names: tuple[str, ...], ranges: list[range], order: list[int], *,
-    normalised: bool = True, cumulative: bool = False, workers: int = 0, device: torch.device | str = "cpu",
-    transforms: str = "abd", memory_format: torch.memory_format = torch.channels_last,
-) -> list[Task]:
-    """The tasks of one repeat, on the device.
-
-    Args:
-        names: of the data set's classes.
-        order: order[place] is the data set's number of the class learned at that place; some may be left out.
-        normalised: networks see normalised images; otherwise images in [0, 1] (DGR).
-        cumulative: a task's training images are those of all tasks so far (``--oracle_flag``).
-    """
-    pixels = pixels_of(dataset, transforms, normalised, device, memory_format)
-    place = np.full(len(names), -1)
-    place[order] = np.arange(len(order))
-
-    def source(split: Split) -> Source:
-        labels = torch.from_numpy(place[split.labels]).to(device)
-        if split.images.dtype == np.uint8:
-            return InMemory(torch.from_numpy(split.images).to(device), labels, pixels)
-        return ImageFiles(split.images, labels, pixels, workers)
-
-    def select(whole: Source, start: int, stop: int) -> Images:
-        return Images(whole, ((whole.labels >= start) & (whole.labels < stop)).nonzero().flatten())
-
-    training, testing = source(train), source(test)
-    placed = tuple(names[label] for label in order)
-    return [
-        Task(index, new.start, new.stop, select(training, 0 if cumulative else new.start, new.stop),
-             select(testing, new.start, new.stop), placed)
-        for index, new in enumerate(ranges)
-    ]
+    return Pixels(mean, std, device, how.normalised_first, memory_format(settings, device))
 
 
 def order_of_repeat(settings: Settings, classes: int, repeat: int) -> list[int]:
@@ -158,30 +113,52 @@ def learned_classes(settings: Settings, data: Data, repeat: int) -> list[tuple[i
     return [(number, data.names[number]) for number in order[:learned]]
 
 
-def first_of_each_class(data: Split, count: int) -> Split:
-    by_class = [np.flatnonzero(data.labels == label)[:count] for label in np.unique(data.labels)]
-    kept = np.sort(np.concatenate(by_class))
-    return Split(data.images[kept], data.labels[kept])
-
-
 def splits_of_repeat(settings: Settings, data: Data, repeat: int) -> tuple[Split, Split]:
-    """Training and test images; with ``--validation`` the latter are held out of the training images, and
-    with ``--images_per_class`` the first ones of each class are all there are."""
-    train, test = hold_out(data.train, settings.seed + repeat) if settings.validation else data[:2]
+    """Training and test images. With ``--validation``, every fifth image of each training class is a test
+    image, beginning with another one in each repeat; ``--images_per_class`` takes the first of each class."""
+
+    def rank(split: Split) -> np.ndarray:
+        return rank_in_class(torch.from_numpy(split.labels)).numpy()
+
+    def chosen(split: Split, which: np.ndarray) -> Split:
+        return Split(split.images[which], split.labels[which])
+
+    train, test = data.train, data.test
+    if settings.validation:
+        held = rank(train) % VALIDATION_FOLDS == (settings.seed + repeat) % VALIDATION_FOLDS
+        train, test = chosen(train, ~held), chosen(train, held)
     if count := settings.images_per_class:
-        return first_of_each_class(train, count), first_of_each_class(test, count)
+        train, test = (chosen(split, rank(split) < count) for split in (train, test))
     return train, test
 
 
 def tasks_of_repeat(
     settings: Settings, data: Data, repeat: int, normalised: bool, device: torch.device,
 ) -> list[Task]:
-    """The tasks of a repeat, counted from 0."""
-    return task_sequence(
-        settings.dataset, *splits_of_repeat(settings, data, repeat), data.names, task_ranges(settings),
-        order_of_repeat(settings, len(data.names), repeat), normalised=normalised,
-        cumulative=settings.oracle_flag, workers=settings.workers, device=device,
-        transforms=settings.transforms, memory_format=format_of_run(settings, device))
+    """The tasks of a repeat, counted from 0, on the device. See ``pixels_of``."""
+    train, test = splits_of_repeat(settings, data, repeat)
+    order = order_of_repeat(settings, len(data.names), repeat)
+    pixels = pixels_of(settings, normalised, device)
+    place = np.full(len(data.names), -1)
+    place[order] = np.arange(len(order))
+
+    def source(split: Split) -> Source:
+        labels = torch.from_numpy(place[split.labels]).to(device)
+        if split.images.dtype == np.uint8:
+            return InMemory(torch.from_numpy(split.images).to(device), labels, pixels)
+        return ImageFiles(split.images, labels, pixels, settings.workers)
+
+    def select(whole: Source, start: int, stop: int) -> Images:
+        return Images(whole, ((whole.labels >= start) & (whole.labels < stop)).nonzero().flatten())
+
+    training, testing = source(train), source(test)
+    names = tuple(data.names[label] for label in order)
+    return [
+        Task(index, new.start, new.stop,
+             select(training, 0 if settings.oracle_flag else new.start, new.stop),
+             select(testing, new.start, new.stop), names)
+        for index, new in enumerate(task_ranges(settings))
+    ]
 
 
 def images_per_class(settings: Settings, data: Data, repeat: int) -> list[int]:

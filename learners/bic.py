@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataloaders.batches import Images
-from dataloaders.coreset import first_of_each_class, herding, shares
+from dataloaders.coreset import herding, rank_in_class, shares
 from dataloaders.tasks import Task, task_ranges
 from learners.base import CROSS_ENTROPY, Learner, Losses, Stage, distillation
 from models import Classifier
@@ -85,7 +85,7 @@ class BIC(Learner):
         whole = self.coreset.images(task.train.source) + task.train
         if not task.old:
             return whole, whole[:0]
-        held = first_of_each_class(whole.labels, held_out_per_class(len(self.coreset), task.old))
+        held = rank_in_class(whole.labels) < held_out_per_class(len(self.coreset), task.old)
         return whole[~held], whole[held]
 
     def data(self, task: Task) -> Images:

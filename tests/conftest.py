@@ -16,13 +16,13 @@ from PIL import Image
 from steps import enter, learner_with, step
 
 import run
-from dataloaders.datasets import DATASETS, Split
+from dataloaders.datasets import DATASETS, Data, Split
 from dataloaders.sets.imagenet import ilsvrc, published_order
-from dataloaders.tasks import split_classes, task_sequence
+from dataloaders.tasks import tasks_of_repeat
 from learners import LEARNERS, REGISTRY
 from run import build_trainer
 from utils.command_line import parse
-from utils.device import keep_freed_memory, memory_format
+from utils.device import keep_freed_memory
 from utils.errors import run_main
 from utils.training.folder import RunFolder
 
@@ -237,10 +237,8 @@ def problem():
         streams.start(0, 0)
         images = torch.randint(256, (240, 3, 32, 32), generator=random, dtype=torch.uint8).numpy()
         split = Split(images, torch.arange(10).repeat(24).numpy())
-        return learner, task_sequence(
-            "Digits", split, split, tuple("0123456789"), split_classes(10, 2, 2, tasks), list(range(10)),
-            normalised=learner.normalised, device=streams.device,
-            memory_format=memory_format(learner.settings, streams.device))
+        data = Data(split, split, tuple("0123456789"))
+        return learner, tasks_of_repeat(learner.settings, data, 0, learner.normalised, streams.device)
 
     return build
 

@@ -12,10 +12,11 @@ from successor_learners import learner_of, projections_of, tensors_of
 from dataloaders import image_files
 from dataloaders.augmentation import crop_and_flip
 from dataloaders.batches import Images, ShuffledBatches
-from dataloaders.datasets import Split
-from dataloaders.tasks import split_classes, task_sequence
+from dataloaders.datasets import Data, Split
+from dataloaders.tasks import split_classes, tasks_of_repeat
 from dataloaders.transforms import TRANSFORMS
 from models import classifier
+from utils.settings import Settings
 from utils.streams import Streams
 
 DATASET_OF_NAME = {
@@ -37,10 +38,11 @@ def made_up_split(seed, each):
 
 def data_case(recipe, expected):
     size, current = 100 // recipe["tasks"], recipe["current_task"]
-    tasks = task_sequence(
-        "CIFAR100", made_up_split(recipe["pictures"], 2), made_up_split(recipe["pictures"] + 1, 1),
-        ("",) * 100, split_classes(100, size, size),
-        np.random.RandomState(recipe["order"]).permutation(100).tolist(), transforms="rdfcil")
+    settings = Settings(
+        transforms="rdfcil", first_split_size=size, other_split_size=size,
+        class_order=np.random.RandomState(recipe["order"]).permutation(100).tolist())
+    pictures = (made_up_split(recipe["pictures"] + part, 2 - part) for part in range(2))
+    tasks = tasks_of_repeat(settings, Data(*pictures, ("",) * 100), 0, True, torch.device("cpu"))
     data = Images.all_of(tasks[current].train.source)
     yield from training_picture(data[recipe["index_of_the_picture"] :][:1], expected["training"])
     yield from test_picture(tasks[: current + 1], expected["test"])

@@ -24,7 +24,6 @@ from dataloaders.image_files import crop_of, decode
 from dataloaders.tasks import pixels_of
 from learners import REGISTRY, Learner, build_learner
 from utils.command_line import parse
-from utils.device import memory_format
 from utils.errors import UserError
 from utils.files import read_tensors, read_yaml
 from utils.streams import Streams
@@ -61,9 +60,7 @@ class LoadedRun:
         self.class_names = [str(output["name"]) for output in known]
         contents = {path.stem: read_yaml(path) for path in (folder / "results-acc").glob("*.yaml")}
         self.results = {name: np.array(c["history"], float) for name, c in contents.items() if "history" in c}
-        device = learner.streams.device
-        self.pixels = pixels_of(self.settings.dataset, self.settings.transforms, learner.normalised, device,
-                                memory_format(self.settings, device))
+        self.pixels = pixels_of(self.settings, learner.normalised, learner.streams.device)
 
     def _batches(self, images: ImagesOrPaths) -> Iterator[Tensor]:
         side = image_side(self.settings)

@@ -1,16 +1,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dataloaders.datasets import Data, Split
 from dataloaders.tasks import (
     class_order,
-    hold_out,
     images_per_class,
     learned_classes,
     order_of_repeat,
     split_classes,
-    task_sequence,
+    splits_of_repeat,
+    tasks_of_repeat,
 )
 from utils.settings import Settings
 
@@ -29,7 +30,9 @@ def split():
 @pytest.fixture
 def tasks(split):
     def build(**more):
-        return task_sequence("Digits", split, split, NAMES, split_classes(10, 4, 3), ORDER, **more)
+        settings = Settings(
+            dataset="Digits", class_order=ORDER, first_split_size=4, other_split_size=3, **more)
+        return tasks_of_repeat(settings, Data(split, split, NAMES), 0, True, torch.device("cpu"))
 
     return build
 
@@ -46,11 +49,11 @@ def test_classes_split_into_tasks_of_which_the_last_has_what_is_left(split, stop
     assert split_classes(*split) == [range(*pair) for pair in zip([0, *stops], stops)]
 
 
-@pytest.mark.parametrize("cumulative", [False, True])
-def test_a_task_has_all_images_of_its_classes_numbered_by_their_places_in_the_order(tasks, split, cumulative):
+@pytest.mark.parametrize("oracle_flag", [False, True])
+def test_a_task_has_all_images_of_its_classes_numbered_by_place_in_the_order(tasks, split, oracle_flag):
     assert [(task.index, task.old, task.seen) for task in tasks()] == [(0, 0, 4), (1, 4, 7), (2, 7, 10)]
-    for task in tasks(cumulative=cumulative):
-        first = 0 if cumulative else task.old
+    for task in tasks(oracle_flag=oracle_flag):
+        first = 0 if oracle_flag else task.old
         assert set(task.train.labels.tolist()) == set(range(first, task.seen))
         assert len({*places(task.train)}) == len(task.train) == 20 * (task.seen - first)
         for images in (task.train, task.test):
@@ -62,7 +65,8 @@ def test_a_task_has_all_images_of_its_classes_numbered_by_their_places_in_the_or
 def test_images_may_be_files_and_some_classes_left_out():
     files = Split(np.array([f"{k}.JPEG" for k in range(8)]), np.repeat([5, 0, 9, 3], 2))
     order = [9, 0, 3, 5, 1]
-    first, second = task_sequence("ImageNet", files, files, NAMES, split_classes(4, 2, 2), order, workers=3)
+    settings = Settings(dataset="ImageNet", class_order=order, max_task=2, workers=3)
+    first, second = tasks_of_repeat(settings, Data(files, files, NAMES), 0, True, torch.device("cpu"))
     assert first.train.source.paths[first.train.rows].tolist() == ["2.JPEG", "3.JPEG", "4.JPEG", "5.JPEG"]
     assert first.train.labels.tolist() == [1, 1, 0, 0]
     assert second.test.source.paths[second.test.rows].tolist() == ["0.JPEG", "1.JPEG", "6.JPEG", "7.JPEG"]
@@ -73,7 +77,7 @@ def test_images_may_be_files_and_some_classes_left_out():
 def test_five_folds_hold_a_fifth_of_every_class_and_every_image_once(split):
     held = []
     for fold in range(5):
-        rest, out = hold_out(split, fold)
+        rest, out = splits_of_repeat(Settings(validation=True, seed=1), Data(split, split, NAMES), fold)
         places = out.images[:, 0, 0, 0]
         assert np.bincount(out.labels).tolist() == [4] * 10
         assert np.array_equal(split.labels[places], out.labels)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dataloaders.coreset import first_of_each_class
+from dataloaders.coreset import rank_in_class
 from dataloaders.tasks import Task
 from learners import Learner
 from utils.errors import RunError
@@ -83,7 +83,7 @@ def class_means(learner: Learner, tasks: Sequence[Task]) -> Tensor:
     sums = torch.zeros(())
     for task in tasks:
         own = task.train[(task.train.labels >= task.old).nonzero().flatten()]
-        few = own[first_of_each_class(own.labels, IMAGES_A_MEAN).nonzero().flatten()]
+        few = own[(rank_in_class(own.labels) < IMAGES_A_MEAN).nonzero().flatten()]
         for images, labels in few.in_order():
             features = F.normalize(learner.model.features(images).float())
             sums = sums + F.one_hot(labels, tasks[-1].seen).T.to(features) @ features
