@@ -69,10 +69,13 @@ def status_of(number: int) -> int:
 
 
 class StopRequest:
-    """While open, notes the first signal in ``signal``, so that a run can stop between two steps. A second
-    Ctrl-C ends the process at once."""
+    """While open, notes the first signal in ``signal``, so that a run can stop between two steps, and says
+    what will happen. A second Ctrl-C ends the process at once."""
 
     signal: Any = None
+
+    def __init__(self, line: str = "run.py: stopping after the current step") -> None:
+        self.line = f"{line}; Ctrl-C stops at once\n".encode()
 
     def __enter__(self) -> "StopRequest":
         self.before = answer_signals(self.note)
@@ -87,7 +90,7 @@ class StopRequest:
         if signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # print is not safe here: the signal may have interrupted one
-            os.write(2, b"run.py: stopping after the current step; Ctrl-C stops at once\n")
+            os.write(2, self.line)
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -227,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"--only {given.only}: takes 1 to {len(runs)}; --list shows the runs")
         os.execv(sys.executable, [*RUN, *runs[given.only - 1][0]])
     ray = start_ray()
-    with StopRequest() as stop_request:
+    with StopRequest("experiments/sweep.sh: stopping all runs") as stop_request:
         done = work(runs, ray, given.runs_per_gpu, stop_request)
     ray.shutdown()
     print(f"{done} of {len(runs)} runs done", flush=True)
