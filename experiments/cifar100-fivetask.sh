@@ -7,7 +7,7 @@
 # `python run.py --help` explains them. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/cifar100-fivetask
+OUT=${OUTPUT_DIR:-outputs/cifar100-fivetask}
 
 PROTOCOL="--dataset CIFAR100 --dataroot datasets --workers 0 --train_aug --rand_split --repeat 3
     --overwrite 0 --model_type resnet --model_name resnet32

@@ -7,7 +7,7 @@
 # `--only base abd` runs these two. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/cifar100-laptop
+OUT=${OUTPUT_DIR:-outputs/cifar100-laptop}
 PROTOCOL="--config configs/cifar100-laptop.yaml"
 
 run base --config configs/base.yaml "$@"

@@ -8,7 +8,7 @@
 # The second line runs two at a time and takes more than a day. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/cifar100-tenth
+OUT=${OUTPUT_DIR:-outputs/cifar100-tenth}
 PROTOCOL="--config configs/cifar100-tenth.yaml"
 
 run base --config configs/base.yaml "$@"

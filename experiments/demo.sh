@@ -4,7 +4,7 @@
 #     sh experiments/demo.sh [--only NAME ...] [any flag of run.py, for every run]
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/demo
+OUT=${OUTPUT_DIR:-outputs/demo}
 PROTOCOL="--config configs/digits.yaml"
 
 run base --config configs/base.yaml "$@"

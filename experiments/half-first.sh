@@ -11,7 +11,7 @@ set -e
 . "$(dirname -- "$0")/runs.sh"
 NAME=${1:?which PROTOCOL? --help lists them}
 shift
-OUT=outputs/$NAME
+OUT=${OUTPUT_DIR:-outputs/$NAME}
 PROTOCOL="--config configs/$NAME.yaml"
 
 run rdfcil --config configs/rdfcil.yaml "$@"

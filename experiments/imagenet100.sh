@@ -8,7 +8,7 @@
 # names. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/imagenet100-t10
+OUT=${OUTPUT_DIR:-outputs/imagenet100-t10}
 PROTOCOL="--config configs/imagenet100-t10.yaml"
 SAME="--load_model_dir $OUT/base"
 

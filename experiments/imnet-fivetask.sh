@@ -9,7 +9,7 @@
 # `python run.py --help` explains them. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/imnet-fivetask
+OUT=${OUTPUT_DIR:-outputs/imnet-fivetask}
 
 PROTOCOL="--dataset ImageNet --dataroot datasets --workers 8 --train_aug --rand_split --repeat 3
     --overwrite 0 --model_type resnet --model_name resnet18

@@ -1,7 +1,7 @@
 # A script of several runs begins with this. Its arguments: [GPU] [--only NAME ...] [any flag of run.py]
 #
 #     . "$(dirname -- "$0")/runs.sh"
-#     OUT=outputs/mine PROTOCOL="--dataset CIFAR100 ..."    the folder and the flags of every run
+#     OUT=${OUTPUT_DIR:-outputs/mine} PROTOCOL="--dataset CIFAR100 ..."    the folder and the flags of every run
 #     run abd --learner_name AlwaysBeDreaming "$@"          "$@": the flags on the command line, which win
 case ${1-} in -h | --help) sed -n '1d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit ;; esac
 . "$(dirname -- "$0")/common.sh"

@@ -8,7 +8,7 @@
 # `python run.py --help` explains them. A stopped script, started again, resumes.
 set -e
 . "$(dirname -- "$0")/runs.sh"
-OUT=outputs/tinyimnet-twentytask
+OUT=${OUTPUT_DIR:-outputs/tinyimnet-twentytask}
 
 PROTOCOL="--dataset TinyImageNet --dataroot datasets --workers 0 --train_aug --rand_split --repeat 3
     --overwrite 0 --model_type resnet --model_name resnet32

@@ -20,7 +20,7 @@ def check_settings(learner: Any, settings: Settings) -> None:
     """Check what all learners need. Raises UserError."""
     name = settings.learner_name
     if settings.learner_type != learner.learner_type:
-        raise UserError(f"--learner_type {settings.learner_type}: {name} is of type {learner.learner_type}")
+        raise UserError(f"--learner_type {settings.learner_type}: {name} needs {learner.learner_type}")
     if settings.memory and not learner.takes_coreset:
         raise UserError(f"--memory {settings.memory}: {name} keeps no coreset; use --memory 0")
     if settings.oracle_flag and not learner.takes_oracle:

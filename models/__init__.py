@@ -45,8 +45,8 @@ def image_generator(kind: str, name: str, side: int) -> Generator | Autoencoder:
         blocks = next(number for number in range(1, side) if side >> number <= 8)
         start, channels = side >> blocks, (*channels[:1] * blocks, channels[-1])
         if start << blocks != side:
-            raise UserError(f"--gen_model_name {name}: generators make images of 4 to 8 times a power of two "
-                            f"pixels a side, and {side} is not one of these")
+            raise UserError(f"--gen_model_name {name}: generators make images with a side of 4, 5, 6, 7 or 8 "
+                            f"times a power of two; {side} is not one")
     return Generator(start, channels)
 
 

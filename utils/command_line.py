@@ -130,7 +130,7 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
     if settings.task_sizes:
         settings.first_split_size = settings.task_sizes[0]  # by which --load_model_dir compares first tasks
     if settings.schedule != sorted(set(settings.schedule)):
-        raise UserError(f"--schedule: epochs must rise, {' '.join(map(str, settings.schedule))} do not")
+        raise UserError(f"--schedule: epochs must increase, not {' '.join(map(str, settings.schedule))}")
     learner.check(settings)
     if "print_config" in asked:
         print(yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False, default_flow_style=None), end="")

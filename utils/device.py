@@ -43,7 +43,7 @@ def choose_device(gpuid: Sequence[int]) -> torch.device:
 def cpu_notices(gpuid: Sequence[int], device: torch.device) -> list[str]:
     """A line for the log if a run is on the CPU although nobody asked for that."""
     return [] if device.type != "cpu" or gpuid[0] < 0 else [
-        f"{why_no_gpu()}, so this runs on the CPU, many times slower; --gpuid -1 silences this"]
+        f"{why_no_gpu()}, so this runs on the CPU, which is much slower; --gpuid -1 hides this line"]
 
 
 def open_device(settings: Settings) -> torch.device:

@@ -49,8 +49,9 @@ class Parser(argparse.ArgumentParser):
 def did_you_mean(name: str, names: Iterable[str], meant: Callable[[str], str] = str) -> str:
     """The end of an error about a misspelt name; empty if none of the names is like it. ``meant`` translates
     a nickname."""
-    near = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {meant(near[0])}?" if near else ""
+    known = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), known, 1)
+    return f"; did you mean {meant(known[near[0]])}?" if near else ""
 
 
 def answer_signals(handler: Any) -> dict[int, Any]:

@@ -45,7 +45,7 @@ class Settings:
         "CIFAR_GEN", "learner", "width of the generator or autoencoder, whose images are of the data's size")
     weights: str = setting(
         "", "learner", "state dict of torchvision or timm for the backbone to begin with", path=True)
-    freeze: bool = setting(False, "learner", "keep the backbone as it begins; the outputs alone learn")
+    freeze: bool = setting(False, "learner", "freeze the backbone; only the outputs learn")
 
     # Data and tasks
     dataset: str = setting("CIFAR100", "data", "data set, or folder:PATH for images in class folders")
@@ -99,18 +99,18 @@ class Settings:
     beta: float = setting(0.5, "method", "accepted from published scripts; no published loss reads it")
     DW: bool = setting(
         False, "method", "weight images by the inverse frequency of their class: NormalNN and LWF with a "
-        "coreset, DeepInversionGenBN, DeepInversionLWF. The others do not read it, as published")
+        "coreset, DeepInversionGenBN, DeepInversionLWF. the others ignore it, as in the published code")
     memory: int = setting(0, "method", "images in the coreset, of all past tasks", low=0)
     power_iters: int = setting(
         10, "method", "training steps of the generator before every task but the first", low=1)
     deep_inv_params: list[float] = setting(
         [-1.0], "method", "the generator's loss: Adam's learning rate; weights of batch norm and smoothness; "
-        "temperature and weight of the content. -1: none, for learners that do not dream", low=0)
+        "temperature and weight of the content. default: none, for learners that do not dream", low=0)
 
     # The run
     seed: int = setting(
-        0, "run", "seed of the first repeat; each further one adds 1: --seed 2 --repeat 1 is the third of "
-        "--seed 0", low=0)
+        0, "run", "seed of the first repeat; each later one adds 1, so --seed 2 --repeat 1 is the third "
+        "repeat of --seed 0", low=0)
     repeat: int = setting(1, "run", "runs, each with other weights and class order", low=1)
     gpuid: list[int] = setting(
         [0], "run", "GPU to run on (the first of the list); -1, or 0 on a machine without a GPU: the CPU")
@@ -123,7 +123,7 @@ class Settings:
     deterministic: int = setting(
         0, "run", "1: slower kernels that make a GPU reproducible, as a CPU always is", choices=[0, 1])
     graph: str = setting(
-        "auto", "run", "capture steps as CUDA graphs, which is faster; auto: if a step can be captured",
+        "auto", "run", "run steps as CUDA graphs, which is faster; auto: if possible",
         choices=["auto", "on", "off"])
     threads: int = setting(
         0, "run", "CPU threads; 0: as many as the run to resume, else OMP_NUM_THREADS, else the cores", low=0)
@@ -133,7 +133,7 @@ class Settings:
     load_model_dir: str = setting(
         "", "run", "log_dir of a run whose first-task models are taken over instead of learned", path=True)
     load_any: bool = setting(
-        False, "run", "take them even if that run learned its first task in another way; the results say so")
+        False, "run", "with load_model_dir: take models even if they were learned differently; results tell")
     workers: int = setting(8, "run", "processes that decode images of ImageNet; 0: the run itself", low=0)
     no_figures: bool = setting(False, "run", "draw no figures of dreams, accuracies and losses")
     tensorboard: bool = setting(False, "run", "also write to log_dir/tensorboard; needs its package")

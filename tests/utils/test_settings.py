@@ -143,7 +143,7 @@ def test_help_has_every_flag_or_those_that_a_learner_reads_with_bounds_and_defau
     ("--momentum 1", "--momentum: 1.0 is not at most 0.999999"),
     ("--repeat 1.5", "--repeat: '1.5' is not a whole number"), ("--overwrite", "--overwrite"),
     ("--batch_size 1", "--batch_size: 1 is not at least 2"), ("--overwrite 2", "2 is not one of 0, 1"),
-    ("--DW maybe", "--DW: 'maybe' is not true or false"), ("--schedule 200 100", "epochs must rise"),
+    ("--DW maybe", "--DW: 'maybe' is not true or false"), ("--schedule 200 100", "epochs must increase"),
     *((f"--learner_type datafree --learner_name AlwaysBeDreaming {values}", "dreams and needs its five")
       for values in ("", "--deep_inv_params 1 2 3 4")), ("--deep_inv_params -2", "--deep_inv_params"),
     ("--first_split_size 101", "--first_split_size 101"), ("--task_sizes 50 51", "--task_sizes"),

@@ -181,7 +181,7 @@ def diagnosis_figure(diagnoses: dict[str, Diagnosis]) -> Figure:
                 axes.set_ylim(-4, 104)
             axes.set_title(MEASURES[name][2], fontsize=10)
             axes.set_xlabel("after task", fontsize=9)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_xticks(sorted({task for tasks in diagnoses.values() for task in tasks}))
             axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
             axes.spines[["top", "right"]].set_visible(False)
     grid[0, 2].legend(*grid[0, 0].get_legend_handles_labels(), loc="center left", fontsize=9, frameon=False)

@@ -155,7 +155,7 @@ def joined(runs: Sequence[Run], command: str) -> Run:
         part: values[..., [*furthest.values()]] for part, values in history.items()})
     for seed, count in Counter(seed for seed, tasks in zip(seeds, done) if tasks).items():
         if count > 1:
-            line = f"{run.name}: seed {seed} is there twice; the one that came furthest counts"
+            line = f"{run.name}: seed {seed} is there twice; the run that got further counts"
             print(f"{command}: {line}", file=sys.stderr)
     return run
 

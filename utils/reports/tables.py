@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("folders", nargs="*", type=user_path, default=[Path("outputs")], metavar="FOLDER",
         help="runs, or folders that hold runs at any depth; default: outputs")
     add_forms(parser)
-    add("--paper", action="store_true", help="also show published rows that no run stands in")
+    add("--paper", action="store_true", help="also show published results for which there is no run")
     add("--figures", type=user_path, metavar="DIR", help="also draw the tables into DIR")
     add("--format", choices=["png", "svg", "pdf"], default="png", help="of figures; default: png")
     given = parser.parse_args(arguments)
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for folder in given.folders:
         below = sorted(path.parent for path in Path(os.path.abspath(folder)).rglob("args.yaml"))
         if not below:
-            raise UserError(f"{folder.absolute()}: holds no run at any depth; name the log_dir of one")
+            raise UserError(f"{folder.absolute()}: contains no runs; name the log_dir of one")
         folders |= dict.fromkeys(below)
     tables = tables_of(read_runs([*folders], NAME))
     if given.form == "csv":

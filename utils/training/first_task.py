@@ -83,8 +83,8 @@ def first_task(settings: Settings, repeat: int, data: str, classes: list[tuple[i
     found = [*differences(there, vars(settings)), other_data(folder, repeat, data, classes)]
     reasons = "; ".join(filter(None, found))
     if reasons and not settings.load_any:
-        raise UserError(f"{flag}: its first task is not this run's: {reasons}; name another run, or take it "
-                        "nevertheless with --load_any")
+        raise UserError(f"{flag}: its first task differs: {reasons}; name another run, or "
+                        "add --load_any to take it anyway")
     seconds = read_yaml(folder / "results-time" / "global.yaml")["history"][0][repeat]
     try:
         model = read_tensors(path)

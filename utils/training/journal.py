@@ -68,7 +68,7 @@ class Journal(Listener):
         if settings.validation:
             self.notes.append("--validation: every accuracy is on held-out training images, not the test set")
         if count := settings.images_per_class:
-            self.notes.append(f"--images_per_class {count}: a trial on the first images of each class alone")
+            self.notes.append(f"--images_per_class {count}: a trial, on only the first images of each class")
         self.say(self.notes)
 
     def say(self, notes: Sequence[str]) -> None:

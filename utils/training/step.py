@@ -102,7 +102,7 @@ class TrainingStep:
 
 def not_finite(what: str) -> RunError:
     """The error of a loss, weight or accuracy that is not finite."""
-    return RunError(f"{what}; a run with a lower --lr, in another --log_dir, may avoid it")
+    return RunError(f"{what}; it would happen again, so begin a run with a lower --lr in another --log_dir")
 
 
 def mean_losses(by_step: Sequence[Tensor], names: Sequence[str], learner: nn.Module,

@@ -60,7 +60,7 @@ def test_the_same_seed_twice_counts_once_and_a_line_says_so(leave, merge):
         (run,), warnings = merge(*names)
         assert ({*run.seeds}, run.measures()["final"].mean) == ({0, 1}, 55)
         both = f"{{{','.join(names)}}}"
-        assert warnings == [f"it: {both}: seed 0 is there twice; the one that came furthest counts"]
+        assert warnings == [f"it: {both}: seed 0 is there twice; the run that got further counts"]
 
 
 def test_repeats_under_way_are_marked_and_in_no_mean(leave, rows):

@@ -152,7 +152,7 @@ def test_a_run_without_a_record_of_its_data_is_taken_with_load_any_alone_which_s
         other, take, name, content):
     (other / name).unlink() if content is None else (other / name).write_text(content)
     reason = f"its data are unknown ({other / name} is missing or damaged)"
-    assert f"not this run's: {reason}; name another run" in refused(take)
+    assert f"first task differs: {reason}; name another run" in refused(take)
     assert take(load_any=True).source.endswith(f"taken with --load_any although: {reason}")
 
 
