@@ -26,7 +26,7 @@ def test_deviation_is_the_samples_beside_the_populations_and_none_of_one_repeat(
 
 
 def test_runs_that_differ_in_nothing_that_changes_results_but_the_seed_are_one_row(leave, rows):
-    same = dict.fromkeys({*NOT_IN_RESULTS} - {"log_dir", "repeat"}, "another")
+    same = dict.fromkeys({*NOT_IN_RESULTS} - {"log_dir", "repeat", "max_task"}, "another")
     for seed, content in enumerate((*TWO, matrix(5, 100.0))):
         leave(f"abd/seed-{seed}", [content], seed=seed, threads=seed, **(same if seed else {}))
     leave("split", [matrix(5)], seed=3, first_split_size=1, task_sizes=[20] * 5)  # the same split
