@@ -38,7 +38,7 @@ def test_a_trial_on_a_few_images_of_each_class_is_marked_and_another_run(main, t
     flags = tiny("NormalNN", "--schedule", 1, "--max_task", 1, "--log_dir", tmp_path)
     assert main(*flags, "--images_per_class", 40, "--validation") == (0, [])
     lines = (tmp_path / "output.log").read_text().splitlines()
-    assert "--images_per_class 40: a trial on the first images of each class alone" in lines
+    assert "--images_per_class 40: a trial, on only the first images of each class" in lines
     assert "% (validation, 40 images per class)" in lines[-1]
     assert yaml.safe_load((tmp_path / "results-acc" / "global.yaml").read_text())["images_per_class"] == 40
     status, (line,) = main(*flags, "--validation")
