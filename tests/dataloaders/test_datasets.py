@@ -49,11 +49,11 @@ def test_what_does_not_fit_what_was_registered_is_one_line(monkeypatch, found, n
 
 def test_images_are_scaled_to_the_mean_of_the_area_that_a_pixel_covers(monkeypatch):
     found = data()
-    found.train.images[0, 0, :2, :2] = [[0, 100], [200, 101]]
+    found.train.images[0, 0, :2, :2] = [[0, 100], [200, 103]]
     register(monkeypatch, lambda root: found)
     small = read_data(Settings(dataset="Own", image_size=16)).train.images
     assert small.shape == (3, 3, 16, 16) and small.dtype == np.uint8
-    assert small[0, 0, 0, 0] == 100 and small.sum() == 100
+    assert small[0, 0, 0, 0] == 101 and small.sum() == 101  # of 100.75
 
 
 def test_a_checksum_tells_data_sets_apart_wherever_their_files_lie(monkeypatch):

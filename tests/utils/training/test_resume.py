@@ -54,7 +54,10 @@ def test_more_tasks_extend_a_finished_run_of_one_repeat(finished, trainer, lasti
     assert lasting(tmp_path) == lasting(finished(name)) and records(tmp_path) == records(finished(name))
 
 
-def test_fewer_tasks_and_more_tasks_of_several_repeats_are_refused(copied, trainer, tmp_path):
+def test_fewer_tasks_and_more_tasks_of_several_repeats_are_refused(copied, halted, trainer, tmp_path):
+    halted(Place(0, 2), tmp_path / "under way", "NormalNN", "--max_task", 3, "--schedule", 1)
+    with pytest.raises(UserError, match="--max_task 1: .* has finished 2 tasks"):
+        trainer(tmp_path / "under way", "NormalNN", "--max_task", 1, "--schedule", 1)
     with pytest.raises(UserError, match="--max_task 1: .* has finished 2 tasks"):
         trainer(copied("NormalNN"), "NormalNN", "--max_task", 1)
     trainer(tmp_path / "twice", "NormalNN", *SHORT, "--repeat", 2).run()
