@@ -83,6 +83,8 @@ def test_five_folds_hold_a_fifth_of_every_class_and_every_image_once(split):
         assert np.array_equal(split.labels[places], out.labels)
         assert not {*places} & {*rest.images[:, 0, 0, 0]} and len(rest.labels) == 160
         held.append(places)
+        same = splits_of_repeat(Settings(validation=True, seed=fold), Data(split, split, NAMES), 1)[1]
+        assert np.array_equal(same.images, out.images)  # seed and repeat add up
     assert sorted(np.concatenate(held).tolist()) == list(range(200))
 
 

@@ -56,7 +56,8 @@ def test_what_the_first_task_does_not_depend_on_may_differ(other, take):
 
 @pytest.mark.parametrize(("name", "value"), [
     ("rand_split", False), ("first_split_size", 4), ("validation", True), ("lr", 0.5), ("schedule", [2, 3]),
-    ("batch_size", 32), ("seed", 1), ("class_order", [3, 1, 2, 0]), ("train_aug", True)])
+    ("batch_size", 32), ("seed", 1), ("class_order", [3, 1, 2, 0]), ("train_aug", True),
+    ("image_size", 16)])
 def test_a_run_with_another_first_task_is_refused_by_name(take, name, value):
     message = refused(take, **{name: value})
     assert f" {name} " in message and f" there, {value} here; " in message and "--load_any" in message
