@@ -42,12 +42,14 @@ def curves(table: Table, axes: Axes) -> None:
 
 def bars(table: Table, axes: Axes, name: str) -> None:
     """One bar per run with its deviation; below it, hatched, the published final accuracy."""
+    numbers = table.numbers if name != "forgetting" else {}
+    apart = 0.2 if numbers else 0.0  # from the tick
     for place, run in enumerate(table.runs):
-        published = table.numbers.get(run.method, Number()) if name != "forgetting" else Number()
+        published = numbers.get(run.method, Number())
         full: dict[str, Any] = {"color": colour(run)}
         hatched = {"color": "white", "edgecolor": colour(run), "hatch": "/////"}
         for offset, mean, deviation, look in (
-            (-0.2, *run.measures()[name][:2], full), (0.2, *published[1:], hatched)):
+            (-apart, *run.measures()[name][:2], full), (apart, *published[1:], hatched)):
             bar = axes.barh(place + offset, mean, 0.36, xerr=np.nan_to_num(deviation), **look)
             text = f"({mean:.1f})" if look is hatched and table.departures(run) else f"{mean:.1f}"
             axes.bar_label(bar, ["" if np.isnan(mean) else text], padding=3, fontsize=7)
