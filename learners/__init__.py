@@ -19,6 +19,7 @@ from dataloaders.orders import read_order
 from dataloaders.sets.imagenet import named_classes
 from dataloaders.transforms import TRANSFORMS
 from learners.base import Learner, Stage
+from learners.checks import reads
 from models import FAMILIES, GENERATORS, NETWORKS, check_copies, image_generator, load_backbone
 from utils.device import memory_format
 from utils.discovery import import_files
@@ -82,7 +83,7 @@ _NICKNAMES = {"ours": "AlwaysBeDreaming", "base": "NormalNN", "ub": "NormalNN"} 
 _NICKNAMES |= {kind.__module__.rpartition(".")[2]: name for name, kind in LEARNERS.items()}
 _NICKNAMES |= {name.lower(): name for name in LEARNERS}
 REGISTRY = Registry(
-    LEARNERS, _FLAGS,
+    LEARNERS, reads, _FLAGS,
     {"dataset": dataset_name, "imagenet_classes": lambda given, others, where: named_classes(given, where),
      "class_order": _class_order},
     UNUSABLE, _NICKNAMES)

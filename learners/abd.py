@@ -33,6 +33,7 @@ class AlwaysBeDreaming(DreamingLearner):
     """
 
     learner_type = "datafree"
+    unread = ("temp",)
     first_task = "cross-entropy over all outputs, the unseen ones too"
     Settings = ABDSettings
     settings: ABDSettings

@@ -56,6 +56,7 @@ class Learner(nn.Module):
     weighs_classes = False  # whether its loss reads --DW; if it takes a coreset, only with one
     generator_type = ""  # the generator it needs, as --gen_model_type names it
     keeps_generator = False  # from task to task, so that its parameters count as stored
+    unread: Sequence[str] = ()  # common settings that its losses ignore, left out of its --help
     first_task = ""  # its first-task objective; learners with the same one share models, "" is never shared
     first_task_settings: Sequence[str] = ()  # its own settings that change its first task
     settings: CommonSettings

@@ -58,6 +58,7 @@ class BIC(Learner):
     stage learns the task's bias layer. The coreset is chosen by herding."""
 
     learner_type = "kd"
+    unread = ("mu",)
     takes_coreset = True
     first_task = CROSS_ENTROPY
     Settings = BICSettings

@@ -37,6 +37,17 @@ def check_settings(learner: Any, settings: Settings) -> None:
         raise UserError(f"--weights {settings.weights}: there is no such file")
 
 
+def reads(learner: Any, setting: str) -> bool:
+    """Return whether a setting has an effect on a learner class, for its ``--help``. A class shows all that
+    its parent leaves out, since its own losses may read them."""
+    dreams = learner.generator_type == "generator"
+    needed = {
+        "memory": learner.takes_coreset, "oracle_flag": learner.takes_oracle, "DW": learner.weighs_classes,
+        "gen_model_type": learner.generator_type, "gen_model_name": learner.generator_type,
+        "power_iters": dreams, "deep_inv_params": dreams, "beta": False}
+    return bool(needed.get(setting, setting not in vars(learner).get("unread", ())))
+
+
 def check_batches(learner: Any, settings: Settings, counts: Sequence[int]) -> None:
     """Refuse data of which a task would have no batch, since incomplete batches are dropped. See
     ``Learner.check_data``."""

@@ -57,6 +57,7 @@ class CwD(RDFCIL):
         past_means, past_covariance: running ones of the dreams. came_up: [classes] whether they had a class.
     """
 
+    unread = ("mu", "temp")
     Settings = CwDSettings
     settings: CwDSettings
     balance_added = 1e-6

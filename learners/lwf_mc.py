@@ -14,6 +14,7 @@ class LWF_MC(Learner):
     """Table 1, "LwF.MC"."""
 
     learner_type = "kd"
+    unread = ("mu", "temp")
     first_task = "binary cross-entropy over the seen classes"
 
     def loss(self, x: Tensor, y: Tensor) -> Losses:

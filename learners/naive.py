@@ -17,6 +17,7 @@ class NormalNN(Learner):
     """Table 1, "Base" and "UB"; table 2, "Naive Rehearsal"."""
 
     learner_type = "default"
+    unread = ("mu", "temp")
     takes_coreset = True
     takes_oracle = True
     first_task = CROSS_ENTROPY

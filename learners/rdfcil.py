@@ -48,6 +48,7 @@ class RDFCIL(TwoPhaseLearner):
     """
 
     learner_type = "datafree"
+    unread = ("mu", "temp")
     first_task = "cross-entropy over the seen classes, for the epochs of the first phase"
     Settings = RDFCILSettings
     settings: RDFCILSettings

@@ -50,6 +50,7 @@ class RFD(TwoPhaseLearner):
     """docs/successors.md, "RFD". The head of each task is two linear layers."""
 
     learner_type = "datafree"
+    unread = ("mu", "temp")
     Settings = RFDSettings
     settings: RFDSettings
 

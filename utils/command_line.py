@@ -113,7 +113,8 @@ def parse(registry: Registry, arguments: Sequence[str] | None = None) -> Setting
         given = {name: pair for name, pair in given.items() if placeholders.get(name, ...) != pair[1]}
     own = learner.Settings.__dataclass_fields__
     if "help" in asked:
-        parser_of({name: flags[name] for name in (own if where else flags)}).print_help()
+        shown = [name for name in own if registry.reads(learner, name)] if where else flags
+        parser_of({name: flags[name] for name in shown}).print_help()
         sys.exit(0)
     values = {name: convert(flags[name], value, where)
               for name, (where, value) in given.items() if name not in registry.readers}

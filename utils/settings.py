@@ -174,6 +174,7 @@ class Registry(NamedTuple):
     """What settings may name."""
 
     learners: Mapping[str, Any]  # classes by name; ``check(settings)`` raises UserError if one refuses them
+    reads: Callable[[Any, str], bool]  # whether a setting has an effect on a learner
     flags: Mapping[str, Flag]  # the common settings and those of every learner
     # Settings with a notation: (value, other settings, the flag or file and field for errors) -> value
     readers: Mapping[str, Callable[[Any, Mapping[str, Any], str], Any]]

@@ -127,7 +127,10 @@ def test_help_has_every_flag_or_those_that_a_learner_reads_with_bounds_and_defau
 
     assert [name for name in REGISTRY.flags if f"--{name} " not in shown()] == []
     assert "learning rate; above 0; default: 0.01" in shown() and "--DW [0|1]" in shown()
-    assert "--head_share" not in shown(*BIC) and "--bias_at_test" in shown(*BIC) and "--lr" in shown(*BIC)
+    bic, abd = shown(*BIC).split(), shown("--learner_name", "AlwaysBeDreaming").split()
+    assert {"--bias_at_test", "--lr", "--temp", "--memory"} <= {*bic}
+    assert not {"--head_share", "--mu", "--power_iters", "--gen_model_name", "--DW"} & {*bic}
+    assert {"--mu", "--power_iters", "--finetune_seen"} <= {*abd} and not {"--temp", "--memory"} & {*abd}
 
 
 # What is refused
