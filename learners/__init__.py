@@ -69,8 +69,8 @@ def _find_learners() -> dict[str, Flag]:
 
 def _class_order(given: Any, others: Mapping[str, Any], where: str) -> list[int]:
     name = others.get("dataset", Settings.dataset)
-    chosen = len(others.get("imagenet_classes", []))
-    return read_order(given, chosen or DATASETS[name].classes or len(class_folders(name)), where)
+    known = len(others.get("imagenet_classes", [])) or others.get("classes", 0) or DATASETS[name].classes
+    return read_order(given, known or len(class_folders(name)), where) if given else []
 
 
 _FLAGS = _find_learners()

@@ -36,7 +36,7 @@ def final_screen(settings: Settings, results: Results) -> list[str]:
     folder, repeats, unit = Path(settings.log_dir), len(results.matrix), percent(settings)
     over = f"over {repeats} repeat{'s' * (repeats > 1)}"
     each = [tasks[-1] for tasks in results.records]
-    stored, seconds = results.history("memory")[-1][-1], float(np.nansum(results.history("seconds")))
+    stored, seconds = results.history("memory")[-1][-1], sum(map(np.nansum, results.history("seconds")))
     forced = " (with --load_any)" * settings.load_any
     beside = len([*folder.parent.glob("*/args.yaml")]) > 1
     facts = {f"{label}:": str(Stat.of(values[name] for values in each)) for name, label in LABELS.items()} | {

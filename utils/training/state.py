@@ -51,6 +51,8 @@ class RunState:
         finished, planned = [len(tasks) for tasks in self.results.records], len(task_ranges(settings))
         if self.place == Place(1) and finished[0] < planned:  # --max_task has grown
             self.place = Place(0, finished[0])
+        elif self.place.task >= planned:  # it has become smaller: this repeat is complete
+            self.place = Place(self.place.repeat + 1)
         fixed = {planned, *finished[: self.place.repeat]} != {planned}
         if fixed or max(finished, default=0) > planned:
             raise UserError(

@@ -54,6 +54,16 @@ def test_more_tasks_extend_a_finished_run_of_one_repeat(finished, trainer, lasti
     assert lasting(tmp_path) == lasting(finished(name)) and records(tmp_path) == records(finished(name))
 
 
+def test_a_repeat_that_has_all_of_fewer_tasks_is_complete(halted, trainer, lasting, tmp_path):
+    flags = ("NormalNN", "--schedule", 1, "--repeat", 2, "--max_task")
+    halted(Place(0, 1), tmp_path / "fewer", *flags, 2)
+    for folder in ("fewer", "whole"):
+        trainer(tmp_path / folder, *flags, 1).run()
+    fewer, whole = (lasting(tmp_path / folder) for folder in ("fewer", "whole"))
+    classes = "results-acc/classes-repeat-1.yaml"  # has those of the task that was given up, too
+    assert fewer.pop(classes).startswith(whole.pop(classes)) and fewer == whole
+
+
 def test_fewer_tasks_and_more_tasks_of_several_repeats_are_refused(copied, halted, trainer, tmp_path):
     halted(Place(0, 2), tmp_path / "under way", "NormalNN", "--max_task", 3, "--schedule", 1)
     with pytest.raises(UserError, match="--max_task 1: .* has finished 2 tasks"):
